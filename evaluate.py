@@ -1,0 +1,32 @@
+"""Score a finished run again.
+
+    python evaluate.py run=RUN                         the split that training ended with
+    python evaluate.py run=RUN split=val data.root=DIR
+    python evaluate.py run=RUN output=scores.json      and write the scores to a file
+
+RUN is the folder that train.py printed, wherever it lies now. Single values of its config can be
+overridden; `checkpoint=last` takes other weights than the best.
+"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from pixelwise.command_line import command
+
+
+@command("evaluate")
+def main(config: DictConfig) -> None:
+    """Build everything from the run folder, score its best weights."""
+    from pixelwise import build, run_folder
+    from pixelwise.evaluate import evaluate
+
+    folder = run_folder.open_run(config.run)
+    print(f"run folder: {folder}")
+    scores = evaluate(build.run(config, folder, training=False), folder, config.split, config.checkpoint)
+    if config.output is not None:
+        run_folder.write_scores(Path(config.output), scores)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Look through a data set before training on it.
+
+    python scripts/audit.py data=folder data.root=DIR 'data.classes=[background,road]'
+
+Takes the same words as train.py. Prints for each split the number of images, their sizes and the
+class histogram; names damaged files, unknown label values and duplicates. Exit status 1 where
+something has to be mended.
+"""
+
+from omegaconf import DictConfig
+
+from pixelwise.command_line import command
+
+
+@command("train", "hydra.run.dir=.", "hydra/job_logging=terminal")
+def main(config: DictConfig) -> None:
+    """Read everything once and print what was found."""
+    import rich
+
+    from pixelwise import build
+    from pixelwise.audit import audit
+
+    result = audit(build.source(config), config.data.classes, show_progress=True)
+    rich.print(result)
+    if result.problems:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

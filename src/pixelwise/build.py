@@ -1,0 +1,261 @@
+"""From config to objects: the only place that instantiates what a config names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from pixelwise.augmentation import CentreView
+from pixelwise.data.module import DataModule, channel_statistics
+from pixelwise.errors import UserError, nearest
+from pixelwise.hardware import memory_format, precision
+from pixelwise.interrupt import StopOnSignal
+from pixelwise.losses import WeightedSum
+from pixelwise.models import Composition, Normalize
+from pixelwise.module import Module
+from pixelwise.phases import FollowPlan
+from pixelwise.quiet import silence
+from pixelwise.schedule import Plan, make_plan
+from pixelwise.types import Source
+
+log = logging.getLogger(__name__)
+
+ALLOWED = (
+    "pixelwise.",
+    "lightning.pytorch.",
+    "torch.nn.",
+    "torch.optim.",
+    "torchmetrics.",
+    "torchvision.transforms.",
+    "timm.",
+)
+"""Modules whose classes a config may name. Your own package goes here, too."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that training or evaluation works on."""
+
+    trainer: L.Trainer
+    module: Module
+    data: DataModule
+    plan: Plan
+    config: dict[str, Any]
+
+
+def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
+    """Build a whole run. The order matters: the seed first, and the plan after the data it spans.
+
+    Args:
+        config: composed; interpolations are resolved here.
+        folder: the run folder.
+        training: False leaves out what a checkpoint is about to replace.
+    """
+    silence()
+    config = config.copy() if training else without_downloads(config)
+    OmegaConf.resolve(config)
+    _check_requirements(config)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    data_module = data(config)
+    network = model(config)
+    if training:
+        resolve_statistics(network, config, data_module)
+    phase_plan = plan(config, data_module)
+    losses = [loss(phase.get("loss") or config.loss) for phase in config.schedule.phases.values()]
+    data_module.follow(augmentations(config), phase_plan.index_of_batch)
+    module = Module(
+        model=network,
+        loss=losses[0],
+        scores=make(config.task.scores, "task.scores", classes=data_module.classes),
+        optimizer=make(config.optimizer, "optimizer"),
+        memory_format=memory_format(config.memory_format),
+    )
+    module.config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    if config.compile:
+        module.model.compile()
+    return Run(trainer(config, folder, phase_plan, losses), module, data_module, phase_plan, module.config)
+
+
+def model(config: DictConfig) -> Composition:
+    """Encoder, decoder and head of a config; the weights are random unless the encoder loads some."""
+    encoder = make(config.encoder, "encoder", in_chans=config.data.channels)
+    decoder = make(config.decoder, "decoder", channels=encoder.channels, strides=encoder.strides)
+    head = make(
+        config.task.head, "task.head", in_channels=decoder.out_channels, num_classes=len(config.data.classes)
+    )
+    mean = config.data.mean or encoder.mean or [0.0] * config.data.channels
+    std = config.data.std or encoder.std or [1.0] * config.data.channels
+    for key, numbers in (("mean", mean), ("std", std)):
+        if len(numbers) != config.data.channels:
+            raise UserError(f"data.{key}", found=list(numbers), expected=f"{config.data.channels} numbers")
+    return Composition(encoder, decoder, head, Normalize(mean, std))
+
+
+def resolve_statistics(network: Composition, config: DictConfig, data_module: DataModule) -> None:
+    """Where neither config nor pretrained weights say mean and std, measure the training split."""
+    if config.data.mean is None and network.encoder.mean is None:
+        mean, std = channel_statistics(data_module["train"])
+        if len(mean) != config.data.channels:
+            raise UserError("data.channels", found=config.data.channels, expected=f"{len(mean)}, as in the images")
+        network.normalize.set(mean, std)
+        rounded = [[round(v, 4) for v in values] for values in (mean, std)]
+        log.info("data.mean=%s data.std=%s: measured on the training split", *rounded)
+
+
+def writer(config: DictConfig, output: Path) -> Any:
+    """What the task writes for each predicted image."""
+    palette = OmegaConf.to_container(config.data.palette) if config.data.palette else None
+    return make(config.task.prediction, "task.prediction", output=output, classes=config.data.classes, palette=palette)
+
+
+def prediction_settings(config: DictConfig) -> dict[str, Any]:
+    """How the model of a run wants its images."""
+    return {
+        "view": CentreView(config.data.eval_size),
+        "channels": config.data.channels,
+        "bf16": precision(config.trainer.precision, config.trainer.accelerator).startswith("bf16"),
+    }
+
+
+def without_downloads(config: DictConfig) -> DictConfig:
+    """The same model without the weights that it started from, as a checkpoint is about to replace them."""
+    config = config.copy()
+    config.encoder.pretrained, config.encoder.weights = False, None
+    return config
+
+
+def loss(config: DictConfig) -> WeightedSum:
+    """Any loss as a weighted sum of named parts, so that every part is logged."""
+    built = make(config, "loss")
+    return built if isinstance(built, WeightedSum) else WeightedSum({type(built).__name__.lower(): built})
+
+
+def source(config: DictConfig) -> Source:
+    """The data set of a config, as it lies on disk."""
+    return make(config.data.source, "data.source")
+
+
+def data(config: DictConfig) -> DataModule:
+    """The data module of a config."""
+    keys = ("_target_", "source", "classes", "batch_size", "num_workers", "eval_size", "train_samples")
+    return make({k: config.data[k] for k in keys}, "data", seed=config.seed)
+
+
+def plan(config: DictConfig, data_module: DataModule) -> Plan:
+    """The phases of a config laid over the batches that an epoch will really have."""
+    batches = data_module.batches_per_epoch
+    limit = config.trainer.limit_train_batches
+    if limit is not None:
+        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
+    phases = OmegaConf.to_container(config.schedule.phases, resolve=True)
+    return make_plan(phases, Composition.PARTS, batches, config.trainer.accumulate_grad_batches)  # type: ignore[arg-type]
+
+
+def augmentations(config: DictConfig) -> list[Any]:
+    """One augmentation a phase: its own or the global one, at its own crop size or the global one."""
+    built = []
+    for name, phase in config.schedule.phases.items():
+        size = {"size": phase.crop_size} if phase.get("crop_size") else {}
+        key = f"schedule.phases.{name}.augmentation"
+        built.append(make(phase.get("augmentation") or config.augmentation, key, **size))
+    return built
+
+
+def trainer(config: DictConfig, folder: Path, phase_plan: Plan, losses: list[WeightedSum]) -> L.Trainer:
+    """Lightning's trainer; the plan says how long, `trainer.max_epochs` and `max_steps` only shorten."""
+    settings = dict(config.trainer)
+    settings["precision"] = precision(settings["precision"], settings["accelerator"])
+    settings["max_epochs"] = min(settings["max_epochs"] or phase_plan.epochs, phase_plan.epochs)
+    settings["max_steps"] = min(settings["max_steps"] or phase_plan.steps, phase_plan.steps)
+    settings["log_every_n_steps"] = min(settings["log_every_n_steps"], phase_plan.batches_per_epoch)
+    loggers = [make(c, f"logger.{n}", save_dir=str(folder)) for n, c in config.logger.items() if c]
+    callbacks = [make(c, f"callbacks.{n}") for n, c in config.callbacks.items() if c]
+    return L.Trainer(
+        **settings,
+        default_root_dir=folder,
+        logger=[CSVLogger(str(folder), name="", version=""), *loggers],
+        callbacks=[FollowPlan(phase_plan, losses), *callbacks, StopOnSignal()],
+        enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
+        enable_checkpointing=False,  # `callbacks.checkpoint` does it
+        enable_model_summary=False,  # each phase prints its parts
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def make(config: Any, key: str, **arguments: Any) -> Any:
+    """Instantiate one config node, after checking every class that it names.
+
+    Args:
+        config: a node with `_target_`, or a mapping of such.
+        key: its place in the config, for messages.
+        **arguments: what the config does not say.
+
+    Raises:
+        UserError: for a class that may not be named, and for arguments that it does not take.
+    """
+    for target in _targets(config):
+        _check_target(target, key)
+    try:
+        return instantiate(config, _convert_="all", **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from error
+        if isinstance(cause, TypeError):
+            raise UserError(f"{key}: {config['_target_']} does not take this", found=cause) from error
+        raise
+
+
+def _targets(config: Any) -> Iterator[str]:
+    """Every `_target_` in a tree of containers."""
+    if isinstance(config, Mapping | DictConfig):
+        for key, value in config.items():
+            if key == "_target_":
+                yield str(value)
+            else:
+                yield from _targets(value)
+    elif isinstance(config, list | tuple) or OmegaConf.is_list(config):
+        for value in config:
+            yield from _targets(value)
+
+
+def _check_target(target: str, key: str) -> None:
+    """A config may come from elsewhere: it may name our classes and our libraries', nothing else.
+
+    The module in which the object was defined counts, so that no allowed module lends its imports.
+    """
+    expected = "a class of " + ", ".join(name.rstrip(".") for name in ALLOWED)
+    if not target.startswith(ALLOWED):
+        raise UserError(f"{key}._target_: {target!r} is not allowed", expected=expected)
+    try:
+        found = get_object(target)
+    except Exception as error:
+        raise UserError(f"{key}._target_: {target!r} cannot be imported", found=error) from error
+    if not f"{getattr(found, '__module__', '')}.".startswith(ALLOWED):
+        raise UserError(f"{key}._target_: {target!r} is not allowed", expected=expected)
+
+
+def _check_requirements(config: DictConfig) -> None:
+    """Choices that a task cannot work with, such as a decoder for a classifier."""
+    for key, allowed in (config.task.get("requires") or {}).items():
+        found = OmegaConf.select(config, key)
+        if found not in allowed:
+            name, values = key.split(".")[0], [str(v).rsplit(".", 1)[-1] for v in allowed]
+            raise UserError(
+                f"{name}: task={config.task.name} cannot use {str(found).rsplit('.', 1)[-1]}",
+                expected=" or ".join(values),
+                fix=f"leave {name}= out of the command, or choose another task",
+            )

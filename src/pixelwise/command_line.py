@@ -1,0 +1,183 @@
+"""What stands between the shell and Hydra: quick answers, nearest names for typos, errors in one piece.
+
+Imports neither torch nor Lightning, so that `--help`, `--cfg job` and a typo are answered at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import CompactHydraException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pixelwise.errors import UserError, nearest
+
+CONF = Path(__file__).parents[2] / "conf"
+Job = Callable[[DictConfig], Any]
+
+
+def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], None]]:
+    """Make a root script's function a command that `conf/<config_name>.yaml` configures.
+
+    A config that has a `run` key starts from that run folder's own `config.yaml`.
+
+    Args:
+        config_name: a file of conf/, without suffix.
+        *settings: overrides that always hold for this command.
+    """
+
+    def decorate(job: Job) -> Callable[[], None]:
+        @functools.wraps(job)
+        def guarded(config: DictConfig) -> Any:
+            try:
+                return job(config)
+            except UserError as error:
+                raise CompactHydraException(f"\nerror: {error}") from error
+
+        def main() -> None:
+            arguments = [*sys.argv[1:], *settings]
+            takes_run = "\nrun: ???" in (CONF / f"{config_name}.yaml").read_text()
+            if takes_run:
+                arguments = start_from_run(arguments, job.__globals__["__doc__"])
+            sys.argv[1:] = arguments
+            check(config_name, arguments)
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+
+        return main
+
+    return decorate
+
+
+def start_from_run(arguments: list[str], usage: str) -> list[str]:
+    """Let Hydra find the run's `config.yaml`; without a run say how the command is used."""
+    run = next((a.split("=", 1)[1] for a in arguments if a.startswith("run=")), None)
+    if run is None or {"-h", "--help"} & set(arguments):
+        wanted = {"-h", "--help"} & set(arguments)
+        print(usage.strip(), file=sys.stdout if wanted else sys.stderr)
+        sys.exit(0 if wanted else 2)
+    folder = Path(run.strip("'\"")).expanduser()
+    if not (folder / "config.yaml").is_file():
+        found = "a folder without config.yaml" if folder.is_dir() else "no such folder"
+        stop(UserError(f"run={run} is not a run folder", found=found, expected="the folder that train.py printed"))
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra"}
+    for argument in arguments:
+        if (name := argument.split("=")[0]) in groups:
+            stop(
+                UserError(
+                    f"{argument}: a run keeps the {name} that it was trained with",
+                    fix=f"single values can be overridden, as in {name}.KEY=VALUE",
+                )
+            )
+    return ["--config-dir", str(folder), *arguments]
+
+
+def check(config_name: str, arguments: Sequence[str]) -> None:
+    """Compose as Hydra is about to, to answer a typo with the nearest name and exit status 2."""
+    flags = get_args_parser().parse_args(list(arguments))
+    if flags.help or flags.hydra_help or flags.shell_completion or flags.info:
+        return
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            for overrides in alternatives(flags.overrides, flags.multirun):
+                directory = [f"hydra.searchpath=[file://{flags.config_dir}]"] if flags.config_dir else []
+                config = compose(flags.config_name or config_name, [*overrides, *directory])
+                missing = [key for key, node in nodes(config) if node._is_missing()]
+                if missing:
+                    stop(UserError("must be given: " + ", ".join(missing), fix=f"add {missing[0]}=… to the command"))
+        except (HydraException, OmegaConfBaseException) as error:
+            stop(explain(error, config_name, flags.overrides))
+
+
+def alternatives(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:
+    """The overrides, with each value of a sweep in its turn and the first of every other sweep."""
+    if not multirun:
+        yield list(overrides)
+        return
+    choices = []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            choices.append([override.input_line or ""])
+    yield [choice[0] for choice in choices]
+    for position, choice in enumerate(choices):
+        for value in choice[1:]:
+            yield [value if i == position else other[0] for i, other in enumerate(choices)]
+
+
+def explain(error: Exception, config_name: str, overrides: Sequence[str]) -> UserError:
+    """Say what was probably meant."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        options = list(error.options or ())
+        near = nearest(option, options, 1)
+        return UserError(
+            f"{group or 'config'}={option}: there is no such option",
+            expected=", ".join(options) or None,
+            fix=f"did you mean {group}={near[0]}?" if near else None,
+        )
+    text = str(error)
+    unknown = re.search(r"(?:Could not override|full_key:|Key) '?([\w.@/]+)'?", text)
+    if unknown and ("Could not override" in text or "not in struct" in text):
+        key = unknown[1]
+        known = [*(name for name, _ in nodes(compose(config_name))), *(p.name for p in CONF.iterdir() if p.is_dir())]
+        near = nearest(key, known, 1) or nearest(key.rsplit(".", 1)[-1], [k.rsplit(".", 1)[-1] for k in known], 1)
+        full = next((k for k in known if near and (k == near[0] or k.endswith("." + near[0]))), None)
+        return UserError(
+            f"{key}: there is no such key",
+            fix=(f"did you mean {full}? " if full else "") + f"To add a new key, write +{key}=…",
+        )
+    return UserError(text.strip())
+
+
+def nodes(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every (dotted key, node) of a config; interpolations are not followed."""
+    for key in config:
+        node = config._get_node(key)
+        yield f"{prefix}{key}", node
+        if OmegaConf.is_dict(node) and not (node._is_none() or node._is_missing() or node._is_interpolation()):
+            yield from nodes(node, f"{prefix}{key}.")
+
+
+def differences(config_name: str, config: DictConfig) -> list[str]:
+    """What this job does otherwise than `conf/<config_name>.yaml` alone: choices, then single values."""
+    usual = compose(config_name, return_hydra_config=True).hydra.runtime.choices
+    choices = {
+        group: option
+        for group, option in HydraConfig.get().runtime.choices.items()
+        if "/" not in group and group not in ("experiment", "debug") and usual.get(group) != option
+    }
+    changed = [f"{group}={option}" for group, option in choices.items()]
+    default = dict(nodes(compose(config_name, changed)))
+    for key, node in nodes(config):
+        if not OmegaConf.is_dict(node) and (key not in default or default[key] != node):
+            changed.append(f"{key}={list(node) if OmegaConf.is_list(node) else node._value()}")
+    return changed
+
+
+def stop(error: UserError) -> NoReturn:
+    """Say it and leave, as the shell expects of a command that was typed wrongly."""
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+def output_folder() -> Path:
+    """The folder that Hydra made for this job."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def overrides() -> list[str]:
+    """What was typed for this job, one choice of each sweep."""
+    return list(HydraConfig.get().overrides.task)

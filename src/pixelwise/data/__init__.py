@@ -1,0 +1,1 @@
+"""Data sets, the resumable loader and the data module."""

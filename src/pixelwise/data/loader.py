@@ -1,0 +1,206 @@
+"""Loading whose order, randomness and position are functions of (seed, phase, epoch, index) only.
+
+The sampler tells the workers everything that a sample depends on, so that 0 or 8 workers, a first
+run or a resumed one, draw the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from pixelwise.augmentation import Transform
+from pixelwise.errors import UserError
+from pixelwise.types import Batch, Raw, Sample, Split
+
+class Draw(NamedTuple):
+    """Which sample, and under which circumstances it is drawn."""
+
+    phase: int
+    epoch: int
+    index: int
+
+
+def generator(seed: int, draw: Draw) -> np.random.Generator:
+    """The random numbers of one sample: NumPy's Philox, a counter-based generator.
+
+    (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.)
+    """
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, draw.phase, draw.epoch, draw.index]))
+
+
+class Samples(Dataset[Sample | UserError]):
+    """One split, augmented.
+
+    A `UserError` is returned, not raised: raised in a worker process it would lose its message.
+    """
+
+    def __init__(self, split: Split, augmentations: Sequence[Transform], seed: int) -> None:
+        self.split = split
+        self.augmentations = augmentations
+        self.seed = seed
+
+    def __getitem__(self, draw: Draw) -> Sample | UserError:
+        try:
+            raw: Raw = self.split[draw.index]
+        except UserError as error:
+            return error
+        mask = raw.target if isinstance(raw.target, np.ndarray) else None
+        image, mask = self.augmentations[draw.phase](raw.image, mask, generator(self.seed, draw))
+        target = torch.from_numpy(np.ascontiguousarray(mask)) if mask is not None else torch.tensor(raw.target)
+        pixels = torch.from_numpy(np.ascontiguousarray(image))
+        return {"image": pixels.permute(2, 0, 1), "target": target, "key": raw.key}
+
+
+class Permutation(Sampler[int]):
+    """All indices in an order that depends on (seed, epoch) only."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length = length
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[1, 0, self.epoch, 0]))
+        yield from rng.permutation(self.length).tolist()
+
+
+class TrainingBatches(Sampler[list[Draw]]):
+    """Shuffled full batches; the few samples left over wait for another epoch's order.
+
+    Args:
+        sampler: gives the order; exposed under this name so that Lightning calls its `set_epoch`.
+        batch_size: of a split smaller than this, all samples make one batch.
+        phase_of: (epoch, batch) → index of the phase that draws the batch.
+    """
+
+    def __init__(self, sampler: Permutation, batch_size: int, phase_of: Callable[[int, int], int]) -> None:
+        self.sampler = sampler
+        self.batch_size = min(batch_size, len(sampler))
+        self.phase_of = phase_of
+        self.first = 0
+
+    def __len__(self) -> int:
+        return len(self.sampler) // self.batch_size
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        epoch, order = self.sampler.epoch, list(self.sampler)
+        first, self.first = self.first, 0  # only the epoch that was resumed starts in its middle
+        for batch in range(first, len(self)):
+            phase = self.phase_of(epoch, batch)
+            indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [Draw(phase, epoch, index) for index in indices]
+
+
+class EvaluationBatches(Sampler[list[Draw]]):
+    """Every sample once, in order, each batch of one image size."""
+
+    def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int) -> None:
+        order = sorted(range(len(sizes)), key=lambda i: sizes[i])  # stable: in order within a size
+        self.batches = [
+            [Draw(0, 0, i) for i in run[start : start + batch_size]]
+            for run in (list(g) for _, g in groupby(order, key=lambda i: sizes[i]))
+            for start in range(0, len(run), batch_size)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        yield from self.batches
+
+
+class Collate:
+    """Stack samples, filling up to `rows` with copies of the last one, marked invalid.
+
+    Batches of one size make a score independent of how the samples fell into them, to the last bit.
+    """
+
+    def __init__(self, rows: int = 0) -> None:
+        self.rows = rows
+
+    def __call__(self, samples: list[Sample | UserError]) -> Batch | UserError:
+        good: list[Sample] = []
+        for sample in samples:
+            if isinstance(sample, UserError):
+                return sample
+            good.append(sample)
+        count = len(good)
+        good += [good[-1]] * (self.rows - count)
+        # stacked as (B, H, W, C) and viewed as (B, C, H, W): the batch is born channels-last
+        image = torch.stack([s["image"].permute(1, 2, 0) for s in good]).permute(0, 3, 1, 2)
+        return {
+            "image": image,
+            "target": torch.stack([s["target"] for s in good]),
+            "valid": torch.arange(len(good)) < count,
+            "key": [s["key"] for s in good],
+        }
+
+
+class Loader(DataLoader[Batch]):
+    """A `DataLoader` that can be saved and resumed between any two training batches."""
+
+    batch_sampler: TrainingBatches
+    consumed = 0
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        self.consumed = self.batch_sampler.first
+        for batch in super().__iter__():
+            self.consumed += 1  # before the step, so that a checkpoint made after it counts it
+            yield raise_error(batch)
+
+    def state_dict(self) -> dict[str, int]:
+        """Position within the epoch, in plain numbers."""
+        return {"epoch": self.batch_sampler.sampler.epoch, "batches_consumed": self.consumed}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on at a saved position; at the end of an epoch that is the next one's start."""
+        epoch, consumed = state["epoch"], state["batches_consumed"]
+        if consumed == len(self.batch_sampler):
+            epoch, consumed = epoch + 1, 0
+        self.batch_sampler.sampler.set_epoch(epoch)
+        self.batch_sampler.first = self.consumed = consumed
+
+
+class EvaluationLoader(DataLoader[Batch]):
+    """A `DataLoader` over `EvaluationBatches`."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        for batch in super().__iter__():
+            yield raise_error(batch)
+
+
+def raise_error(batch: Batch | UserError) -> Batch:
+    """Raise, in the main process, what a worker could not read."""
+    if isinstance(batch, UserError):
+        raise batch
+    return batch
+
+
+def worker_settings(num_workers: int, seed: int) -> dict[str, Any]:
+    """Arguments that every loader shares; the generator keeps torch's global one untouched."""
+    return {
+        "num_workers": num_workers,
+        "persistent_workers": num_workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+        "generator": torch.Generator().manual_seed(seed),
+        "worker_init_fn": _one_thread,
+    }
+
+
+def _one_thread(worker: int) -> None:
+    """Workers are parallel already; OpenCV's own threads would only compete."""
+    cv2.setNumThreads(1)

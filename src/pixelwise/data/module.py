@@ -1,0 +1,158 @@
+"""The data module: a source's splits as loaders."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import lightning as L
+import numpy as np
+
+from pixelwise.augmentation import CentreView, Transform
+from pixelwise.data.loader import (
+    Collate,
+    EvaluationBatches,
+    EvaluationLoader,
+    Loader,
+    Permutation,
+    Samples,
+    TrainingBatches,
+    worker_settings,
+)
+from pixelwise.errors import UserError
+from pixelwise.types import FULL_SCALE, Source, Split
+
+log = logging.getLogger(__name__)
+
+
+class DataModule(L.LightningDataModule):
+    """Train, validation and test loaders over a `Source`.
+
+    Args:
+        source: gives the splits; "train" and "val" must exist, "test" may.
+        classes: names, in the order of the label values.
+        batch_size: of training and of evaluation.
+        num_workers: processes that read and augment; results do not depend on it.
+        eval_size: None keeps each image's own size in evaluation; a size resizes and centre-crops.
+        train_samples: use only so many training samples, chosen by the seed; None uses all.
+        seed: of the order and of the augmentation.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        classes: Sequence[str],
+        batch_size: int,
+        num_workers: int = 0,
+        eval_size: int | Sequence[int] | None = None,
+        train_samples: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for key, value, low in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
+            if not isinstance(value, int) or value < low:
+                raise UserError(f"data.{key}", found=value, expected=f"a whole number of at least {low}")
+        self.source = source
+        self.classes = tuple(classes)
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.view = CentreView(eval_size)
+        self.seed = seed
+        self.splits = {name: source.split(name) for name in ("train", "val", "test")}
+        for name in ("train", "val"):
+            if not self.splits[name]:
+                raise UserError(
+                    f"data: there is no {name!r} split, or it is empty",
+                    expected="samples to train on, and others to choose the best epoch on",
+                )
+        if train_samples is not None:
+            self.splits["train"] = Subset(self["train"], train_samples, seed)
+        self._augmentations: Sequence[Transform] = ()
+        self._phase_of: Callable[[int, int], int] = lambda epoch, batch: 0
+
+    def __getitem__(self, name: str) -> Split:
+        """A split that exists."""
+        split = self.splits[name]
+        assert split is not None, name
+        return split
+
+    @property
+    def final_split(self) -> str:
+        """The split that the best model is scored on: "test" where there is one."""
+        return "test" if self.splits["test"] else "val"
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Full training batches an epoch."""
+        return max(1, len(self["train"]) // self.batch_size)
+
+    def follow(self, augmentations: Sequence[Transform], phase_of: Callable[[int, int], int]) -> None:
+        """Train with one augmentation a phase, the phase being a function of (epoch, batch)."""
+        self._augmentations = augmentations
+        self._phase_of = phase_of
+
+    def train_dataloader(self) -> Loader:
+        """Shuffled, augmented, resumable."""
+        samples = Samples(self["train"], self._augmentations, self.seed)
+        batches = TrainingBatches(Permutation(len(self["train"]), self.seed), self.batch_size, self._phase_of)
+        return Loader(
+            samples,
+            batch_sampler=batches,
+            collate_fn=Collate(),
+            **worker_settings(self.num_workers, self.seed),
+        )
+
+    def val_dataloader(self) -> EvaluationLoader:
+        """Every validation sample once."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> EvaluationLoader:
+        """Every test sample once."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, name: str) -> EvaluationLoader:
+        split = self[name]
+        sizes = [self.view.size or split.size(i) for i in range(len(split))]
+        return EvaluationLoader(
+            Samples(split, [self.view], self.seed),
+            batch_sampler=EvaluationBatches(sizes, self.batch_size),
+            collate_fn=Collate(self.batch_size),
+            **worker_settings(self.num_workers, self.seed),
+        )
+
+
+class Subset:
+    """The first `count` samples of a split in an order given by the seed; more of them contain fewer."""
+
+    def __init__(self, split: Split, count: int, seed: int) -> None:
+        if not 0 < count <= len(split):
+            raise UserError("data.train_samples", found=count, expected=f"1 to {len(split)}, the split's size")
+        self.split = split
+        self.indices = np.random.default_rng(seed).permutation(len(split))[:count]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> object:
+        return self.split[int(self.indices[index])]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(H, W) of one image."""
+        return self.split.size(int(self.indices[index]))
+
+
+def channel_statistics(split: Split, most: int = 256) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over at most `most` images, spread evenly.
+
+    In units of `Normalize`: integers scaled to [0, 1]. A constant channel gets a deviation of 1.
+    """
+    indices = np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)
+    pixels = square = count = 0.0
+    for index in indices:
+        image = split[int(index)].image
+        values = image.reshape(-1, image.shape[-1]) / FULL_SCALE.get(image.dtype.name, 1.0)
+        pixels, square, count = pixels + values.sum(0), square + (values**2).sum(0), count + len(values)
+    mean = np.asarray(pixels) / count
+    std = np.sqrt(np.maximum(np.asarray(square) / count - mean**2, 0))
+    return mean.tolist(), np.where(std > 1e-6, std, 1.0).tolist()
+

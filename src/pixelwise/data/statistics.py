@@ -1,0 +1,107 @@
+"""What the splits of a data set hold: pixels and images per class, and a fingerprint of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pixelwise.data.listing import SPLITS
+from pixelwise.types import IGNORE, Source, Split
+
+T = TypeVar("T")
+
+
+@dataclass
+class Histogram:
+    """Pixels and images by class; an image with one label counts as one pixel."""
+
+    classes: list[str]
+    pixels: np.ndarray
+    """(K,) int64."""
+    images: np.ndarray
+    """(K,) int64: images that hold the class."""
+    ignored: int = 0
+    """Pixels labelled 255."""
+
+    @classmethod
+    def of(cls, classes: Sequence[str]) -> Histogram:
+        """A histogram that has counted nothing yet."""
+        return cls([str(name) for name in classes], *np.zeros((2, len(classes)), np.int64))
+
+    def add(self, target: np.ndarray | int) -> None:
+        """Count one (H, W) uint8 mask, or one class index."""
+        counts = np.bincount(np.ravel(target), minlength=IGNORE + 1)
+        of_classes = counts[: len(self.classes)]
+        self.pixels += of_classes
+        self.images += of_classes > 0
+        self.ignored += int(counts[IGNORE])
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(K,) shares of the pixels that count; zeros when none do."""
+        return self.pixels / max(int(self.pixels.sum()), 1)
+
+    @property
+    def ignored_share(self) -> float:
+        """Share of all pixels that is labelled 255."""
+        return self.ignored / max(int(self.pixels.sum()) + self.ignored, 1)
+
+    @property
+    def absent(self) -> list[str]:
+        """Names of the classes without a pixel."""
+        return [name for name, count in zip(self.classes, self.pixels, strict=True) if not count]
+
+
+def class_histogram(split: Split, classes: Sequence[str]) -> Histogram:
+    """Count the labels of a whole split; where it can give labels alone, no image is decoded.
+
+    Raises:
+        UserError: a label file is damaged or holds a value without a meaning.
+    """
+    histogram = Histogram.of(classes)
+    for target in in_threads(lambda index: part(split, "target", index), len(split)):
+        histogram.add(target)
+    return histogram
+
+
+def fingerprint(source: Source, classes: Sequence[str]) -> dict[str, Any]:
+    """What tells two data sets apart without reading them through, in plain types.
+
+    Returns:
+        `{"classes": [...], "train": {"images": n, "hash": "..."}, ...}`; the hash covers each item's key,
+        image size and, where the split knows them, the bytes of its files.
+    """
+    result: dict[str, Any] = {"classes": [str(name) for name in classes]}
+    for name in SPLITS:
+        if (split := source.split(name)) is None:
+            continue
+        stored_bytes = getattr(split, "stored_bytes", lambda index: 0)
+        lines = sorted(
+            f"{part(split, 'key', index)} {split.size(index)} {stored_bytes(index)}"
+            for index in range(len(split))
+        )
+        digest = blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+        result[name] = {"images": len(split), "hash": digest}
+    return result
+
+
+def part(split: Split, name: str, index: int) -> Any:
+    """An item's "image", "target" or "key": by the split's method of that name, else from the whole item."""
+    reader = getattr(split, name, None)
+    return reader(index) if reader else getattr(split[index], name)
+
+
+def in_threads(function: Callable[[int], T], count: int) -> Iterator[T]:
+    """`function` of 0…count-1, in order; decoders and NumPy release the interpreter's lock, so threads help.
+
+    Results wait in chunks, so that a large data set is never in memory as a whole.
+    """
+    chunk = 64
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, count, chunk):
+            yield from pool.map(function, range(start, min(start + chunk, count)))

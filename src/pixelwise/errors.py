@@ -1,0 +1,31 @@
+"""The one exception that is meant for users: it is shown without a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend, told in one message.
+
+    Args:
+        what: what is wrong, naming the file or the config key.
+        found: what stands there now.
+        expected: what should stand there.
+        fix: what to do about it, as a command or an override where one helps.
+    """
+
+    def __init__(
+        self, what: str, *, found: object = None, expected: object = None, fix: str | None = None
+    ) -> None:
+        lines = [what]
+        for label, value in (("found", found), ("expected", expected), ("fix", fix)):
+            if value is not None:
+                lines.append(f"  {label + ':':<9} {value}")
+        super().__init__("\n".join(lines))
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Up to `count` of the known names that look most like `name`, the nearest first."""
+    return get_close_matches(name, list(known), n=count, cutoff=0.5)

@@ -1,0 +1,40 @@
+"""Scoring a finished run again, as a plain function over built objects."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from pixelwise import checkpoint, run_folder
+from pixelwise.build import Run
+from pixelwise.errors import UserError
+from pixelwise.train import score
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(run: Run, folder: Path, split: str | None = None, weights: str = "best") -> dict[str, float]:
+    """Score a run's weights again and say whether its own scores came out.
+
+    Args:
+        run: built from the folder's config.
+        folder: the run folder.
+        split: "val" or "test"; None takes the one that training ended with.
+        weights: name of the checkpoint.
+    """
+    split = split or run.data.final_split
+    if split not in ("val", "test") or not run.data.splits[split]:
+        raise UserError("split", found=split, expected="one of the run's splits, val or test")
+    checkpoint.load_model(run.module.model, folder / "checkpoints" / f"{weights}.ckpt")
+    scores = score(run, split)
+    recorded = folder / "metrics.json"
+    if recorded.is_file():
+        before = run_folder.read_scores(recorded)
+        changed = [name for name, value in before.items() if str(scores.get(name)) != str(value)]
+        if before.keys() != scores.keys():
+            log.info("not comparable with %s, which holds other scores", recorded)
+        elif changed:
+            log.info("differs from %s in %s", recorded, ", ".join(changed))
+        else:
+            log.info("equal to %s to the last digit", recorded)
+    return scores

@@ -1,0 +1,59 @@
+"""Several losses as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.errors import UserError, nearest
+
+
+class WeightedSum(nn.Module):
+    """Sum of named losses, each times its weight. `terms` gives the parts, for logging them one by one.
+
+    Args:
+        parts: the losses by name.
+        weights: how much a part counts, by the same names; 1 where not given, and 0 only watches it.
+
+    Raises:
+        UserError: there is no part, a weight has no part, or a weight is negative.
+    """
+
+    def __init__(self, parts: Mapping[str, nn.Module], weights: Mapping[str, float] | None = None) -> None:
+        super().__init__()
+        if not parts:
+            raise UserError("loss.parts: a sum needs at least one loss", found="none")
+        self.parts = nn.ModuleDict({str(name): part for name, part in parts.items()})
+        self.weights = dict.fromkeys(self.parts, 1.0)
+        for name, weight in (weights or {}).items():
+            self._set_weight(str(name), weight)
+
+    def _set_weight(self, name: str, weight: float) -> None:
+        if name not in self.parts:
+            raise UserError(
+                f"loss.weights.{name}: no part of the loss has this name",
+                found=name,
+                expected=", ".join(nearest(name, self.parts) or self.parts),
+                fix=f"rename it, or add loss.parts.{name}",
+            )
+        if not 0 <= weight < float("inf"):
+            raise UserError(f"loss.weights.{name}: not a weight", found=weight, expected="a number >= 0")
+        self.weights[name] = float(weight)
+
+    def terms(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The scalar loss of each part, not weighted, of (B, K[, H, W]) logits and a (B[, H, W]) target."""
+        return {name: part(logits, target) for name, part in self.parts.items()}
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The scalar to minimise, from the parts that `terms` gave."""
+        return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Scalar loss of (B, K[, H, W]) logits and a (B[, H, W]) target."""
+        return self.total(self.terms(logits, target))
+
+    def extra_repr(self) -> str:
+        """The weights, for `print(loss)`."""
+        return " + ".join(f"{weight:g} * {name}" for name, weight in self.weights.items())

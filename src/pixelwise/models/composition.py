@@ -1,0 +1,29 @@
+"""The composition itself: what classification and segmentation share, and where they part."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from pixelwise.models.normalize import Normalize
+
+
+class Composition(nn.Module):
+    """image (B, C, H, W) ▶ encoder ▶ decoder ▶ head ▶ logits (B, K) or (B, K, H, W).
+
+    The attribute names are the parts that a schedule gives learning rates to and freezes.
+    `forward` takes normalised images; `normalize` is the preprocessing that belongs to the weights,
+    and travels with them in the state dict.
+    """
+
+    PARTS = ("encoder", "decoder", "head")
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, head: nn.Module, normalize: Normalize) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.head = head
+        self.normalize = normalize
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits for a normalised (B, C, H, W) image; softmax is for prediction only."""
+        return self.head(self.decoder(self.encoder(image)), image.shape[-2:])

@@ -1,0 +1,25 @@
+"""No decoder: the head works on the encoder's last map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pixelwise.models.decoders.base import Decoder
+
+
+class Linear(Decoder):
+    """Pass the coarsest feature map through, without parameters.
+
+    With `ClassifierHead` this is the ordinary image classifier; with `PixelHead` it is a linear
+    probe of the encoder, the FCN-32s of Long et al. (CVPR 2015).
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int]) -> None:
+        super().__init__(channels, strides)
+        self.out_channels = self.channels[-1]
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """The last of the feature maps, (B, D, h, w)."""
+        return features[-1]

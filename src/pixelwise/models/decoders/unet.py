@@ -1,0 +1,59 @@
+"""U-Net: climb back to full resolution, joining the encoder's map at each stride."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixelwise.errors import UserError
+from pixelwise.models.decoders.base import Decoder, conv_bn_relu
+
+
+class UNet(Decoder):
+    """Ronneberger et al., U-Net, MICCAI 2015 (arXiv:1505.04597), on any encoder.
+
+    From the coarsest map each block doubles the resolution, joins the encoder's map of that stride
+    where there is one, and applies two 3×3 convolutions, down to stride 1.
+
+    Args:
+        channels: of the encoder's maps, finest first.
+        strides: of the encoder's maps, finest first.
+        widths: output channels of the blocks, coarsest first; of a longer list than there are
+            blocks the first ones are used.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], widths: Sequence[int] = (256, 128, 64, 32, 16)
+    ) -> None:
+        super().__init__(channels, strides)
+        skip_channels = dict(zip(self.strides[:-1], self.channels[:-1], strict=True))
+        targets = [self.strides[-1] >> k for k in range(1, self.strides[-1].bit_length())]
+        if len(widths) < len(targets):
+            raise UserError(
+                "decoder.widths: too few numbers for this encoder",
+                found=list(widths),
+                expected=f"{len(targets)}, one for each of the strides {targets}",
+            )
+        self.blocks = nn.ModuleList()
+        self.skips = [self.strides.index(s) if s in skip_channels else None for s in targets]
+        width = self.channels[-1]
+        for stride, out in zip(targets, widths, strict=False):
+            joined = width + skip_channels.get(stride, 0)
+            self.blocks.append(nn.Sequential(conv_bn_relu(joined, out), conv_bn_relu(out, out)))
+            width = out
+        self.out_channels = width
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Maps at the encoder's strides, finest first → (B, widths[-1], H, W), H×W up to rounding."""
+        x = features[-1]
+        for block, skip in zip(self.blocks, self.skips, strict=True):
+            if skip is None:
+                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            else:
+                x = F.interpolate(x, size=features[skip].shape[-2:], mode="nearest")
+                x = torch.cat([x, features[skip]], dim=1)
+            x = block(x)
+        return x

@@ -1,0 +1,39 @@
+"""The last layer: what differs between one label an image and one label a pixel."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ClassifierHead(nn.Module):
+    """Mean over all positions → dropout → linear: (B, D, h, w) → logits (B, K)."""
+
+    def __init__(self, in_channels: int, num_classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(in_channels, num_classes)
+
+    def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
+        """One row of logits an image; the image's `size` does not matter here."""
+        return self.linear(self.dropout(features.mean((2, 3))))
+
+
+class PixelHead(nn.Module):
+    """1×1 convolution → bilinear resize to the image's size: (B, D, h, w) → logits (B, K, H, W).
+
+    A 1×1 convolution is the linear layer of `ClassifierHead` applied at each position
+    (Long et al., Fully Convolutional Networks, CVPR 2015).
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout2d(dropout)
+        self.conv = nn.Conv2d(in_channels, num_classes, kernel_size=1)
+
+    def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
+        """Logits for each pixel of an image of `size` (H, W)."""
+        logits = self.conv(self.dropout(features))
+        if logits.shape[-2:] == size:
+            return logits
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

@@ -1,0 +1,41 @@
+"""From stored pixel values to what the encoder was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.types import FULL_SCALE
+
+class Normalize(nn.Module):
+    """Scale integers to [0, 1], then (image - mean) / std, on whatever device the image is on.
+
+    Args:
+        mean: one number per channel, in units of the scaled image.
+        std: likewise; must be positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32))
+
+    def set(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Replace both statistics, as when they were measured on the training split."""
+        self.mean.copy_(torch.tensor(mean))
+        self.std.copy_(torch.tensor(std))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) of any dtype → float32 of the same shape and memory format."""
+        scale = FULL_SCALE.get(str(image.dtype).removeprefix("torch."), 1.0)
+        mean, std = (v.view(-1, 1, 1) * scale for v in (self.mean, self.std))
+        return (image.to(torch.float32) - mean) / std
+
+    def undo(self, image: Tensor) -> Tensor:
+        """Back to [0, 1] for display."""
+        return (image * self.std.view(-1, 1, 1) + self.mean.view(-1, 1, 1)).clamp(0, 1)

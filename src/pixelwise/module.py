@@ -1,0 +1,131 @@
+"""The one LightningModule: every task, every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from pixelwise.errors import UserError
+from pixelwise.losses import WeightedSum
+from pixelwise.models import Composition
+from pixelwise.types import IGNORE, Batch
+
+
+class Module(L.LightningModule):
+    """A composition with its loss, its scores and its optimizer.
+
+    Args:
+        model: gives logits (B, K) or (B, K, H, W).
+        loss: of the first phase; a phase callback may exchange it.
+        scores: accumulates logits and targets; copied for each evaluation stage.
+        optimizer: parameter groups → optimizer. Each group has the name of a part of the model, by
+            which the schedule sets its learning rate before every step.
+        memory_format: of the weights and the images.
+    """
+
+    def __init__(
+        self,
+        model: Composition,
+        loss: WeightedSum,
+        scores: Metric,
+        optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
+        memory_format: torch.memory_format = torch.channels_last,
+    ) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=memory_format)  # type: ignore[call-overload]
+        self.loss = loss
+        self.scores = nn.ModuleDict({"val": scores, "test": scores.clone()})
+        self.optimizer = optimizer
+        self.memory_format = memory_format
+        self.config: dict[str, Any] = {}
+        """The resolved config in plain containers; saved in every checkpoint."""
+        self.phase = ""
+        """Name of the phase that is being trained."""
+        self.results: dict[str, float] = {}
+        """Scores of the last evaluation in full precision, by flat name such as "test/miou"."""
+        self.summary = ""
+        """Over how many classes the means of the last evaluation run."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits for a normalised (B, C, H, W) image."""
+        return self.model(image)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
+        """Convert and normalise on the device; what fills up a batch is ignored like any unlabelled pixel."""
+        image = self.model.normalize(batch["image"]).contiguous(memory_format=self.memory_format)
+        valid = batch["valid"]
+        target = batch["target"].long()
+        rows = valid.view(-1, *[1] * (target.ndim - 1))
+        return {**batch, "image": image, "target": torch.where(rows, target, IGNORE)}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one training batch."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Accumulate the validation scores."""
+        self._step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Accumulate the test scores."""
+        self._step(batch, "test")
+
+    def _step(self, batch: Batch, stage: str) -> Tensor:
+        logits = self.model(batch["image"])
+        terms = self.loss.terms(logits, batch["target"])
+        loss = self.loss.total(terms)
+        training = stage == "train"
+        if training and not torch.isfinite(loss):
+            raise UserError(
+                f"the training loss is {loss.item()} at step {self.global_step}; nothing was overwritten",
+                found="samples " + ", ".join(batch["key"]),
+                fix="a lower optimizer.lr, trainer.gradient_clip_val=1 or trainer.precision=32-true; "
+                "look at these samples with scripts/audit.py",
+            )
+        if not training:
+            cast(Metric, self.scores[stage]).update(logits, batch["target"], batch["valid"])
+        logged = {f"{stage}/loss": loss.detach()}
+        if len(terms) > 1:
+            logged |= {f"{stage}/loss/{name}": term.detach() for name, term in terms.items()}
+        rows = int(batch["valid"].sum())
+        self.log_dict(
+            cast(dict[str, Any], logged), batch_size=rows, on_step=training, on_epoch=not training, prog_bar=False
+        )
+        return loss
+
+    def on_validation_epoch_end(self) -> None:
+        """Scores of the validation split."""
+        self._finish("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Scores of the test split."""
+        self._finish("test")
+
+    def _finish(self, stage: str) -> None:
+        metric = cast(Metric, self.scores[stage])
+        scores: Mapping[str, Tensor] = metric.compute()
+        self.summary = metric.summary()
+        metric.reset()
+        loss = self.trainer.callback_metrics.get(f"{stage}/loss")
+        self.results = {f"{stage}/{name}": float(score) for name, score in scores.items()}
+        if loss is not None:
+            self.results[f"{stage}/loss"] = float(loss)
+        self.log_dict({name: torch.tensor(v) for name, v in self.results.items() if not name.endswith("/loss")})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A checkpoint alone says what it is."""
+        checkpoint["config"] = self.config
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One parameter group for each part that has parameters."""
+        groups = [
+            {"params": parameters, "name": part}
+            for part in Composition.PARTS
+            if (parameters := list(getattr(self.model, part).parameters()))
+        ]
+        return self.optimizer(groups)

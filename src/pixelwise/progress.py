@@ -1,0 +1,96 @@
+"""What a run says while it trains: one line an epoch, with speed, waiting, memory and time left."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+import lightning as L
+import torch
+
+from pixelwise.types import Batch
+
+log = logging.getLogger(__name__)
+
+
+class Throughput(L.Callback):
+    """Measure images/s and the share of time that training waits for data; log and print them.
+
+    Args:
+        monitor: the score that stands in an epoch's line, beside the losses.
+    """
+
+    def __init__(self, monitor: str) -> None:
+        self.shown = ("train/loss", "val/loss", monitor)
+        self._reset()
+        self._begin = 0.0
+
+    def _reset(self) -> None:
+        self._images = 0
+        self._waiting = self._working = 0.0
+        self._since = time.perf_counter()
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Time left counts from here, so that a resumed run does not count the time before."""
+        self._begin = time.perf_counter()
+        self._first_step = trainer.global_step
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Start counting; the time of validation belongs to no batch."""
+        self._reset()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """What passed since the last step was waiting for data."""
+        now = time.perf_counter()
+        self._waiting += now - self._since
+        self._since = now
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """What passed since the batch came was work."""
+        now = time.perf_counter()
+        self._working += now - self._since
+        self._since = now
+        self._images += len(batch["valid"])
+        module.log("images/s", self.speed, prog_bar=True, logger=False)  # times would make metrics.csv differ
+
+    @property
+    def speed(self) -> float:
+        """Training images per second in this epoch."""
+        return self._images / max(self._waiting + self._working, 1e-9)
+
+    @property
+    def wait(self) -> float:
+        """Share of this epoch's training time spent waiting for data."""
+        return self._waiting / max(self._waiting + self._working, 1e-9)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """The epoch in one line."""
+        done = trainer.global_step - self._first_step
+        left = trainer.max_steps - trainer.global_step
+        seconds = (time.perf_counter() - self._begin) / max(done, 1) * left
+        scores = trainer.callback_metrics
+        log.info(
+            "epoch %d/%d  %s  %.0f images/s  %.0f %% waiting for data  %.1f GB  %s left",
+            trainer.current_epoch + 1,
+            trainer.max_epochs,
+            "  ".join(f"{name} {scores[name]:.4f}" for name in self.shown if name in scores),
+            self.speed,
+            100 * self.wait,
+            peak_memory() / 1e9,
+            timedelta(seconds=round(seconds)),
+        )
+
+
+def peak_memory() -> int:
+    """Largest memory so far in bytes: allocated on the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

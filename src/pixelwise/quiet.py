@@ -1,0 +1,26 @@
+"""Library messages that a user can do nothing about, each with the reason why it is not shown."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+IRRELEVANT = {
+    r"Experiment logs directory .* exists and is not empty": "the run folder holds config.yaml already",
+    r"You have overridden `on_after_batch_transfer` in `LightningModule`": "meant so: normalising is the model's",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated": "Lightning calling PyTorch",
+    r".*does not have many workers": "the epoch's line says how much time waiting for data takes",
+    r".*[Tt]he '\w+_dataloader' does not have many workers": "likewise",
+    r"The `srun` command is available on your system but is not used": "a cluster's login node is no mistake",
+}
+
+
+def silence() -> None:
+    """Hide the messages above, and Lightning's remarks about itself."""
+    for pattern in IRRELEVANT:
+        warnings.filterwarnings("ignore", message=pattern)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)  # what it says of devices and limits stands in config.yaml
+        logger.handlers.clear()  # root prints its warnings once
+        logger.propagate = True

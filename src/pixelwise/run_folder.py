@@ -1,0 +1,159 @@
+"""The run folder: everything a run was, enough to go on from on another machine.
+
+| file | content |
+|---|---|
+| `config.yaml` | the composed config; inner interpolations kept, nothing of the moment or the machine left |
+| `overrides.yaml` | what was typed |
+| `environment.json`, `uncommitted.diff` | command, git commit, package versions, device |
+| `checkpoints/{best,last,previous}.ckpt` | weights (best); the whole training state (last, previous) |
+| `metrics.csv`, `metrics.json` | scores over time; final scores by flat name |
+| `train.log`, `pictures/` | what was printed; what was drawn |
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.base import Node
+from omegaconf.errors import OmegaConfBaseException
+
+from pixelwise.errors import UserError
+
+PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "timm", "hydra-core", "numpy", "opencv-python-headless")  # fmt: skip
+PASSING = re.compile(r"\$\{(hydra|now|oc\.env)[:.]")
+"""Interpolations whose value belongs to the moment or the machine of the first start."""
+
+
+def create(folder: Path, config: DictConfig, overrides: Sequence[str]) -> Path:
+    """Make a fresh run folder and write down what is about to happen.
+
+    Raises:
+        UserError: when the folder already holds a run.
+    """
+    if (folder / "config.yaml").exists():
+        raise UserError(
+            f"{folder} already holds a run", fix="leave hydra.run.dir alone, or name a folder that is new"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    config = settle(config)
+    _write(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+    _write(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=False))
+    _write(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    if diff := _git("diff", "HEAD"):
+        _write(folder / "uncommitted.diff", diff + "\n")
+    _point_latest(folder)
+    return folder
+
+
+def settle(config: DictConfig) -> DictConfig:
+    """A copy that means the same tomorrow and elsewhere: no clock, no environment, no relative root."""
+    config = config.copy()
+    _freeze_passing(config)
+    root = OmegaConf.select(config, "data.root")
+    if root is not None:
+        config.data.root = str(Path(root).expanduser().resolve())
+    return config
+
+
+def _freeze_passing(node: Any) -> None:
+    """Replace interpolations of the moment by their values, in place."""
+    keys = range(len(node)) if OmegaConf.is_list(node) else list(node)
+    for key in keys:
+        child: Node | None = node._get_node(key)
+        if OmegaConf.is_config(child) and not OmegaConf.is_interpolation(node, key):
+            _freeze_passing(child)
+        elif isinstance(raw := child._value() if child is not None else None, str) and PASSING.search(raw):
+            node[key] = node[key]
+
+
+def open_run(folder: str | Path) -> Path:
+    """Check that a folder holds a run."""
+    folder = Path(folder).expanduser()
+    if not (folder / "config.yaml").is_file():
+        looks = "a folder without config.yaml" if folder.is_dir() else "no such folder"
+        raise UserError(f"run={folder} is not a run folder", found=looks, expected="the folder that train.py printed")
+    return folder.resolve()
+
+
+def load_config(folder: Path) -> DictConfig:
+    """The config of a run."""
+    try:
+        config = OmegaConf.load(folder / "config.yaml")
+    except (OmegaConfBaseException, ValueError) as error:
+        raise UserError(f"{folder / 'config.yaml'} cannot be read", found=error) from error
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def write_scores(file: Path, scores: Mapping[str, float]) -> None:
+    """Scores by flat name, as JSON that any parser reads: undefined ones become null."""
+    plain = {name: value if math.isfinite(value) else None for name, value in sorted(scores.items())}
+    _write(file, json.dumps(plain, indent=2) + "\n")
+
+
+def read_scores(file: Path) -> dict[str, float]:
+    """What `write_scores` wrote, null becoming NaN again."""
+    scores = json.loads(file.read_text())
+    return {name: math.nan if value is None else value for name, value in scores.items()}
+
+
+def environment() -> dict[str, Any]:
+    """How to make a run again: command, commit, versions, processor."""
+    return {
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the code that runs, or None outside a repository."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _write(file: Path, text: str) -> None:
+    """Write all of it or nothing."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(file)
+
+
+def _point_latest(folder: Path) -> None:
+    """Let `latest`, beside the runs, lead to the newest."""
+    link, temporary = folder.parent / "latest", folder.parent / f".latest.{os.getpid()}"
+    if link.exists() and not link.is_symlink():
+        return
+    try:
+        temporary.symlink_to(folder.name, target_is_directory=True)
+        temporary.replace(link)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # a file system without links

@@ -1,0 +1,176 @@
+"""Scores of classes, all from one confusion matrix that is summed over the data set and over ranks.
+
+The matrix is (K, K) with rows for the truth and columns for the prediction: `matrix[t, p]` counts the pixels
+of class t that were taken for p. Each score is a function of it; none is an average over images.
+
+A score that has nothing to divide by is NaN, and a mean leaves it out: IoU and F1 of a class found neither in
+the labels nor in the predictions, recall of a class without labels, precision of a class never predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from pixelwise.errors import UserError
+from pixelwise.types import IGNORE
+
+
+def confusion_matrix(prediction: Tensor, target: Tensor, classes: int) -> Tensor:
+    """Count the pairs of true and predicted class, leaving out where the target is `IGNORE`.
+
+    Args:
+        prediction: int64 class indices below `classes`.
+        target: class indices or `IGNORE`, of the same shape; uint8 or int64.
+        classes: their number K.
+
+    Returns:
+        (K, K) int64: rows are the truth, columns the prediction.
+
+    Raises:
+        UserError: a label is neither a class nor `IGNORE`.
+    """
+    # Every label has a row, so that ignored pixels land in the last and need no costly selection before.
+    pairs = torch.add(prediction, target, alpha=classes).flatten()
+    size = (IGNORE + 1) * classes
+    counts = torch.bincount(pairs, minlength=size)
+    if len(counts) > size or counts[classes * classes : IGNORE * classes].any():
+        raise UserError(
+            "the labels hold values that are no class",
+            found=sorted(set(target.unique().tolist()) - {*range(classes), IGNORE}),
+            expected=f"0 to {classes - 1}, or {IGNORE} where a pixel is ignored",
+        )
+    return counts[: classes * classes].view(classes, classes)
+
+
+def iou(matrix: Tensor) -> Tensor:
+    """Intersection over union of each class (K,), the Jaccard index."""
+    hits = matrix.diagonal()
+    return hits / (matrix.sum(0) + matrix.sum(1) - hits)
+
+
+def f1(matrix: Tensor) -> Tensor:
+    """F1 of each class (K,): the harmonic mean of precision and recall, the same as Dice."""
+    return 2 * matrix.diagonal() / (matrix.sum(0) + matrix.sum(1))
+
+
+def precision(matrix: Tensor) -> Tensor:
+    """Share of each class's predictions that are right (K,); the user's accuracy of remote sensing."""
+    return matrix.diagonal() / matrix.sum(0)
+
+
+def recall(matrix: Tensor) -> Tensor:
+    """Share of each class's labels that are found (K,); the producer's accuracy of remote sensing."""
+    return matrix.diagonal() / matrix.sum(1)
+
+
+def accuracy(matrix: Tensor) -> Tensor:
+    """Share of all labels that are found (): overall accuracy, which large classes govern."""
+    return matrix.trace() / matrix.sum()
+
+
+def kappa(matrix: Tensor) -> Tensor:
+    """Agreement beyond chance (), 1 at best (Cohen 1960, "A Coefficient of Agreement for Nominal Scales")."""
+    chance = (matrix.sum(0) * matrix.sum(1)).sum() / matrix.sum() ** 2
+    return (accuracy(matrix) - chance) / (1 - chance)
+
+
+class ConfusionScores(Metric):
+    """Fills the confusion matrix; a subclass names the scores that are read from it.
+
+    Args:
+        classes: the class names, in the order of the indices; at most 255, for 255 is `IGNORE`.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+    matrix: Tensor
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        super().__init__()
+        self.classes = tuple(str(name) for name in classes)
+        count = len(self.classes)
+        if count > IGNORE:
+            raise UserError(
+                f"too many classes: {IGNORE} is the ignored label", found=count, expected=f"at most {IGNORE}"
+            )
+        self.add_state("matrix", torch.zeros(count, count, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> None:
+        """Count one batch.
+
+        Args:
+            logits: (B, K) or (B, K, H, W).
+            target: (B,) or (B, H, W), int64 or uint8, with `IGNORE`.
+            valid: (B,) bool, False for rows that only fill up the batch and count nowhere.
+        """
+        if valid is not None:
+            target = target.where(valid.view(-1, *[1] * (target.ndim - 1)), IGNORE)
+        # The first of equal logits, as `argmax` answers too, but many times faster on a CPU.
+        prediction = logits.max(1).indices
+        self.matrix = self.matrix + confusion_matrix(prediction, target, len(self.classes))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Every score by its flat name, as float64 scalars on the CPU (some devices have no float64)."""
+        return self.scores(self.matrix.cpu().double())
+
+    def scores(self, matrix: Tensor) -> dict[str, Tensor]:
+        """The scores of a float64 (K, K) confusion matrix."""
+        raise NotImplementedError
+
+    def by_class(self, name: str, values: Tensor) -> dict[str, Tensor]:
+        """Values (K,) of one score under names like `iou/cat`."""
+        return {f"{name}/{label}": value for label, value in zip(self.classes, values, strict=True)}
+
+    def summary(self) -> str:
+        """One line: over how many classes a mean runs, which it leaves out, and which label is ignored."""
+        values = self.compute()
+        absent = [name for name in self.classes if values[f"f1/{name}"].isnan()]
+        counted = f"{len(self.classes) - len(absent)} of {len(self.classes)} classes"
+        if absent:
+            counted += f" (neither labelled nor predicted: {', '.join(absent)})"
+        return f"means over {counted}; label {IGNORE} is ignored"
+
+    def extra_repr(self) -> str:
+        """The class names, for `print(metric)`."""
+        return ", ".join(self.classes)
+
+
+class SegmentationScores(ConfusionScores):
+    """Scores of pixels: mIoU, overall and mean accuracy, mean F1 and kappa; IoU, F1 and recall by class.
+
+    The mean accuracy is the mean of the recalls, as in Long et al. 2015, "Fully Convolutional Networks".
+    """
+
+    def scores(self, matrix: Tensor) -> dict[str, Tensor]:
+        """The scores of a float64 (K, K) confusion matrix."""
+        return {
+            "miou": iou(matrix).nanmean(),
+            "overall_accuracy": accuracy(matrix),
+            "mean_accuracy": recall(matrix).nanmean(),
+            "mean_f1": f1(matrix).nanmean(),
+            "kappa": kappa(matrix),
+            **self.by_class("iou", iou(matrix)),
+            **self.by_class("f1", f1(matrix)),
+            **self.by_class("recall", recall(matrix)),
+        }
+
+
+class ClassificationScores(ConfusionScores):
+    """Scores of whole images: accuracy, balanced accuracy (mean recall), macro F1, kappa; and by class."""
+
+    def scores(self, matrix: Tensor) -> dict[str, Tensor]:
+        """The scores of a float64 (K, K) confusion matrix."""
+        return {
+            "accuracy": accuracy(matrix),
+            "balanced_accuracy": recall(matrix).nanmean(),
+            "macro_f1": f1(matrix).nanmean(),
+            "kappa": kappa(matrix),
+            **self.by_class("f1", f1(matrix)),
+            **self.by_class("precision", precision(matrix)),
+            **self.by_class("recall", recall(matrix)),
+        }

@@ -1,0 +1,76 @@
+"""The facts everybody shares: the ignored label, and what a sample and a batch are made of.
+
+Nothing here imports torch at run time, so that `python train.py --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+IGNORE = 255
+"""The label of pixels that count nowhere: not in a loss, not in a score."""
+
+
+FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0}
+"""The stored value that becomes 1.0, by dtype; float images are taken as they are."""
+
+
+class Raw(NamedTuple):
+    """One item as a data set stores it, before augmentation."""
+
+    image: np.ndarray
+    """(H, W, C), in the source's dtype: uint8, uint16 or float32."""
+    target: np.ndarray | int
+    """(H, W) uint8 index mask with `IGNORE` for pixels that do not count; or one class index."""
+    key: str
+    """Names the item in messages, tables and predictions; unique within its split."""
+
+
+class Split(Protocol):
+    """One split of a data set: a sequence of `Raw` items, each read when it is asked for."""
+
+    def __len__(self) -> int:
+        """Number of items."""
+        ...
+
+    def __getitem__(self, index: int) -> Raw:
+        """Read one item; safe to call from several worker processes."""
+        ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(H, W) of one image, found without decoding its pixels."""
+        ...
+
+
+class Source(Protocol):
+    """Where images and labels come from. A new data set is one class of this shape and one YAML."""
+
+    def split(self, name: str) -> Split | None:
+        """The split called "train", "val" or "test", or None where the data set has no such split."""
+        ...
+
+
+class Sample(TypedDict):
+    """One augmented item on its way to the device."""
+
+    image: Tensor
+    """(C, H, W) in the source's dtype."""
+    target: Tensor
+    """(H, W) uint8 index mask, or () int64 class index."""
+    key: str
+
+
+class Batch(TypedDict):
+    """Samples of one size, stacked; `image` becomes float and normalised on the device."""
+
+    image: Tensor
+    """(B, C, H, W)."""
+    target: Tensor
+    """(B, H, W) or (B,); int64 on the device."""
+    valid: Tensor
+    """(B,) bool: False for a row that only fills up the batch."""
+    key: list[str]

@@ -1,0 +1,109 @@
+"""The presets as Hydra builds them, and the promises of the whole."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from pixelwise.augmentation import Augmentation, CentreView, Colour, Geometry
+from pixelwise.errors import UserError
+
+pytestmark = pytest.mark.fast
+
+PRESETS = sorted(Path(__file__).parents[2].glob("conf/augmentation/*.yaml"))
+
+
+def build(preset: Path, crop_size=64, rescale: bool = False, **overrides) -> Augmentation:
+    cfg = OmegaConf.create({"data": {"crop_size": crop_size, "rescale": rescale}})
+    cfg.augmentation = OmegaConf.merge(OmegaConf.load(preset), overrides)
+    return instantiate(cfg.augmentation)
+
+
+def sample(height: int, width: int, channels: int = 3, dtype: type = np.uint8):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (height, width, channels)).astype(dtype)
+    return image, rng.integers(0, 4, (height, width), dtype=np.uint8)
+
+
+def preset(name: str) -> Path:
+    return next(path for path in PRESETS if path.stem == name)
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize("channels", [1, 3, 4, 6])
+def test_every_preset_gives_the_size_it_was_asked_for(path, rescale, channels):
+    assert path.read_text().startswith("# ")
+    augmentation = build(path, [48, 64], rescale)
+    for shape in ((48, 64), (30, 40), (200, 90)):
+        for dtype in (np.uint8, np.uint16, np.float32):
+            image, mask = sample(*shape, channels, dtype)
+            seen, labels = augmentation(image, mask, np.random.default_rng(3))
+            again, _ = augmentation(image, mask, np.random.default_rng(3))
+            assert (seen.shape, seen.dtype) == ((48, 64, channels), dtype)
+            assert labels.shape == (48, 64)
+            assert seen.flags.c_contiguous
+            assert labels.flags.c_contiguous
+            assert set(np.unique(labels)) <= {0, 1, 2, 3, 255}
+            np.testing.assert_array_equal(seen, again)
+
+
+def test_none_sees_every_pixel_when_it_crops():
+    image = np.arange(96, dtype=np.uint8).reshape(8, 12, 1)
+    augmentation = build(preset("none"), [4, 4])
+    rng = np.random.default_rng(0)
+    seen = {int(value) for _ in range(1000) for value in augmentation(image, None, rng)[0].ravel()}
+    assert seen == set(range(96))
+
+
+def test_none_is_the_view_of_evaluation_when_it_rescales():
+    image, mask = sample(100, 150)
+    seen, labels = build(preset("none"), 64, rescale=True)(image, mask, np.random.default_rng(0))
+    expected, expected_labels = CentreView(64)(image, mask)
+    np.testing.assert_array_equal(seen, expected)
+    np.testing.assert_array_equal(labels, expected_labels)
+
+
+def test_extra_takes_torchvision_from_a_config_and_null_switches_off():
+    sharpen = {
+        "_target_": "pixelwise.augmentation.TorchvisionV2",
+        "transform": {
+            "_target_": "torchvision.transforms.v2.GaussianBlur",
+            "kernel_size": [5, 5],
+            "sigma": [0.5, 1.0],
+        },
+    }
+    augmentation = build(preset("strong"), extra={"sharpen": sharpen, "blur": None})
+    assert list(augmentation.extra) == ["sharpen"]
+    seen, _ = augmentation(*sample(80, 80), np.random.default_rng(0))
+    assert seen.shape == (64, 64, 3)
+
+
+def test_a_changed_argument_leaves_the_other_draws_alone():
+    image, mask = sample(64, 64)
+    plain = Augmentation(64, geometry=Geometry(hflip=0.5), colour=Colour(0.2))
+    contrasted = Augmentation(64, geometry=Geometry(hflip=0.5), colour=Colour(0.2, contrast=0.2))
+    for seed in range(8):
+        _, first = plain(image, mask, np.random.default_rng(seed))
+        _, second = contrasted(image, mask, np.random.default_rng(seed))
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda image, mask, rng: (image[:32], mask),
+        lambda image, mask, rng: (image.astype(np.float32), mask),
+    ],
+)
+def test_an_extra_that_changes_size_or_dtype_is_named(transform):
+    augmentation = Augmentation(64, extra={"odd": transform})
+    with pytest.raises(UserError, match=r"augmentation\.extra\.odd"):
+        augmentation(*sample(64, 64), np.random.default_rng(0))
+
+
+def test_wrong_size_is_named():
+    with pytest.raises(UserError, match=r"augmentation\.size"):
+        Augmentation(size=0)

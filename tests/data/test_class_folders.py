@@ -1,0 +1,109 @@
+"""Images with one class each: folders, tables, and labels that are not the classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixelwise.data.class_folders import FolderClassification
+from pixelwise.errors import UserError
+
+pytestmark = pytest.mark.fast
+
+CLASSES = ["cat", "dog"]
+SPLIT = {"val": 0.2, "test": 0.2, "seed": 0}
+
+
+def draw(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(path)
+
+
+def items(split):
+    return {split.key(index): split.target(index) for index in range(len(split))}
+
+
+def test_splits_by_folders(tmp_path):
+    draw(tmp_path / "train/dog/a.jpg", tmp_path / "train/cat/b.png", tmp_path / "val/dog/c.jpg")
+    data = FolderClassification(tmp_path, CLASSES)
+    assert items(data.split("train")) == {"cat/b": 0, "dog/a": 1}
+    assert items(data.split("val")) == {"dog/c": 1}
+    assert data.split("test") is None
+    image, target, key = data.split("train")[0]
+    assert image.shape == (4, 6, 3)
+    assert (target, key) == (0, "cat/b")
+
+
+def test_class_folders_are_dealt_class_by_class(tmp_path):
+    draw(*(tmp_path / f"cat/{number}.png" for number in range(10)))
+    draw(*(tmp_path / f"dog/{number}.png" for number in range(5)))
+    data = FolderClassification(tmp_path, CLASSES, split=SPLIT)
+    for name, counts in {"train": [6, 3], "val": [2, 1], "test": [2, 1]}.items():
+        assert np.bincount([*items(data.split(name)).values()]).tolist() == counts
+    assert "seed=0" in data.describe()
+
+
+def write_table(root, text, name="labels.csv"):
+    (root / name).write_text(text)
+    for number in range(4):
+        draw(root / f"images/{number}.png")
+
+
+def test_a_table_with_splits(tmp_path):
+    write_table(tmp_path, "name,class,fold\nimages/0.png,dog,train\nimages/1.png,cat,val\n")
+    columns = {"file": "name", "label": "class", "split": "fold"}
+    data = FolderClassification(tmp_path, CLASSES, csv="labels.csv", columns=columns)
+    assert items(data.split("train")) == {"images/0": 1}
+    assert items(data.split("val")) == {"images/1": 0}
+    assert data.split("test") is None
+
+
+def test_a_table_without_splits_is_dealt(tmp_path):
+    write_table(tmp_path, "file,label\n" + "".join(f"images/{n}.png,{CLASSES[n % 2]}\n" for n in range(4)))
+    data = FolderClassification(tmp_path, CLASSES, csv="labels.csv", split={"val": 0.5})
+    assert sorted(items(data.split("train")).values()) == sorted(items(data.split("val")).values()) == [0, 1]
+
+
+def test_labels_to_skip(tmp_path):
+    draw(tmp_path / "cat/a.png", tmp_path / "dog/a.png", tmp_path / "cow/a.png")
+    assert len(FolderClassification(tmp_path, CLASSES, skip=["cow"]).split("train")) == 2
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (["cat", "dog", "cow"], r"not the classes[\s\S]*cow[\s\S]*'data\.source\.skip=\[cow\]'"),
+        (["cat", "dogs"], r"without dog[\s\S]*dog → dogs"),
+        (["cat"], r"without dog[\s\S]*add images of dog"),
+        (["train/cat", "train/dog", "valid/cat"], r"valid has a name that is not read"),
+    ],
+)
+def test_folders_that_are_not_the_classes(tmp_path, folders, message):
+    draw(*(tmp_path / folder / "a.png" for folder in folders))
+    with pytest.raises(UserError, match=message):
+        FolderClassification(tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("files,label\n", r"no column 'file'[\s\S]*data\.source\.columns\.file=files"),
+        ("file,label\nimages/0.png,dgo\nimages/1.png,cat\n", "dog → dgo"),
+        ("file,label\nimages/9.png,dog\nimages/1.png,cat\n", r"1 of the images[\s\S]*images/9\.png"),
+        ("file,label\nimages/1.png,dog\nimages/1.png,cat\n", r"more than once[\s\S]*images/1"),
+        ("file,label,split\nimages/0.png,dog,valid\nimages/1.png,cat,val\n", r"'valid'[\s\S]*train, val"),
+        ("file,label,split\nimages/0.png,dog,\nimages/1.png,cat,val\n", "column of splits"),
+    ],
+)
+def test_mistakes_in_a_table(tmp_path, table, message):
+    write_table(tmp_path, table)
+    with pytest.raises(UserError, match=message):
+        FolderClassification(tmp_path, CLASSES, csv="labels.csv")
+
+
+def test_a_missing_table(tmp_path):
+    draw(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"labels\.csv is not there"):
+        FolderClassification(tmp_path, CLASSES, csv="labels.csv")

@@ -1,0 +1,202 @@
+"""Layouts of images with masks, and every mistake in them that names or headers can tell."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixelwise.data.folder import FolderSegmentation
+from pixelwise.data.labels import Labels
+from pixelwise.data.listing import deal
+from pixelwise.errors import UserError
+
+pytestmark = pytest.mark.fast
+
+LABELS = Labels(["background", "road"])
+SPLIT = {"val": 0.2, "test": 0.1, "seed": 0}
+
+
+def draw(path: Path, value=0, size=(4, 6), **options):
+    """One image (or, for a value, mask) of a single colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full(size, value, np.uint8)).save(path, **options)
+
+
+def draw_pairs(images: Path, masks: Path, names, ending=".jpg"):
+    for value, name in enumerate(names):
+        draw(images / f"{name}{ending}", 10 * value)
+        draw(masks / f"{name}.png", value % 2)
+
+
+def source(root, **options):
+    return FolderSegmentation(root, LABELS, **options)
+
+
+def keys(split):
+    return [split.key(index) for index in range(len(split))]
+
+
+@pytest.mark.parametrize("places", ["{split}/images {split}/masks", "images/{split} masks/{split}"])
+def test_splits_by_folders(tmp_path, places):
+    for split, names in {"train": ["b", "a"], "val": ["c"]}.items():
+        images, masks = places.format(split=split).split()
+        draw_pairs(tmp_path / images, tmp_path / masks, names)
+    data = source(tmp_path)
+    assert keys(data.split("train")) == ["a", "b"]
+    assert keys(data.split("val")) == ["c"]
+    assert data.split("test") is None
+    assert "train" in data.describe()
+
+
+def test_an_item_is_image_target_and_key(tmp_path):
+    draw_pairs(tmp_path / "train/images", tmp_path / "train/masks", ["a", "b"], ".png")
+    split = source(tmp_path).split("train")
+    image, target, key = split[1]
+    assert image.shape == (4, 6, 3)
+    assert (image == 10).all()
+    assert target.dtype == np.uint8
+    assert (target == 1).all()
+    assert key == "b"
+    assert split.size(1) == (4, 6)
+
+
+def test_one_folder_is_dealt_at_random_and_the_same_each_time(tmp_path):
+    draw_pairs(tmp_path / "images", tmp_path / "masks", range(10))
+    dealt = {name: keys(source(tmp_path, split=SPLIT).split(name)) for name in ("train", "val", "test")}
+    assert {name: len(split) for name, split in dealt.items()} == {"train": 7, "val": 2, "test": 1}
+    assert sorted(chain(*dealt.values())) == [str(name) for name in range(10)]
+    assert keys(source(tmp_path, split=SPLIT).split("val")) == dealt["val"]
+    assert keys(source(tmp_path, split=SPLIT | {"seed": 1}).split("val")) != dealt["val"]
+    assert "seed=0" in source(tmp_path, split=SPLIT).describe()
+
+
+def test_a_share_of_0_is_no_split(tmp_path):
+    draw_pairs(tmp_path / "images", tmp_path / "masks", range(4))
+    assert source(tmp_path, split={"val": 0.2, "test": 0}).split("test") is None
+    assert len(source(tmp_path, split={"val": 0.2, "test": 0}).split("val")) == 1
+
+
+def test_a_new_image_hardly_changes_how_the_others_are_dealt():
+    names = [str(number) for number in range(100)]
+    before, after = deal(names, SPLIT), deal([*names, "new"], SPLIT)
+    assert len(set(before["val"]) ^ set(after["val"])) <= 2
+
+
+def test_subfolders_suffixes_and_folder_names(tmp_path):
+    draw(tmp_path / "train/rgb/city/a_leftImg8bit.JPG")
+    draw(tmp_path / "train/gt/city/a_label.png")
+    draw(tmp_path / "train/gt/city/a_instance.png")
+    (tmp_path / "train/rgb/.DS_Store").touch()
+    options = {"images": "rgb", "masks": "gt", "image_suffix": "_leftImg8bit", "mask_suffix": "_label"}
+    assert keys(source(tmp_path, **options).split("train")) == ["city/a"]
+
+
+def refused(root, match, **options):
+    with pytest.raises(UserError, match=match):
+        source(root, **options).split("train")
+
+
+def test_a_missing_root_suggests_its_neighbour(tmp_path):
+    (tmp_path / "streets").mkdir()
+    refused(tmp_path / "street", r"street is not there[\s\S]*data\.root=.*streets")
+    refused(tmp_path / "streets", "streets is empty")
+
+
+def test_unknown_folders_are_listed(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    refused(tmp_path, r"none of the known layouts[\s\S]*pictures[\s\S]*data\.source\.images=")
+
+
+def test_two_layouts_at_once_are_refused(tmp_path):
+    draw_pairs(tmp_path / "images", tmp_path / "masks", "a")
+    (tmp_path / "train").mkdir()
+    refused(tmp_path, "mixes two layouts")
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("valid", "val"), ("Train", "train"), ("testing", "test")])
+def test_other_names_of_splits_are_refused(tmp_path, wrong, right):
+    draw_pairs(tmp_path / wrong / "images", tmp_path / wrong / "masks", "a")
+    refused(tmp_path, f"{wrong} has a name that is not read[\\s\\S]*rename it to {right}")
+
+
+def test_missing_masks_and_images_are_listed_and_counted(tmp_path):
+    draw_pairs(tmp_path / "images", tmp_path / "masks", "abc")
+    for name in range(7):
+        draw(tmp_path / f"images/extra{name}.png")
+    draw(tmp_path / "masks/lonely.png")
+    refused(tmp_path, r"7 images without a mask: extra0,.* and 2 more; 1 mask without an image: lonely")
+
+
+def test_a_common_ending_is_suggested(tmp_path):
+    for name in "ab":
+        draw(tmp_path / f"images/{name}.jpg")
+        draw(tmp_path / f"masks/{name}_mask.png")
+    refused(tmp_path, "data.source.mask_suffix=_mask")
+    assert len(source(tmp_path, mask_suffix="_mask").split("train")) == 2
+
+
+def test_a_missing_mask_folder_and_an_empty_one(tmp_path):
+    draw(tmp_path / "images/a.jpg")
+    (tmp_path / "labels").mkdir()
+    refused(tmp_path, r"masks is missing[\s\S]*labels")
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/a.npy").touch()
+    refused(tmp_path, r"masks holds no image[\s\S]*1 × \.npy")
+
+
+def test_two_images_of_one_name_are_refused(tmp_path):
+    draw_pairs(tmp_path / "images", tmp_path / "masks", "a")
+    draw(tmp_path / "images/a.png")
+    refused(tmp_path, r"a\.jpg and a\.png share the key 'a'")
+
+
+def test_masks_of_another_size_are_listed(tmp_path):
+    draw_pairs(tmp_path / "images", tmp_path / "masks", "ab")
+    draw(tmp_path / "masks/b.png", size=(6, 4))
+    refused(tmp_path, r"1 of 2 masks differ[\s\S]*b \(image 4×6, mask 6×4\)")
+
+
+def test_unreadable_files_are_all_listed_before_training(tmp_path):
+    draw_pairs(tmp_path / "images", tmp_path / "masks", "abc")
+    for name in "ac":
+        (tmp_path / f"images/{name}.jpg").write_bytes(b"")
+    refused(tmp_path, r"2 of 3 files cannot be read as images[\s\S]*a\.jpg.*c\.jpg")
+
+
+def test_an_exif_rotation_has_to_be_decided_on(tmp_path):
+    draw_pairs(tmp_path / "images", tmp_path / "masks", "ab")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    draw(tmp_path / "images/b.jpg", exif=exif)
+    refused(tmp_path, r"headers rotate 1 image;[\s\S]*b[\s\S]*data\.source\.ignore_exif_rotation=true")
+    assert len(source(tmp_path, ignore_exif_rotation=True).split("train")) == 2
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"val": 0.6, "test": 0.4}, "nothing to train on"),
+        ({"val": -0.1}, "nothing to train on"),
+        ({"vall": 0.1}, "does not know vall"),
+    ],
+)
+def test_impossible_shares_are_refused(tmp_path, split, message):
+    draw_pairs(tmp_path / "images", tmp_path / "masks", "abc")
+    refused(tmp_path, message, split=split)
+
+
+def test_camvid(request):
+    """The one test on real data: 367 and 101 pairs, label 11 to be ignored."""
+    root = request.config.rootpath / "../shared/data/camvid_half"
+    if not root.is_dir():
+        pytest.skip("the shared CamVid is not beside the repository")
+    classes = [str(number) for number in range(11)]
+    data = FolderSegmentation(root, Labels(classes, remap={11: 255}))
+    assert (len(data.split("train")), len(data.split("val")), data.split("test")) == (367, 101, None)
+    image, target, _ = data.split("val")[0]
+    assert image.shape == (180, 240, 3)
+    assert set(np.unique(target)) <= {*range(11), 255}

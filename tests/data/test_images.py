@@ -1,0 +1,127 @@
+"""Every format a user may bring gives the pixels that were stored, and a damaged file is named."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixelwise.data.images import Header, UnreadableImage, read_header, read_image
+from pixelwise.errors import UserError
+
+pytestmark = pytest.mark.fast
+
+GREY = np.arange(70, dtype=np.uint8).reshape(7, 10)
+COLOUR = np.stack([GREY, GREY + 60, GREY + 120], axis=-1)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.tif", "a.TIFF", "a.bmp"])
+def test_lossless_formats_give_the_stored_pixels(tmp_path, name):
+    Image.fromarray(COLOUR).save(tmp_path / name)
+    image = read_image(tmp_path / name)
+    assert image.dtype == np.uint8
+    assert np.array_equal(image, COLOUR)
+    assert read_header(tmp_path / name) == Header((7, 10), is_rotated=False)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.webp"])
+def test_lossy_formats_come_close_with_channels_in_order(tmp_path, name):
+    Image.fromarray(COLOUR).save(tmp_path / name, quality=95)
+    image = read_image(tmp_path / name)
+    assert image.shape == (7, 10, 3)
+    assert np.abs(image.mean((0, 1)) - COLOUR.mean((0, 1))).max() < 4
+
+
+def test_gif_gives_its_first_frame(tmp_path):
+    first, second = (Image.fromarray(np.full((7, 10, 3), value, np.uint8)) for value in (10, 200))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    assert np.array_equal(read_image(tmp_path / "a.gif"), np.full((7, 10, 3), 10))
+
+
+@pytest.mark.parametrize(("channels", "expected"), [(1, GREY[..., None]), (3, np.stack([GREY] * 3, -1))])
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp"])
+def test_grey_images_are_repeated_or_kept(tmp_path, name, channels, expected):
+    Image.fromarray(GREY).save(tmp_path / name)
+    assert np.array_equal(read_image(tmp_path / name, channels), expected)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
+def test_alpha_is_dropped_without_compositing_unless_four_channels_are_asked_for(tmp_path, name):
+    rgba = np.dstack([COLOUR, np.full_like(GREY, 100)])
+    Image.fromarray(rgba, "RGBA").save(tmp_path / name, lossless=True)
+    assert np.array_equal(read_image(tmp_path / name), COLOUR)
+    assert np.array_equal(read_image(tmp_path / name, channels=4), rgba)
+
+
+def test_a_colour_table_becomes_its_colours(tmp_path):
+    image = Image.fromarray(np.eye(4, dtype=np.uint8), "P")
+    image.putpalette([9, 8, 7, 200, 100, 50])
+    image.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png")[0, 0].tolist() == [200, 100, 50]
+    assert read_image(tmp_path / "a.png")[0, 1].tolist() == [9, 8, 7]
+
+
+def test_one_channel_of_a_colour_image_is_its_luma(tmp_path):
+    Image.fromarray(COLOUR).save(tmp_path / "a.png")
+    luma = read_image(tmp_path / "a.png", channels=1)
+    assert luma.shape == (7, 10, 1)
+    assert np.abs(luma[..., 0] - COLOUR @ [0.299, 0.587, 0.114]).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_16_bits_stay_16_bits(tmp_path, name):
+    deep = COLOUR.astype(np.uint16) * 300
+    cv2.imwrite(str(tmp_path / name), deep[..., ::-1])
+    assert read_image(tmp_path / name).dtype == np.uint16
+    assert np.array_equal(read_image(tmp_path / name), deep)
+    cv2.imwrite(str(tmp_path / name), np.dstack([deep[..., ::-1], np.full_like(deep[..., 0], 999)]))
+    assert np.array_equal(read_image(tmp_path / name), deep)
+    Image.fromarray(deep[..., 0]).save(tmp_path / name)
+    assert np.array_equal(read_image(tmp_path / name, channels=1)[..., 0], deep[..., 0])
+
+
+def test_a_big_endian_tiff_comes_in_native_order(tmp_path):
+    Image.fromarray(np.array([[1, 300]], ">u2")).save(tmp_path / "a.tif")
+    image = read_image(tmp_path / "a.tif", channels=1)
+    assert image.dtype == np.uint16
+    assert image.ravel().tolist() == [1, 300]
+
+
+def test_a_float_tiff_stays_float(tmp_path):
+    heights = GREY.astype(np.float32) / 7
+    Image.fromarray(heights).save(tmp_path / "a.tif")
+    assert np.array_equal(read_image(tmp_path / "a.tif", channels=1)[..., 0], heights)
+
+
+def test_an_exif_rotation_is_told_but_not_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(COLOUR).save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(COLOUR).save(tmp_path / "plain.jpg")
+    assert not read_header(tmp_path / "plain.jpg").is_rotated
+    assert read_header(tmp_path / "turned.jpg") == Header((7, 10), is_rotated=True)
+    assert read_image(tmp_path / "turned.jpg").shape == (7, 10, 3)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
+def test_a_file_that_is_cut_short_is_named(tmp_path, name):
+    path = tmp_path / name
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableImage, match=name):
+        read_image(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all"])
+@pytest.mark.parametrize("read", [read_image, read_header])
+def test_a_file_that_is_no_image_is_named(tmp_path, read, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UnreadableImage, match=r"a\.png cannot be read"):
+        read(tmp_path / "a.png")
+
+
+def test_channels_that_do_not_fit_name_the_override(tmp_path):
+    Image.fromarray(COLOUR).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"a\.png has 3 channels[\s\S]*data\.channels=3"):
+        read_image(tmp_path / "a.png", channels=4)

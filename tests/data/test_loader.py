@@ -1,0 +1,154 @@
+"""The loader's promises: order and randomness from (seed, phase, epoch, index), exact resumption."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from pixelwise.data.loader import (
+    Collate,
+    Draw,
+    EvaluationBatches,
+    EvaluationLoader,
+    Loader,
+    Permutation,
+    Samples,
+    TrainingBatches,
+    generator,
+    worker_settings,
+)
+from pixelwise.errors import UserError
+from pixelwise.types import Raw
+
+pytestmark = pytest.mark.fast
+
+
+class Numbers:
+    """Sample i is an image of value i; its size depends on i."""
+
+    def __init__(self, length: int, broken: int = -1) -> None:
+        self.length, self.broken = length, broken
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Raw:
+        if index == self.broken:
+            raise UserError("photo 7 is broken", fix="remove it")
+        height, width = self.size(index)
+        return Raw(np.full((height, width, 1), index, np.uint8), index, f"n{index}")
+
+    def size(self, index: int) -> tuple[int, int]:
+        return (2, 2 + index % 2)
+
+
+def shift(image: np.ndarray, mask: None, rng: np.random.Generator) -> tuple[np.ndarray, None]:
+    return image[:2, :2].astype(np.float32) + rng.random(dtype=np.float32), mask
+
+
+def loader(num_workers: int = 0, length: int = 23, broken: int = -1) -> Loader:
+    def phase_of(epoch: int, batch: int) -> int:
+        return int((epoch, batch) >= (1, 2))
+
+    return Loader(
+        Samples(Numbers(length, broken), [shift, shift], seed=5),
+        batch_sampler=TrainingBatches(Permutation(length, seed=5), 4, phase_of),
+        collate_fn=Collate(),
+        **worker_settings(num_workers, 5),
+    )
+
+
+def epoch_of(loader: Loader, epoch: int) -> list[torch.Tensor]:
+    loader.batch_sampler.sampler.set_epoch(epoch)
+    return [batch["image"].clone() for batch in loader]
+
+
+def equal(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_workers_change_nothing() -> None:
+    one, two = loader(0), loader(2)
+    for epoch in (0, 1, 2):
+        assert equal(epoch_of(one, epoch), epoch_of(two, epoch))
+
+
+def test_epochs_and_seeds_differ_and_full_batches_hold_distinct_samples() -> None:
+    batches = loader()
+    first, second = epoch_of(batches, 0), epoch_of(batches, 1)
+    assert not equal(first, second)
+    assert len(first) == len(batches) == 5
+    values = torch.cat(first)[:, 0, 0, 0].floor().int().tolist()
+    assert len(set(values)) == 20
+
+
+def test_randomness_depends_on_every_coordinate() -> None:
+    draws = [Draw(p, e, i) for p in (0, 1) for e in (0, 1) for i in (0, 1)]
+    numbers = {generator(seed, draw).random() for seed in (0, 1) for draw in draws}
+    assert len(numbers) == 16
+    assert generator(3, Draw(1, 2, 3)).random() == generator(3, Draw(1, 2, 3)).random()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("consumed", [1, 3, 5])
+def test_resuming_within_an_epoch_continues_exactly(workers: int, consumed: int) -> None:
+    whole = loader()
+    expected = epoch_of(whole, 1)[consumed:] + epoch_of(whole, 2)
+
+    stopped = loader(workers)
+    stopped.batch_sampler.sampler.set_epoch(1)
+    list(islice(stopped, consumed))
+    state = stopped.state_dict()
+    assert state == {"epoch": 1, "batches_consumed": consumed}
+
+    resumed = loader(2 - workers)
+    resumed.load_state_dict(state)
+    rest = [batch["image"].clone() for batch in resumed] if consumed < 5 else []
+    assert equal(rest + epoch_of(resumed, 2), expected)
+
+
+def test_a_second_interruption_within_the_same_epoch() -> None:
+    whole = epoch_of(loader(), 1)
+    state = {"epoch": 1, "batches_consumed": 2}
+    second = loader()
+    second.load_state_dict(state)
+    next(iter(second))
+    state = second.state_dict()
+    assert state == {"epoch": 1, "batches_consumed": 3}
+    third = loader()
+    third.load_state_dict(state)
+    assert equal([batch["image"].clone() for batch in third], whole[3:])
+
+
+def test_an_abandoned_epoch_does_not_shorten_the_next() -> None:
+    batches = loader()
+    list(islice(batches, 3))
+    assert len(epoch_of(batches, 1)) == 5
+
+
+def test_evaluation_sees_each_sample_once_in_batches_of_one_size() -> None:
+    numbers = Numbers(23)
+    sampler = EvaluationBatches([numbers.size(i) for i in range(23)], 4)
+    batches = EvaluationLoader(
+        Samples(numbers, [lambda image, mask, rng: (image, mask)], 0),
+        batch_sampler=sampler,
+        collate_fn=Collate(4),
+    )
+    seen = []
+    for batch in batches:
+        assert batch["image"].shape[0] == len(batch["key"]) == 4
+        assert batch["image"].is_contiguous(memory_format=torch.channels_last)
+        seen += batch["target"][batch["valid"]].tolist()
+    assert sorted(seen) == list(range(23))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_in_a_worker_arrives_as_it_was(workers: int) -> None:
+    with pytest.raises(UserError) as caught:
+        epoch_of(loader(workers, length=8, broken=7), 0)
+    assert str(caught.value).splitlines()[0] == "photo 7 is broken"
+
+
+def test_a_split_smaller_than_a_batch_is_one_batch() -> None:
+    assert [len(b) for b in TrainingBatches(Permutation(3, 0), 8, lambda e, b: 0)] == [3]

@@ -1,0 +1,168 @@
+"""An audit counts everything, stops at nothing, and says what has to be mended."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from pixelwise.audit import audit
+from pixelwise.data.class_folders import FolderClassification
+from pixelwise.data.folder import FolderSegmentation
+from pixelwise.data.labels import Labels
+from pixelwise.data.statistics import class_histogram, fingerprint
+from pixelwise.errors import UserError
+from pixelwise.types import Raw
+
+pytestmark = pytest.mark.fast
+
+CLASSES = ["background", "road", "car"]
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(array, np.uint8)).save(path)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two training pairs and one validation pair of 4×6 pixels; sound."""
+    items = [("train", [0, 1, 2]), ("train", [0, 0, 255]), ("val", [0, 1, 2])]
+    for number, (split, mask) in enumerate(items):
+        save(tmp_path / split / f"images/{number}.png", np.full((4, 6, 3), number))
+        save(tmp_path / split / f"masks/{number}.png", np.repeat([mask], 4, 0).repeat(2, 1))
+    return tmp_path
+
+
+def segmentation(root, classes=CLASSES):
+    return FolderSegmentation(root, Labels(classes))
+
+
+def printed(result):
+    console = Console(width=80, file=io.StringIO())
+    console.print(result)
+    return console.file.getvalue()
+
+
+def test_a_sound_data_set_is_counted(root):
+    result = audit(segmentation(root), CLASSES)
+    train = result.splits[0]
+    assert result.problems == []
+    assert train.sizes == {(4, 6): 2}
+    assert train.histogram.pixels.tolist() == [24, 8, 8]
+    assert train.histogram.images.tolist() == [2, 1, 1]
+    assert train.histogram.ignored == 8
+    assert train.histogram.shares.tolist() == [0.6, 0.2, 0.2]
+
+
+def test_the_tables_fit_80_columns(root):
+    text = printed(audit(segmentation(root), CLASSES))
+    assert "60.00%" in text
+    assert "4×6" in text
+    assert "No problems found." in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_unknown_labels_are_collected_and_the_rest_is_counted(root):
+    save(root / "train/masks/0.png", np.full((4, 6), 11))
+    save(root / "train/masks/1.png", [[11] * 6, [13] * 6, [0] * 6, [1] * 6])
+    result = audit(segmentation(root), CLASSES)
+    assert result.splits[0].unknown == {"11": ["0", "1"], "13": ["1"]}
+    assert result.splits[0].histogram.pixels.tolist() == [6, 6, 0]
+    assert "11 in 2 masks, such as 0; 13 in 1 mask," in result.problems[0]
+    assert "'data.source.labels.remap={11:255,13:255}'" in result.problems[0]
+
+
+def test_damaged_images_are_named_and_passed_over(root):
+    path = root / "train/images/1.png"
+    path.write_bytes(path.read_bytes()[:-30])
+    result = audit(segmentation(root), CLASSES)
+    assert list(result.splits[0].damaged) == ["1"]
+    assert "1 item cannot be used" in result.problems[0]
+    assert str(path) in result.problems[0]
+
+
+def test_leakage_is_found_by_content(root):
+    save(root / "val/images/2.png", np.full((4, 6, 3), 1))
+    result = audit(segmentation(root), CLASSES)
+    assert result.problems == ["leakage: 1 image of val also in train: 2 = 1"]
+
+
+def test_an_image_twice_in_one_split_is_a_note(root):
+    save(root / "train/images/1.png", np.zeros((4, 6, 3)))
+    result = audit(segmentation(root), CLASSES)
+    assert result.problems == []
+    assert "train: 1 image more than once: 0 = 1" in result.notes
+
+
+def test_absent_classes_are_named(root):
+    result = audit(segmentation(root, [*CLASSES, "bus"]), [*CLASSES, "bus"])
+    assert result.problems == ["train: nothing is labelled bus, so that cannot be learned"]
+    assert any(note.startswith("val: nothing is labelled bus") for note in result.notes)
+    assert "absent" in printed(result)
+
+
+def test_masks_of_0_and_255_are_recognised(root):
+    for number in range(2):
+        save(root / f"train/masks/{number}.png", np.repeat([[0, 255]], 4, 0).repeat(3, 1))
+    save(root / "val/masks/2.png", np.zeros((4, 6)))
+    result = audit(segmentation(root, ["no", "yes"]), ["no", "yes"])
+    assert "if 255 stands for yes" in result.problems[1]
+    assert "'data.source.labels.remap={255:1}'" in result.problems[1]
+
+
+def test_a_split_that_cannot_be_listed_does_not_stop_the_others(root):
+    (root / "train/masks/0.png").unlink()
+    result = audit(segmentation(root), CLASSES)
+    assert "1 image without a mask: 0" in result.problems[0]
+    assert [split.name for split in result.splits] == ["val"]
+
+
+def test_image_labels_count_images(tmp_path):
+    for name, value in [("train/cat/a", 0), ("train/cat/b", 1), ("train/dog/c", 2)]:
+        save(tmp_path / f"{name}.png", np.full((4, 6), value))
+    result = audit(FolderClassification(tmp_path, ["cat", "dog"]), ["cat", "dog"])
+    assert result.splits[0].histogram.images.tolist() == [2, 1]
+    assert result.problems == []
+
+
+class Whole:
+    """The least a source can be: `types.Source` and `types.Split` and nothing beyond."""
+
+    def split(self, name):
+        return self if name == "train" else None
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return Raw(np.full((3, 3, 1), index, np.uint8), np.full((3, 3), index, np.uint8), f"item{index}")
+
+    def size(self, index):
+        return 3, 3
+
+
+def test_any_source_can_be_audited():
+    result = audit(Whole(), ["a", "b"])
+    assert result.splits[0].histogram.pixels.tolist() == [9, 9]
+    assert result.problems == []
+    assert fingerprint(Whole(), ["a", "b"])["train"]["images"] == 2
+
+
+def test_the_histogram_stops_at_an_unknown_label(root):
+    assert class_histogram(segmentation(root).split("train"), CLASSES).absent == []
+    save(root / "train/masks/1.png", np.full((4, 6), 11))
+    with pytest.raises(UserError, match=r"1\.png holds labels without a meaning"):
+        class_histogram(segmentation(root).split("train"), CLASSES)
+
+
+def test_the_fingerprint_changes_with_files_and_classes(root, tmp_path):
+    before = fingerprint(segmentation(root), CLASSES)
+    assert fingerprint(segmentation(root), CLASSES) == before
+    save(root / "val/images/2.png", np.random.default_rng(0).integers(0, 255, (4, 6, 3)))
+    after = fingerprint(segmentation(root), CLASSES)
+    assert after["train"] == before["train"]
+    assert after["val"] != before["val"]
