@@ -21,6 +21,7 @@ def main(config: DictConfig) -> float:
     from pixelwise import build  # torch is imported from here on
     from pixelwise.train import train
 
+    build.refuse_idle(config, overrides())
     best = train(build.run(run_folder.load_config(folder), folder), folder)
     log.info("run folder: %s", folder)
     return best

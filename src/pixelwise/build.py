@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from pixelwise.augmentation import CentreView
 from pixelwise.data.module import DataModule, channel_statistics
-from pixelwise.errors import UserError, nearest
+from pixelwise.errors import UserError
 from pixelwise.hardware import memory_format, precision
 from pixelwise.interrupt import StopOnSignal
 from pixelwise.losses import WeightedSum
@@ -108,7 +106,9 @@ def resolve_statistics(network: Composition, config: DictConfig, data_module: Da
     if config.data.mean is None and network.encoder.mean is None:
         mean, std = channel_statistics(data_module["train"])
         if len(mean) != config.data.channels:
-            raise UserError("data.channels", found=config.data.channels, expected=f"{len(mean)}, as in the images")
+            raise UserError(
+                "data.channels", found=config.data.channels, expected=f"{len(mean)}, as in the images"
+            )
         network.normalize.set(mean, std)
         rounded = [[round(v, 4) for v in values] for values in (mean, std)]
         log.info("data.mean=%s data.std=%s: measured on the training split", *rounded)
@@ -117,7 +117,9 @@ def resolve_statistics(network: Composition, config: DictConfig, data_module: Da
 def writer(config: DictConfig, output: Path) -> Any:
     """What the task writes for each predicted image."""
     palette = OmegaConf.to_container(config.data.palette) if config.data.palette else None
-    return make(config.task.prediction, "task.prediction", output=output, classes=config.data.classes, palette=palette)
+    return make(
+        config.task.prediction, "task.prediction", output=output, classes=config.data.classes, palette=palette
+    )
 
 
 def prediction_settings(config: DictConfig) -> dict[str, Any]:
@@ -214,6 +216,10 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from error
+        if isinstance(cause, ImportError):
+            raise UserError(
+                f"{key}: {config['_target_']} needs a package that is missing", found=cause
+            ) from error
         if isinstance(cause, TypeError):
             raise UserError(f"{key}: {config['_target_']} does not take this", found=cause) from error
         raise
@@ -246,6 +252,19 @@ def _check_target(target: str, key: str) -> None:
         raise UserError(f"{key}._target_: {target!r} cannot be imported", found=error) from error
     if not f"{getattr(found, '__module__', '')}.".startswith(ALLOWED):
         raise UserError(f"{key}._target_: {target!r} is not allowed", expected=expected)
+
+
+def refuse_idle(config: DictConfig, overrides: Sequence[str]) -> None:
+    """An override that the schedule's phases do not follow would change nothing: say so."""
+    followed = str(OmegaConf.to_container(config.schedule, resolve=False))
+    for override in overrides:
+        key = override.split("=")[0]
+        if key in ("epochs", "optimizer.lr") and f"${{{key}}}" not in followed:
+            setting = key.rsplit(".", 1)[-1]
+            phases = " ".join(f"schedule.phases.{name}.{setting}=…" for name in config.schedule.phases)
+            raise UserError(
+                f"{override} has no effect: the phases of this schedule have their own", fix=phases
+            )
 
 
 def _check_requirements(config: DictConfig) -> None:

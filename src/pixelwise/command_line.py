@@ -69,7 +69,11 @@ def start_from_run(arguments: list[str], usage: str) -> list[str]:
     folder = Path(run.strip("'\"")).expanduser()
     if not (folder / "config.yaml").is_file():
         found = "a folder without config.yaml" if folder.is_dir() else "no such folder"
-        stop(UserError(f"run={run} is not a run folder", found=found, expected="the folder that train.py printed"))
+        stop(
+            UserError(
+                f"run={run} is not a run folder", found=found, expected="the folder that train.py printed"
+            )
+        )
     groups = {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra"}
     for argument in arguments:
         if (name := argument.split("=")[0]) in groups:
@@ -94,7 +98,11 @@ def check(config_name: str, arguments: Sequence[str]) -> None:
                 config = compose(flags.config_name or config_name, [*overrides, *directory])
                 missing = [key for key, node in nodes(config) if node._is_missing()]
                 if missing:
-                    stop(UserError("must be given: " + ", ".join(missing), fix=f"add {missing[0]}=… to the command"))
+                    stop(
+                        UserError(
+                            "must be given: " + ", ".join(missing), fix=f"add {missing[0]}=… to the command"
+                        )
+                    )
         except (HydraException, OmegaConfBaseException) as error:
             stop(explain(error, config_name, flags.overrides))
 
@@ -132,8 +140,13 @@ def explain(error: Exception, config_name: str, overrides: Sequence[str]) -> Use
     unknown = re.search(r"(?:Could not override|full_key:|Key) '?([\w.@/]+)'?", text)
     if unknown and ("Could not override" in text or "not in struct" in text):
         key = unknown[1]
-        known = [*(name for name, _ in nodes(compose(config_name))), *(p.name for p in CONF.iterdir() if p.is_dir())]
-        near = nearest(key, known, 1) or nearest(key.rsplit(".", 1)[-1], [k.rsplit(".", 1)[-1] for k in known], 1)
+        known = [
+            *(name for name, _ in nodes(compose(config_name))),
+            *(p.name for p in CONF.iterdir() if p.is_dir()),
+        ]
+        near = nearest(key, known, 1) or nearest(
+            key.rsplit(".", 1)[-1], [k.rsplit(".", 1)[-1] for k in known], 1
+        )
         full = next((k for k in known if near and (k == near[0] or k.endswith("." + near[0]))), None)
         return UserError(
             f"{key}: there is no such key",
@@ -147,7 +160,9 @@ def nodes(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key in config:
         node = config._get_node(key)
         yield f"{prefix}{key}", node
-        if OmegaConf.is_dict(node) and not (node._is_none() or node._is_missing() or node._is_interpolation()):
+        if OmegaConf.is_dict(node) and not (
+            node._is_none() or node._is_missing() or node._is_interpolation()
+        ):
             yield from nodes(node, f"{prefix}{key}.")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pixelwise import checkpoint, run_folder
 from pixelwise.build import Run
+from pixelwise.data.survey import compare
 from pixelwise.errors import UserError
 from pixelwise.train import score
 
@@ -25,6 +26,7 @@ def evaluate(run: Run, folder: Path, split: str | None = None, weights: str = "b
     split = split or run.data.final_split
     if split not in ("val", "test") or not run.data.splits[split]:
         raise UserError("split", found=split, expected="one of the run's splits, val or test")
+    compare(run.data, folder / "data.json")
     checkpoint.load_model(run.module.model, folder / "checkpoints" / f"{weights}.ckpt")
     scores = score(run, split)
     recorded = folder / "metrics.json"

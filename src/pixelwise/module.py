@@ -37,7 +37,7 @@ class Module(L.LightningModule):
         memory_format: torch.memory_format = torch.channels_last,
     ) -> None:
         super().__init__()
-        self.model = model.to(memory_format=memory_format)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=memory_format)
         self.loss = loss
         self.scores = nn.ModuleDict({"val": scores, "test": scores.clone()})
         self.optimizer = optimizer
@@ -61,21 +61,23 @@ class Module(L.LightningModule):
         valid = batch["valid"]
         target = batch["target"].long()
         rows = valid.view(-1, *[1] * (target.ndim - 1))
-        return {**batch, "image": image, "target": torch.where(rows, target, IGNORE)}
+        target = torch.where(rows, target, IGNORE)
+        return {"image": image, "target": target, "valid": valid, "key": batch["key"]}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one training batch."""
-        return self._step(batch, "train")
+        return self._step(batch, "train")[0]
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Accumulate the validation scores."""
-        self._step(batch, "val")
+        return {"logits": self._step(batch, "val")[1]}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Accumulate the test scores."""
-        self._step(batch, "test")
+        return {"logits": self._step(batch, "test")[1]}
 
-    def _step(self, batch: Batch, stage: str) -> Tensor:
+    def _step(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
+        """Loss and logits of a batch."""
         logits = self.model(batch["image"])
         terms = self.loss.terms(logits, batch["target"])
         loss = self.loss.total(terms)
@@ -92,11 +94,15 @@ class Module(L.LightningModule):
         logged = {f"{stage}/loss": loss.detach()}
         if len(terms) > 1:
             logged |= {f"{stage}/loss/{name}": term.detach() for name, term in terms.items()}
-        rows = int(batch["valid"].sum())
+        rows = len(batch["key"]) if training else int(batch["valid"].sum())
         self.log_dict(
-            cast(dict[str, Any], logged), batch_size=rows, on_step=training, on_epoch=not training, prog_bar=False
+            cast(dict[str, Any], logged),
+            batch_size=rows,
+            on_step=training,
+            on_epoch=not training,
+            prog_bar=False,
         )
-        return loss
+        return loss, logits
 
     def on_validation_epoch_end(self) -> None:
         """Scores of the validation split."""
@@ -109,13 +115,15 @@ class Module(L.LightningModule):
     def _finish(self, stage: str) -> None:
         metric = cast(Metric, self.scores[stage])
         scores: Mapping[str, Tensor] = metric.compute()
-        self.summary = metric.summary()
+        self.summary = cast(Any, metric).summary()
         metric.reset()
         loss = self.trainer.callback_metrics.get(f"{stage}/loss")
         self.results = {f"{stage}/{name}": float(score) for name, score in scores.items()}
         if loss is not None:
             self.results[f"{stage}/loss"] = float(loss)
-        self.log_dict({name: torch.tensor(v) for name, v in self.results.items() if not name.endswith("/loss")})
+        self.log_dict(
+            {name: torch.tensor(v) for name, v in self.results.items() if not name.endswith("/loss")}
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint alone says what it is."""

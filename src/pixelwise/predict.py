@@ -52,9 +52,7 @@ class Writer(Protocol):
 class MaskWriter:
     """`NAME.png`, an index mask with its colour table, and `NAME_overlay.png`, both of the image's size."""
 
-    def __init__(
-        self, output: Path, classes: Sequence[str], palette: Sequence[Sequence[int]] | None
-    ) -> None:
+    def __init__(self, output: Path, classes: Sequence[str], palette: Sequence[Sequence[int]] | None) -> None:
         self.output = output
         self.table = colours(len(classes), palette)
 
@@ -78,9 +76,7 @@ class MaskWriter:
 class ProbabilityWriter:
     """`probabilities.csv`: file, predicted class, and the probability of each class."""
 
-    def __init__(
-        self, output: Path, classes: Sequence[str], palette: Sequence[Sequence[int]] | None
-    ) -> None:
+    def __init__(self, output: Path, classes: Sequence[str], palette: Sequence[Sequence[int]] | None) -> None:
         self.file = output / "probabilities.csv"
         self.classes = list(classes)
         self.rows: dict[str, list[str]] = {}
@@ -123,10 +119,12 @@ def find_images(pattern: str) -> dict[str, Path]:
     if path.is_dir():
         base, found = path, sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
     else:
-        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
+        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())  # noqa: PTH207
         base = path.parent if path.is_file() else Path(*[p for p in path.parts if not glob.has_magic(p)])
     if not found:
-        raise UserError(f"input={pattern}: no image there", expected="a file, a folder or a quoted glob pattern")
+        raise UserError(
+            f"input={pattern}: no image there", expected="a file, a folder or a quoted glob pattern"
+        )
     images: dict[str, Path] = {}
     for file in found:
         parent = file.parent.relative_to(base) if file.is_relative_to(base) else Path()

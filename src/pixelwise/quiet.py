@@ -7,7 +7,7 @@ import warnings
 
 IRRELEVANT = {
     r"Experiment logs directory .* exists and is not empty": "the run folder holds config.yaml already",
-    r"You have overridden `on_after_batch_transfer` in `LightningModule`": "meant so: normalising is the model's",
+    r"You have overridden `on_after_batch_transfer` in `LightningModule`": "meant so",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated": "Lightning calling PyTorch",
     r".*does not have many workers": "the epoch's line says how much time waiting for data takes",
     r".*[Tt]he '\w+_dataloader' does not have many workers": "likewise",

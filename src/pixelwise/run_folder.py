@@ -31,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pixelwise.errors import UserError
 
-PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "timm", "hydra-core", "numpy", "opencv-python-headless")  # fmt: skip
+PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "timm", "hydra-core", "numpy", "pillow")
 PASSING = re.compile(r"\$\{(hydra|now|oc\.env)[:.]")
 """Interpolations whose value belongs to the moment or the machine of the first start."""
 
@@ -50,7 +50,7 @@ def create(folder: Path, config: DictConfig, overrides: Sequence[str]) -> Path:
     config = settle(config)
     _write(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
     _write(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=False))
-    _write(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    write_json(folder / "environment.json", environment())
     if diff := _git("diff", "HEAD"):
         _write(folder / "uncommitted.diff", diff + "\n")
     _point_latest(folder)
@@ -83,7 +83,9 @@ def open_run(folder: str | Path) -> Path:
     folder = Path(folder).expanduser()
     if not (folder / "config.yaml").is_file():
         looks = "a folder without config.yaml" if folder.is_dir() else "no such folder"
-        raise UserError(f"run={folder} is not a run folder", found=looks, expected="the folder that train.py printed")
+        raise UserError(
+            f"run={folder} is not a run folder", found=looks, expected="the folder that train.py printed"
+        )
     return folder.resolve()
 
 
@@ -99,8 +101,9 @@ def load_config(folder: Path) -> DictConfig:
 
 def write_scores(file: Path, scores: Mapping[str, float]) -> None:
     """Scores by flat name, as JSON that any parser reads: undefined ones become null."""
-    plain = {name: value if math.isfinite(value) else None for name, value in sorted(scores.items())}
-    _write(file, json.dumps(plain, indent=2) + "\n")
+    write_json(
+        file, {name: value if math.isfinite(value) else None for name, value in sorted(scores.items())}
+    )
 
 
 def read_scores(file: Path) -> dict[str, float]:
@@ -138,6 +141,11 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Plain content as readable JSON."""
+    _write(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _write(file: Path, text: str) -> None:

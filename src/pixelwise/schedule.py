@@ -27,7 +27,9 @@ def cosine(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def one_cycle(step: int, steps: int, rise: float = 0.3, start: float = 1 / 25, end: float = 1e-4 / 25) -> float:
+def one_cycle(
+    step: int, steps: int, rise: float = 0.3, start: float = 1 / 25, end: float = 1e-4 / 25
+) -> float:
     """Up from `start` to 1 during the share `rise` of the steps, then down to `end`, along cosines.
 
     Smith & Topin, Super-Convergence (2018), with the shape and the defaults of PyTorch's OneCycleLR.

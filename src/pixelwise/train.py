@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import lightning as L
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
 from pixelwise import checkpoint, run_folder
 from pixelwise.build import Run
+from pixelwise.data.survey import survey
 from pixelwise.errors import UserError
 from pixelwise.terminal import score_table, show
 
@@ -24,6 +26,7 @@ def train(run: Run, folder: Path) -> float:
     Returns:
         The validation score that chose the best epoch: what a sweep may compare, unlike a test score.
     """
+    run_folder.write_json(folder / "data.json", survey(run.data))
     for logger in run.trainer.loggers:
         if not isinstance(logger, CSVLogger):  # the run folder has its own config.yaml
             logger.log_hyperparams(run.config)
@@ -31,7 +34,8 @@ def train(run: Run, folder: Path) -> float:
         run.trainer.fit(run.module, datamodule=run.data)
     except (torch.OutOfMemoryError, RuntimeError) as error:
         raise out_of_memory(run, error) from error
-    kept = next(c for c in run.trainer.callbacks if isinstance(c, checkpoint.Checkpoint))
+    callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]
+    kept = next(c for c in callbacks if isinstance(c, checkpoint.Checkpoint))
     checkpoint.load_model(run.module.model, checkpoint.path(run.trainer, "best"))
     log.info("best epoch: %d, with %s %.4f", kept.best_epoch + 1, kept.monitor, kept.best)
     run_folder.write_scores(folder / "metrics.json", score(run, run.data.final_split))

@@ -19,12 +19,13 @@ from pixelwise.augmentation import Transform
 from pixelwise.errors import UserError
 from pixelwise.types import Batch, Raw, Sample, Split
 
+
 class Draw(NamedTuple):
     """Which sample, and under which circumstances it is drawn."""
 
     phase: int
     epoch: int
-    index: int
+    sample: int
 
 
 def generator(seed: int, draw: Draw) -> np.random.Generator:
@@ -32,7 +33,7 @@ def generator(seed: int, draw: Draw) -> np.random.Generator:
 
     (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.)
     """
-    return np.random.Generator(np.random.Philox(key=seed, counter=[0, draw.phase, draw.epoch, draw.index]))
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, draw.phase, draw.epoch, draw.sample]))
 
 
 class Samples(Dataset[Sample | UserError]):
@@ -48,12 +49,12 @@ class Samples(Dataset[Sample | UserError]):
 
     def __getitem__(self, draw: Draw) -> Sample | UserError:
         try:
-            raw: Raw = self.split[draw.index]
+            raw: Raw = self.split[draw.sample]
         except UserError as error:
             return error
         mask = raw.target if isinstance(raw.target, np.ndarray) else None
         image, mask = self.augmentations[draw.phase](raw.image, mask, generator(self.seed, draw))
-        target = torch.from_numpy(np.ascontiguousarray(mask)) if mask is not None else torch.tensor(raw.target)
+        target = torch.tensor(raw.target) if mask is None else torch.from_numpy(np.ascontiguousarray(mask))
         pixels = torch.from_numpy(np.ascontiguousarray(image))
         return {"image": pixels.permute(2, 0, 1), "target": target, "key": raw.key}
 
@@ -133,6 +134,7 @@ class Collate:
         self.rows = rows
 
     def __call__(self, samples: list[Sample | UserError]) -> Batch | UserError:
+        """Samples of one size → a batch; the first error among them instead, if there is one."""
         good: list[Sample] = []
         for sample in samples:
             if isinstance(sample, UserError):
@@ -150,7 +152,7 @@ class Collate:
         }
 
 
-class Loader(DataLoader[Batch]):
+class Loader(DataLoader[Any]):
     """A `DataLoader` that can be saved and resumed between any two training batches."""
 
     batch_sampler: TrainingBatches
@@ -175,7 +177,7 @@ class Loader(DataLoader[Batch]):
         self.batch_sampler.first = self.consumed = consumed
 
 
-class EvaluationLoader(DataLoader[Batch]):
+class EvaluationLoader(DataLoader[Any]):
     """A `DataLoader` over `EvaluationBatches`."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]

@@ -20,7 +20,7 @@ from pixelwise.data.loader import (
     worker_settings,
 )
 from pixelwise.errors import UserError
-from pixelwise.types import FULL_SCALE, Source, Split
+from pixelwise.types import FULL_SCALE, Raw, Source, Split
 
 log = logging.getLogger(__name__)
 
@@ -126,14 +126,14 @@ class Subset:
 
     def __init__(self, split: Split, count: int, seed: int) -> None:
         if not 0 < count <= len(split):
-            raise UserError("data.train_samples", found=count, expected=f"1 to {len(split)}, the split's size")
+            raise UserError("data.train_samples", found=count, expected=f"1 to {len(split)}, all of them")
         self.split = split
         self.indices = np.random.default_rng(seed).permutation(len(split))[:count]
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> object:
+    def __getitem__(self, index: int) -> Raw:
         return self.split[int(self.indices[index])]
 
     def size(self, index: int) -> tuple[int, int]:
@@ -155,4 +155,3 @@ def channel_statistics(split: Split, most: int = 256) -> tuple[list[float], list
     mean = np.asarray(pixels) / count
     std = np.sqrt(np.maximum(np.asarray(square) / count - mean**2, 0))
     return mean.tolist(), np.where(std > 1e-6, std, 1.0).tolist()
-

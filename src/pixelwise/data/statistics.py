@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from pixelwise.data.listing import SPLITS
-from pixelwise.types import IGNORE, Source, Split
+from pixelwise.types import IGNORE, Split
 
 T = TypeVar("T")
 
@@ -69,7 +68,7 @@ def class_histogram(split: Split, classes: Sequence[str]) -> Histogram:
     return histogram
 
 
-def fingerprint(source: Source, classes: Sequence[str]) -> dict[str, Any]:
+def fingerprint(splits: Mapping[str, Split | None], classes: Sequence[str]) -> dict[str, Any]:
     """What tells two data sets apart without reading them through, in plain types.
 
     Returns:
@@ -77,8 +76,8 @@ def fingerprint(source: Source, classes: Sequence[str]) -> dict[str, Any]:
         image size and, where the split knows them, the bytes of its files.
     """
     result: dict[str, Any] = {"classes": [str(name) for name in classes]}
-    for name in SPLITS:
-        if (split := source.split(name)) is None:
+    for name, split in splits.items():
+        if split is None:
             continue
         stored_bytes = getattr(split, "stored_bytes", lambda index: 0)
         lines = sorted(

@@ -61,8 +61,9 @@ class Encoder(nn.Module):
                 found=error,
                 expected="a convolutional or hierarchical model, such as resnet18 or convnext_tiny",
             ) from error
-        self.channels: tuple[int, ...] = tuple(self.body.feature_info.channels())
-        self.strides: tuple[int, ...] = tuple(self.body.feature_info.reduction())
+        info: Any = self.body.feature_info
+        self.channels: tuple[int, ...] = tuple(info.channels())
+        self.strides: tuple[int, ...] = tuple(info.reduction())
         if len(set(self.strides)) < len(self.strides):
             raise UserError(
                 f"encoder.name: {name!r} has a single scale", found=f"strides {self.strides}",

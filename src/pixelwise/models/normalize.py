@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pixelwise.types import FULL_SCALE
 
+
 class Normalize(nn.Module):
     """Scale integers to [0, 1], then (image - mean) / std, on whatever device the image is on.
 

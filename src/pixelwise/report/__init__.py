@@ -1,5 +1,5 @@
 """Pictures of what a run sees and says."""
 
-from pixelwise.report.pictures import BatchPictures, colours, mosaic, overlay
+from pixelwise.report.pictures import Pictures, colours, mosaic, overlay, rgb
 
-__all__ = ["BatchPictures", "colours", "mosaic", "overlay"]
+__all__ = ["Pictures", "colours", "mosaic", "overlay", "rgb"]

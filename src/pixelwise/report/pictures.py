@@ -7,11 +7,13 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import lightning as L
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from pixelwise.module import Module
 from pixelwise.types import IGNORE, Batch
@@ -44,7 +46,7 @@ def rgb(image: np.ndarray) -> np.ndarray:
 def mosaic(tiles: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
     """Tiles of one size, (H, W, 3) uint8, in a nearly square grid on white."""
     height, width = tiles[0].shape[:2]
-    columns = math.ceil(math.sqrt(len(tiles) * height / width))
+    columns = max(1, round(math.sqrt(len(tiles) * height / width)))
     rows = math.ceil(len(tiles) / columns)
     canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
     for index, tile in enumerate(tiles):
@@ -53,19 +55,18 @@ def mosaic(tiles: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
     return canvas
 
 
-def labelled(image: np.ndarray, target: np.ndarray, table: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """The image beside its mask, or under the name of its class."""
-    if target.ndim == 2:
-        mask = overlay(image, target, table)
-        mask[target == IGNORE] = 255
-        return np.concatenate([image, mask], axis=1)
-    caption = np.full((18, image.shape[1], 3), 255, np.uint8)
-    cv2.putText(caption, classes[int(target)], (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.concatenate([caption, image], axis=0)
+def captioned(image: np.ndarray, text: str) -> np.ndarray:
+    """The image under a line of text."""
+    line = np.full((18, image.shape[1], 3), 255, np.uint8)
+    cv2.putText(line, text, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.concatenate([line, image])
 
 
-class BatchPictures(L.Callback):
-    """Save what the network is fed: `pictures/batch_<phase>.png`, before each phase's first step.
+class Pictures(L.Callback):
+    """Draw what the network is fed and what it answers, into the run folder's `pictures/`.
+
+    `batch_<phase>.png`: the first training batch of each phase, augmented, with its labels.
+    `<split>.png`: samples of the final evaluation, with truth and prediction side by side.
 
     Args:
         classes: names of the classes.
@@ -84,18 +85,65 @@ class BatchPictures(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Draw the batch that is about to be trained on."""
+        """Draw the batch that is about to be trained on, where its phase is a new one."""
         assert isinstance(module, Module)
-        if module.phase == self._drawn or not trainer.is_global_zero:
+        if module.phase != self._drawn:
+            self._drawn = module.phase
+            self._draw(trainer, module, batch, f"batch_{module.phase}")
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the first batch, where validation is the final evaluation."""
+        if batch_idx == 0 and trainer.state.fn == "validate":
+            self._draw(trainer, module, batch, "val", outputs["logits"])
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the first batch."""
+        if batch_idx == 0:
+            self._draw(trainer, module, batch, "test", outputs["logits"])
+
+    def _draw(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        batch: Batch,
+        name: str,
+        logits: Tensor | None = None,
+    ) -> None:
+        if not trainer.is_global_zero:
             return
-        self._drawn = module.phase
-        images = module.model.normalize.undo(batch["image"][: self.most]).float().cpu().permute(0, 2, 3, 1)
-        targets = batch["target"][: self.most].cpu().numpy().astype(np.uint8)
-        tiles = [
-            labelled(rgb(image.numpy()), target, self.table, self.classes)
-            for image, target in zip(images, targets, strict=True)
-        ]
-        file = Path(trainer.default_root_dir) / "pictures" / f"batch_{self._drawn}.png"
+        assert isinstance(module, Module)
+        count = min(self.most, int(batch["valid"].sum()))
+        images = module.model.normalize.undo(batch["image"][:count]).float().cpu().permute(0, 2, 3, 1).numpy()
+        answers = [batch["target"]] if logits is None else [batch["target"], logits.max(1).indices]
+        labels = np.stack([answer[:count].cpu().numpy().astype(np.uint8) for answer in answers], axis=1)
+        tiles = [self._tile(rgb(image), label) for image, label in zip(images, labels, strict=True)]
+        file = Path(trainer.default_root_dir) / "pictures" / f"{name}.png"
         file.parent.mkdir(exist_ok=True)
         Image.fromarray(mosaic(tiles)).save(file)
-        log.info("first batch of phase %r: %s", self._drawn, file)
+        log.info("picture: %s", file)
+
+    def _tile(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """An image with its labels (truth, then prediction): as masks beside it, or as names above it."""
+        if labels.ndim == 1:
+            return captioned(image, " > ".join(self.classes[label] for label in labels))
+        masks = [
+            np.where(mask[..., None] == IGNORE, 255, overlay(image, mask, self.table)).astype(np.uint8)
+            for mask in labels
+        ]
+        return np.concatenate([image, *masks], axis=1)

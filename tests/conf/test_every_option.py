@@ -1,0 +1,182 @@
+"""Every file of `conf/` composes, builds and takes a step. A new file is tested without touching this one."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from pixelwise import build
+from pixelwise.command_line import nodes
+from pixelwise.errors import UserError
+
+CONF = Path(__file__).parents[2] / "conf"
+FILES = sorted(CONF.rglob("*.yaml"))
+OPTIONS = [f.relative_to(CONF).with_suffix("") for f in FILES if "hydra" not in f.parts and f.parent != CONF]
+TASKS = sorted(f.stem for f in (CONF / "task").glob("*.yaml"))
+BOTH = ("augmentation", "data", "loss", "schedule")
+"""Groups whose options meet each task differently."""
+
+CASES = [
+    pytest.param(option, task, id=f"{option}-{task}")
+    for option in OPTIONS
+    if option.parent.name not in ("task", "source", "experiment", "debug")
+    for task in (TASKS if option.parent.name in BOTH else ["segmentation"])
+]
+
+Compose = Callable[..., DictConfig]
+Folders = Callable[[str], list[str]]
+
+SMALL = [
+    "encoder=test_resnet",
+    "callbacks=progress",
+    "data.batch_size=2",
+    "data.num_workers=0",
+    "data.crop_size=32",
+    "trainer.accelerator=cpu",
+]
+SCENES = "data.source.counts={train:4,val:4,test:4}"
+ONE_STEP = ["trainer.max_steps=1", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1"]
+
+
+def named(directory: str) -> list[Path]:
+    """The options of one group."""
+    return [option for option in OPTIONS if option.parent == Path(directory)]
+
+
+def small(chosen: list[str]) -> list[str]:
+    """The chosen overrides in the small setting, which gives way to them."""
+    groups = {override.split("=")[0] for override in chosen}
+    return [override for override in SMALL if override.split("=")[0] not in groups] + chosen
+
+
+def step(config: DictConfig, folder: Path) -> None:
+    """Build and fit: a step must move the weights, and a validation must give the monitored score."""
+    run = build.run(config, folder)
+    before = [p.detach().clone() for p in run.module.model.head.parameters()]
+    run.trainer.fit(run.module, datamodule=run.data)
+    assert run.trainer.global_step >= 1
+    assert not all(map(torch.equal, before, run.module.model.head.parameters()))
+    assert math.isfinite(run.trainer.callback_metrics["val/loss"])
+    assert config.task.monitor in run.module.results
+
+
+# ----------------------------------------------------------------------------------------- the files
+@pytest.mark.fast
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))
+def test_the_first_line_says_what_the_file_is_for(file: Path) -> None:
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
+    assert re.match(r"# \S.{20,}", lines[0])
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))
+def test_every_class_that_it_names_may_be_named_and_exists(file: Path) -> None:
+    for target in build._targets(OmegaConf.to_container(OmegaConf.load(file))):
+        build._check_target(target, str(file))
+
+
+# --------------------------------------------------------------------------------------- the options
+@pytest.mark.parametrize(("option", "task"), CASES)
+def test_it_takes_a_training_and_a_validation_step(
+    option: Path, task: str, compose: Compose, folders: Folders, tmp_path: Path
+) -> None:
+    data = folders(task) if option == Path("data/folder") else [f"task={task}", SCENES]
+    data = [override for override in data if override != str(option).replace("/", "=")]
+    extra = ["logger.wandb.offline=true"] if option == Path("logger/wandb") else []
+    step(compose(*small([*data, f"{option.parent}={option.name}", *extra]), *ONE_STEP), tmp_path)
+
+
+@pytest.mark.parametrize("source", named("data/source"), ids=lambda o: o.name)
+def test_every_source_is_what_its_data_and_task_choose(source: Path, compose: Compose, folders: Folders) -> None:
+    data, _, task = source.name.partition("_")
+    config = compose(*(folders(task) if data == "folder" else [f"data={data}", f"task={task}", SCENES]))
+    OmegaConf.resolve(config)
+    assert config.data.source._target_ == OmegaConf.load(CONF / f"{source}.yaml").source._target_
+    assert build.data(config)["train"][0].image.shape[-1] == config.data.channels
+
+
+@pytest.mark.parametrize("decoder", named("decoder"), ids=lambda o: o.name)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_with_every_decoder(task: str, decoder: Path, compose: Compose, tmp_path: Path) -> None:
+    config = compose(*small([f"task={task}", f"decoder={decoder.name}", SCENES]), *ONE_STEP)
+    requires = config.task.get("requires") or {}
+    if config.decoder._target_ in requires.get("decoder._target_", [config.decoder._target_]):
+        step(config, tmp_path)
+    else:
+        with pytest.raises(UserError, match=f"task={task} cannot use"):
+            build.run(config, tmp_path)
+
+
+@pytest.mark.parametrize("option", named("debug"), ids=lambda o: o.name)
+def test_every_debug_option_trains_and_validates(option: Path, compose: Compose, tmp_path: Path) -> None:
+    step(compose(*small([f"debug={option.name}", SCENES])), tmp_path)
+
+
+@pytest.mark.parametrize("option", named("experiment"), ids=lambda o: o.name)
+def test_every_experiment_takes_a_step(option: Path, compose: Compose, folders: Folders, tmp_path: Path) -> None:
+    experiment = f"experiment={option.name}"
+    data = compose(experiment).data
+    on_disk = OmegaConf.is_missing(data, "root") or data.root is not None
+    root = [o for o in folders(compose(experiment).task.name) if o.startswith("data.root=")] if on_disk else []
+    step(compose(*small([experiment, *root]), *ONE_STEP), tmp_path)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("option", named("trainer"), ids=lambda o: o.name)
+def test_every_trainer_on_a_gpu(option: Path, compose: Compose, tmp_path: Path) -> None:
+    accelerator = "trainer.accelerator=gpu"
+    step(compose(*small([f"trainer={option.name}", accelerator, SCENES]), *ONE_STEP), tmp_path)
+
+
+# ------------------------------------------------------------------------------------ what follows what
+@pytest.mark.fast
+@pytest.mark.parametrize("option", named("schedule"), ids=lambda o: o.name)
+def test_phases_keep_the_order_of_the_file(option: Path, compose: Compose) -> None:
+    config = compose(f"schedule={option.name}")
+    assert list(config.schedule.phases) == list(OmegaConf.load(CONF / f"{option}.yaml").phases)
+
+
+@pytest.mark.fast
+def test_phases_follow_the_global_choices_unless_they_have_their_own(compose: Compose) -> None:
+    phases = ["schedule=freeze_then_finetune", "augmentation=strong", "loss=focal"]
+    config = compose(*phases)
+    OmegaConf.resolve(config)
+    finetune = config.schedule.phases.finetune
+    assert (finetune.augmentation, finetune.loss) == (config.augmentation, config.loss)
+    assert finetune.augmentation.geometry.rotate == 30
+    assert config.schedule.phases.warmup.augmentation.geometry.rotate == 0
+
+    config = compose(*phases, "augmentation@schedule.phases.finetune.augmentation=none")
+    assert config.schedule.phases.finetune.augmentation.geometry is None
+    assert config.augmentation.geometry is not None
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("option", named("loss"), ids=lambda o: o.name)
+def test_every_loss_instantiates_alone(option: Path, compose: Compose) -> None:
+    loss = instantiate(compose(f"loss={option.name}").loss)
+    logits = torch.randn(2, 3, 4, 5, requires_grad=True)
+    loss(logits, torch.randint(0, 3, (2, 4, 5))).backward()
+    assert logits.grad is not None
+    assert logits.grad.any()
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("task", TASKS)
+def test_the_keys_that_always_exist(task: str, compose: Compose) -> None:
+    config = compose(f"task={task}")
+    keys = ["seed", "epochs", "optimizer.lr"]
+    keys += [f"data.{k}" for k in ("root", "batch_size", "num_workers", "crop_size")]
+    keys += [f"encoder.{k}" for k in ("name", "pretrained", "weights")]
+    keys += [f"trainer.{k}" for k in ("accelerator", "devices", "precision", "max_epochs", "max_steps")]
+    keys += [f"trainer.limit_{k}_batches" for k in ("train", "val", "test")]
+    flat = {name for name, _ in nodes(config)}
+    assert set(keys) <= flat

@@ -1,0 +1,104 @@
+"""The smallest setup that is still the real thing, and the ways in which tests compose, train and run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+TINY = (
+    "encoder=test_resnet",
+    "epochs=2",
+    "data.crop_size=32",
+    "data.batch_size=4",
+    "trainer.accelerator=cpu",
+)
+SCENES = "data.source.counts={train:8,val:4,test:6}"
+
+
+@pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Overrides of a run that takes two seconds, on six drawn test scenes."""
+    return [*TINY, SCENES]
+
+
+@pytest.fixture(scope="session")
+def compose() -> Callable[..., DictConfig]:
+    """`compose(*overrides)` gives what `python train.py OVERRIDES` would start from."""
+
+    def compose(*overrides: str) -> DictConfig:
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            config = hydra_compose("train", list(overrides))
+        OmegaConf.set_struct(config, False)
+        return config
+
+    return compose
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
+    """`folders(task)` gives the overrides for a small folder of images on disk, without a test split."""
+    base = tmp_path_factory.mktemp("folders")
+    rng = np.random.default_rng(0)
+
+    def draw(file: Path, array: np.ndarray) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(file)
+
+    for split, count in {"train": 4, "val": 3}.items():
+        for i in range(count):
+            height, width = 40 + 4 * (i % 2), 48
+            image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+            draw(base / f"segmentation/{split}/images/{i}.png", image)
+            draw(base / f"segmentation/{split}/masks/{i}.png", (image[..., 0] > 128).astype(np.uint8))
+            draw(base / f"classification/{split}/{'background' if i % 2 else 'road'}/{split}{i}.png", image)
+
+    def overrides(task: str) -> list[str]:
+        root = base / task
+        return ["data=folder", f"task={task}", f"data.root={root}", "data.classes=[background,road]", "data.num_workers=0"]
+
+    return overrides
+
+
+def run_script(
+    cwd: Path, name: str, *arguments: str, python: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a root script as a user does, elsewhere than in the repository."""
+    environment = {k: v for k, v in os.environ.items() if k != "HYDRA_FULL_ERROR"} | dict(env or {})
+    command = [sys.executable, *python, str(ROOT / name), *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`script("train.py", *arguments)` in an empty folder of its own."""
+    return partial(run_script, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
+    """The run folder of a tiny segmenter, made by `python train.py`; not to be written to."""
+    folder = tmp_path_factory.mktemp("runs") / "segmenter"
+    done = run_script(folder.parent, "train.py", *tiny, f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_classifier(tmp_path_factory: pytest.TempPathFactory, folders: Callable[[str], list[str]]) -> Path:
+    """The run folder of a tiny classifier of images on disk, which have no test split."""
+    folder = tmp_path_factory.mktemp("runs") / "classifier"
+    done = run_script(folder.parent, "train.py", *folders("classification"), *TINY, f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    return folder
