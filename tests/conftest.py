@@ -66,7 +66,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[st
 
     def overrides(task: str) -> list[str]:
         root = base / task
-        return ["data=folder", f"task={task}", f"data.root={root}", "data.classes=[background,road]", "data.num_workers=0"]
+        return [
+            "data=folder",
+            f"task={task}",
+            f"data.root={root}",
+            "data.classes=[background,road]",
+            "data.num_workers=0",
+        ]
 
     return overrides
 

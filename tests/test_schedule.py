@@ -44,10 +44,22 @@ def test_rates_at_phase_edges_by_hand() -> None:
     two = plan(
         10,
         first={"epochs": 2, "lr": 1e-3, "freeze": ["encoder"]},
-        second={"steps": 15, "lr": {"encoder": 1.0, "decoder": 2.0, "head": 4.0}, "curve": "cosine", "warmup": 0.2},
+        second={
+            "steps": 15,
+            "lr": {"encoder": 1.0, "decoder": 2.0, "head": 4.0},
+            "curve": "cosine",
+            "warmup": 0.2,
+        },
     )
     first, second = two.phases
-    assert (first.start, first.stop, second.start, second.stop, two.steps, two.epochs) == (0, 20, 20, 35, 35, 4)
+    assert (first.start, first.stop, second.start, second.stop, two.steps, two.epochs) == (
+        0,
+        20,
+        20,
+        35,
+        35,
+        4,
+    )
     assert [two.index_at(s) for s in (0, 19, 20, 34, 35)] == [0, 0, 1, 1, 1]
     assert (first.rate("encoder", 5), first.rate("decoder", 19)) == (0.0, 1e-3)
     # three steps of warm-up: a quarter, a half, three quarters; the peak is the first step after it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise.augmentation import CentreView
 from pixelwise.data.module import DataModule, channel_statistics
 from pixelwise.errors import UserError
-from pixelwise.hardware import memory_format, precision
+from pixelwise.hardware import memory_format, precision, workers
 from pixelwise.interrupt import StopOnSignal
 from pixelwise.losses import WeightedSum
 from pixelwise.models import Composition, Normalize
@@ -83,7 +84,8 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
     module.config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if config.compile:
         module.model.compile()
-    return Run(trainer(config, folder, phase_plan, losses), module, data_module, phase_plan, module.config)
+    loop = trainer(config, folder, phase_plan, losses, training)
+    return Run(loop, module, data_module, phase_plan, module.config)
 
 
 def model(config: DictConfig) -> Composition:
@@ -151,8 +153,9 @@ def source(config: DictConfig) -> Source:
 
 def data(config: DictConfig) -> DataModule:
     """The data module of a config."""
-    keys = ("_target_", "source", "classes", "batch_size", "num_workers", "eval_size", "train_samples")
-    return make({k: config.data[k] for k in keys}, "data", seed=config.seed)
+    keys = ("_target_", "source", "classes", "batch_size", "eval_size", "train_samples", "verify")
+    settings = {key: config.data[key] for key in keys if key in config.data}
+    return make(settings, "data", num_workers=workers(config.data.num_workers), seed=config.seed)
 
 
 def plan(config: DictConfig, data_module: DataModule) -> Plan:
@@ -175,21 +178,31 @@ def augmentations(config: DictConfig) -> list[Any]:
     return built
 
 
-def trainer(config: DictConfig, folder: Path, phase_plan: Plan, losses: list[WeightedSum]) -> L.Trainer:
-    """Lightning's trainer; the plan says how long, `trainer.max_epochs` and `max_steps` only shorten."""
+def trainer(
+    config: DictConfig, folder: Path, phase_plan: Plan, losses: list[WeightedSum], training: bool = True
+) -> L.Trainer:
+    """Lightning's trainer; the plan says how long, `trainer.max_epochs` and `max_steps` only shorten.
+
+    Without training it shows its progress and leaves the run folder and the loggers alone.
+    """
     settings = dict(config.trainer)
     settings["precision"] = precision(settings["precision"], settings["accelerator"])
     settings["max_epochs"] = min(settings["max_epochs"] or phase_plan.epochs, phase_plan.epochs)
     settings["max_steps"] = min(settings["max_steps"] or phase_plan.steps, phase_plan.steps)
     settings["log_every_n_steps"] = min(settings["log_every_n_steps"], phase_plan.batches_per_epoch)
-    loggers = [make(c, f"logger.{n}", save_dir=str(folder)) for n, c in config.logger.items() if c]
     callbacks = [make(c, f"callbacks.{n}") for n, c in config.callbacks.items() if c]
+    progress: list[L.Callback] = [c for c in callbacks if isinstance(c, ProgressBar)]
+    loggers = []
+    if training:
+        loggers = [make(c, f"logger.{n}", save_dir=str(folder)) for n, c in config.logger.items() if c]
+        loggers.insert(0, CSVLogger(str(folder), name="", version=""))
+        callbacks = [FollowPlan(phase_plan, losses), *callbacks, StopOnSignal()]
     return L.Trainer(
         **settings,
         default_root_dir=folder,
-        logger=[CSVLogger(str(folder), name="", version=""), *loggers],
-        callbacks=[FollowPlan(phase_plan, losses), *callbacks, StopOnSignal()],
-        enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
+        logger=loggers,
+        callbacks=callbacks if training else progress,
+        enable_progress_bar=bool(progress),
         enable_checkpointing=False,  # `callbacks.checkpoint` does it
         enable_model_summary=False,  # each phase prints its parts
         use_distributed_sampler=False,
@@ -241,7 +254,8 @@ def _targets(config: Any) -> Iterator[str]:
 def _check_target(target: str, key: str) -> None:
     """A config may come from elsewhere: it may name our classes and our libraries', nothing else.
 
-    The module in which the object was defined counts, so that no allowed module lends its imports.
+    The module in which the class was defined counts, so that no allowed module lends its imports; and
+    a function is refused, for some of them run commands or unpickle files.
     """
     expected = "a class of " + ", ".join(name.rstrip(".") for name in ALLOWED)
     if not target.startswith(ALLOWED):
@@ -250,7 +264,7 @@ def _check_target(target: str, key: str) -> None:
         found = get_object(target)
     except Exception as error:
         raise UserError(f"{key}._target_: {target!r} cannot be imported", found=error) from error
-    if not f"{getattr(found, '__module__', '')}.".startswith(ALLOWED):
+    if not inspect.isclass(found) or not f"{found.__module__}.".startswith(ALLOWED):
         raise UserError(f"{key}._target_: {target!r} is not allowed", expected=expected)
 
 

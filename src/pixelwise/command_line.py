@@ -6,6 +6,7 @@ Imports neither torch nor Lightning, so that `--help`, `--cfg job` and a typo ar
 from __future__ import annotations
 
 import functools
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -91,10 +92,10 @@ def check(config_name: str, arguments: Sequence[str]) -> None:
     flags = get_args_parser().parse_args(list(arguments))
     if flags.help or flags.hydra_help or flags.shell_completion or flags.info:
         return
+    directory = [f"hydra.searchpath=[file://{flags.config_dir}]"] if flags.config_dir else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             for overrides in alternatives(flags.overrides, flags.multirun):
-                directory = [f"hydra.searchpath=[file://{flags.config_dir}]"] if flags.config_dir else []
                 config = compose(flags.config_name or config_name, [*overrides, *directory])
                 missing = [key for key, node in nodes(config) if node._is_missing()]
                 if missing:
@@ -104,7 +105,7 @@ def check(config_name: str, arguments: Sequence[str]) -> None:
                         )
                     )
         except (HydraException, OmegaConfBaseException) as error:
-            stop(explain(error, config_name, flags.overrides))
+            stop(explain(error, compose(config_name, directory)))
 
 
 def alternatives(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:
@@ -125,8 +126,8 @@ def alternatives(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]
             yield [value if i == position else other[0] for i, other in enumerate(choices)]
 
 
-def explain(error: Exception, config_name: str, overrides: Sequence[str]) -> UserError:
-    """Say what was probably meant."""
+def explain(error: Exception, usual: DictConfig) -> UserError:
+    """Say what was probably meant, from the keys of the usual config."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = list(error.options or ())
@@ -140,17 +141,13 @@ def explain(error: Exception, config_name: str, overrides: Sequence[str]) -> Use
     unknown = re.search(r"(?:Could not override|full_key:|Key) '?([\w.@/]+)'?", text)
     if unknown and ("Could not override" in text or "not in struct" in text):
         key = unknown[1]
-        known = [
-            *(name for name, _ in nodes(compose(config_name))),
-            *(p.name for p in CONF.iterdir() if p.is_dir()),
-        ]
-        near = nearest(key, known, 1) or nearest(
-            key.rsplit(".", 1)[-1], [k.rsplit(".", 1)[-1] for k in known], 1
-        )
-        full = next((k for k in known if near and (k == near[0] or k.endswith("." + near[0]))), None)
+        known = [*(name for name, _ in nodes(usual)), *(p.name for p in CONF.iterdir() if p.is_dir())]
+        known.sort(key=lambda name: -name.count("."))
+        leaves = {name.rsplit(".", 1)[-1]: name for name in known}  # of equal ones the least deep
+        near = nearest(key, known, 1) or [leaves[n] for n in nearest(key.rsplit(".", 1)[-1], leaves, 1)]
         return UserError(
             f"{key}: there is no such key",
-            fix=(f"did you mean {full}? " if full else "") + f"To add a new key, write +{key}=…",
+            fix=(f"did you mean {near[0]}? " if near else "") + f"To add a new key, write +{key}=…",
         )
     return UserError(text.strip())
 
@@ -178,8 +175,15 @@ def differences(config_name: str, config: DictConfig) -> list[str]:
     default = dict(nodes(compose(config_name, changed)))
     for key, node in nodes(config):
         if not OmegaConf.is_dict(node) and (key not in default or default[key] != node):
-            changed.append(f"{key}={list(node) if OmegaConf.is_list(node) else node._value()}")
+            changed.append(f"{key}={_as_typed(node)}")
     return changed
+
+
+def _as_typed(node: Any) -> str:
+    """A value as one would write it on the command line."""
+    value = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_list(node) else node._value()
+    text = json.dumps(value, ensure_ascii=False).replace('"', "").replace(", ", ",")
+    return text if len(text) < 60 else text[:59] + "…"
 
 
 def stop(error: UserError) -> NoReturn:

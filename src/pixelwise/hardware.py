@@ -1,8 +1,10 @@
-"""What `auto` means on this machine: precision and memory format, printed with their reason."""
+"""What `auto` means on this machine: precision, memory format, workers, printed with their reason."""
 
 from __future__ import annotations
 
 import logging
+import os
+import platform
 
 import torch
 
@@ -21,12 +23,42 @@ def precision(setting: str, accelerator: str) -> str:
         native = torch.cuda.get_device_capability() >= (8, 0)
         reason = f"{torch.cuda.get_device_name()}, sm_{''.join(map(str, torch.cuda.get_device_capability()))}"
     else:
-        flags = torch.cpu.get_capabilities()
-        units = [name for name in ("amx_bf16", "amx_tile", "avx512_bf16") if flags.get(name)]
-        native = bool(units)
-        reason = f"CPU with {units[0]}" if units else "CPU without bf16 arithmetic"
+        unit = bf16_unit()
+        native = unit is not None
+        reason = f"CPU with {unit}" if unit else "CPU without bf16 arithmetic"
     chosen = "bf16-mixed" if native else "32-true"
     log.info("trainer.precision=%s: chosen for %s; pin it with trainer.precision=…", chosen, reason)
+    return chosen
+
+
+def device_name(device: torch.device) -> str:
+    """The name that its maker gave it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return str(flags.get("cpu_name") or platform.processor() or platform.machine())
+
+
+def bf16_unit() -> str | None:
+    """The CPU's instructions for bf16 products, or None."""
+    if hasattr(torch.cpu, "get_capabilities"):  # PyTorch 2.12 and later
+        flags = torch.cpu.get_capabilities()
+    else:
+        flags = {
+            "amx_bf16": torch.cpu._is_amx_tile_supported(),
+            "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
+        }
+    return next((name for name in ("amx_bf16", "avx512_bf16") if flags.get(name)), None)
+
+
+def workers(setting: int | str) -> int:
+    """Resolve `data.num_workers=auto`: processes that read data pay off where a GPU does the computing."""
+    if setting != "auto":
+        return setting  # type: ignore[return-value]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    chosen = min(8, cores) if torch.cuda.is_available() else 0
+    reason = f"{cores} cores beside a GPU" if chosen else "training takes all cores itself"
+    log.info("data.num_workers=%d: %s; pin it with data.num_workers=…", chosen, reason)
     return chosen
 
 

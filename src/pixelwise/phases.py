@@ -53,10 +53,10 @@ class FollowPlan(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Log what was used; stop with a validation where the plan ends within an epoch."""
+        """Log what was used; validate before stopping, also where that is within an epoch."""
         rates = {f"lr/{group['name']}": group["lr"] for group in trainer.optimizers[0].param_groups}
         module.log_dict({**rates, "phase": float(self._entered or 0)})
-        if trainer.global_step >= self.plan.steps:
+        if trainer.global_step >= trainer.max_steps:
             trainer.should_stop = True
 
     def _enter(self, module: Module, index: int) -> None:

@@ -125,6 +125,12 @@ def environment() -> dict[str, Any]:
     }
 
 
+def add_to_environment(folder: Path, **facts: Any) -> None:
+    """Note what only became known once torch was imported."""
+    file = folder / "environment.json"
+    write_json(file, json.loads(file.read_text()) | facts)
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

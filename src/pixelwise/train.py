@@ -13,6 +13,7 @@ from pixelwise import checkpoint, run_folder
 from pixelwise.build import Run
 from pixelwise.data.survey import survey
 from pixelwise.errors import UserError
+from pixelwise.hardware import device_name
 from pixelwise.terminal import score_table, show
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ def train(run: Run, folder: Path) -> float:
     Returns:
         The validation score that chose the best epoch: what a sweep may compare, unlike a test score.
     """
+    run_folder.add_to_environment(folder, device=device_name(run.trainer.strategy.root_device))
     run_folder.write_json(folder / "data.json", survey(run.data))
     for logger in run.trainer.loggers:
         if not isinstance(logger, CSVLogger):  # the run folder has its own config.yaml

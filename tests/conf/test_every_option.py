@@ -94,7 +94,9 @@ def test_it_takes_a_training_and_a_validation_step(
 
 
 @pytest.mark.parametrize("source", named("data/source"), ids=lambda o: o.name)
-def test_every_source_is_what_its_data_and_task_choose(source: Path, compose: Compose, folders: Folders) -> None:
+def test_every_source_is_what_its_data_and_task_choose(
+    source: Path, compose: Compose, folders: Folders
+) -> None:
     data, _, task = source.name.partition("_")
     config = compose(*(folders(task) if data == "folder" else [f"data={data}", f"task={task}", SCENES]))
     OmegaConf.resolve(config)
@@ -120,11 +122,15 @@ def test_every_debug_option_trains_and_validates(option: Path, compose: Compose,
 
 
 @pytest.mark.parametrize("option", named("experiment"), ids=lambda o: o.name)
-def test_every_experiment_takes_a_step(option: Path, compose: Compose, folders: Folders, tmp_path: Path) -> None:
+def test_every_experiment_takes_a_step(
+    option: Path, compose: Compose, folders: Folders, tmp_path: Path
+) -> None:
     experiment = f"experiment={option.name}"
     data = compose(experiment).data
     on_disk = OmegaConf.is_missing(data, "root") or data.root is not None
-    root = [o for o in folders(compose(experiment).task.name) if o.startswith("data.root=")] if on_disk else []
+    root = (
+        [o for o in folders(compose(experiment).task.name) if o.startswith("data.root=")] if on_disk else []
+    )
     step(compose(*small([experiment, *root]), *ONE_STEP), tmp_path)
 
 

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import csv as csv_format
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from pixelwise.data.folder import FolderSplit
-from pixelwise.data.listing import (
-    SPLITS,
-    deal,
-    describe_deal,
-    existing_root,
-    find_images,
-    refuse_misnamed_splits,
-    some,
-    subfolders,
-)
+from pixelwise.data.folder import FolderSplit, Item
+from pixelwise.data.listing import SPLITS, deal, existing_root, find_images, some, split_folders, subfolders
 from pixelwise.errors import UserError, nearest
-
-
-class _Item(NamedTuple):
-    """An image and its label; items are kept by split and key, the split "" standing for all together."""
-
-    path: Path
-    label: str
-
-
-class _Row(NamedTuple):
-    """One line of a table, its columns called by their role."""
-
-    file: str
-    label: str
-    split: str
 
 
 class FolderClassification:
@@ -48,8 +24,7 @@ class FolderClassification:
         root: the data set's folder.
         classes: names of the class folders, in the order of their indices.
         channels: channels of every image.
-        csv: the table's path, absolute or below `root`; null reads folders.
-        columns: the table's own names for "file" (absolute or below `root`), "label" and "split".
+        csv: the table's path, absolute or below `root`, as its files are; null reads folders.
         skip: labels to leave out; any other label that is no class is an error.
         split: shares of "val" and "test", and a "seed", where neither folders nor the table tell.
 
@@ -63,119 +38,79 @@ class FolderClassification:
         classes: Sequence[str],
         channels: int = 3,
         csv: str | None = None,
-        columns: Mapping[str, str] | None = None,
         skip: Sequence[str] = (),
-        split: Mapping[str, float] | None = None,
+        split: Mapping[str, Any] | None = None,
     ) -> None:
         self.root = existing_root(root)
         self.classes = [str(name) for name in classes]
         self.channels = channels
         self.skip = {str(name) for name in skip}
-        self.split_options = split
-        self._items = self._list_folders() if csv is None else self._list_table(self.root / csv, columns)
-        self._splits: dict[str, FolderSplit | None] = {}
+        self.shares = dict(split or {})
+        self.items: dict[str, list[Item]] = defaultdict(list)
+        """By split; under "" where neither folders nor the table tell."""
+        if csv is None:
+            self._list_folders()
+        else:
+            self._list_table(self.root / csv)
 
     def split(self, name: str) -> FolderSplit | None:
-        """The split, or None; its headers are read once and kept.
+        """The split, or None.
 
         Raises:
-            UserError: files are unreadable.
+            UserError: files are missing or unreadable.
         """
-        if name not in self._splits:
-            items = self._deal(name) if "" in self._items else self._items.get(name, {})
-            images = {key: item.path for key, item in items.items()}
-            targets = {key: self.classes.index(item.label) for key, item in items.items()}
-            self._splits[name] = FolderSplit(images, targets, self.channels) if items else None
-        return self._splits[name]
+        items = list(self.items.get(name, ()))
+        for index in range(len(self.classes)):  # class by class, so that a rare class is in every split
+            free = {item.key: item for item in self.items.get("", ()) if item.target == index}
+            items += [free[key] for key in deal(list(free), **self.shares)[name]]
+        return FolderSplit(items, self.channels) if items else None
 
     def describe(self) -> str:
         """Where the splits come from, for the start of a run."""
-        if "" in self._items:
-            return f"splits drawn at random by data.source.split ({describe_deal(self.split_options)})"
-        return f"splits as {self.root} gives them: {', '.join(self._items)}"
+        dealt = f"splits dealt at random: data.source.split={self.shares}"
+        return dealt if "" in self.items else f"splits as the data set gives them: {', '.join(self.items)}"
 
-    def _deal(self, name: str) -> dict[str, _Item]:
-        """One split of the items, dealt class by class, so that a rare class is in every split."""
-        items = self._items[""]
-        keys = [
-            key
-            for label in self.classes
-            for key in deal([key for key in items if items[key].label == label], self.split_options)[name]
-        ]
-        return {key: items[key] for key in keys}
+    def _list_folders(self) -> None:
+        parents = split_folders(self.root, others=self.classes) or {"": self.root}
+        for split, parent in parents.items():
+            labels = set(subfolders(parent)) - self.skip
+            self._check_labels(labels, f"the folders in {parent}", complete=split in ("", "train"))
+            for label in labels:
+                for key, path in find_images(parent / label).items():
+                    self.items[split].append(Item(f"{label}/{key}", path, self.classes.index(label)))
 
-    def _list_folders(self) -> dict[str, dict[str, _Item]]:
-        parents = {name: self.root / name for name in SPLITS if (self.root / name).is_dir()}
-        refuse_misnamed_splits(self.root, allowed=self.classes)
-        items: dict[str, dict[str, _Item]] = {}
-        for name, parent in (parents or {"": self.root}).items():
-            labels = [label for label in subfolders(parent) if label not in self.skip]
-            self._check_labels(labels, f"the folders in {parent}", complete=name in ("", "train"))
-            items[name] = {
-                f"{label}/{key}": _Item(path, label)
-                for label in labels
-                for key, path in find_images(parent / label).items()
-            }
-        return items
-
-    def _list_table(self, table: Path, columns: Mapping[str, str] | None) -> dict[str, dict[str, _Item]]:
-        rows = [row for row in _read_rows(table, columns) if row.label not in self.skip]
-        splits = {row.split for row in rows}
+    def _list_table(self, table: Path) -> None:
+        if not table.is_file():
+            raise UserError(f"{table} is not there", expected="the table that data.source.csv names")
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv_format.DictReader(file, restval="", skipinitialspace=True)
+            rows = [row for row in reader if row.get("label") not in self.skip]
+        if not {"file", "label"} <= {*(header := reader.fieldnames or ["nothing"])}:
+            raise UserError(f"{table}: the columns", found=some(header, 10), expected="file, label[, split]")
+        self._check_labels({row["label"] for row in rows}, f"the labels in {table}")
+        splits = {row.get("split", "") for row in rows}
         if not splits <= {*SPLITS} and splits != {""}:
             found = some(repr(name) for name in sorted(splits))
-            raise UserError(f"{table}: the column of splits", found=found, expected=", ".join(SPLITS))
-        self._check_labels(sorted({row.label for row in rows}), f"the labels in {table}")
-        if absent := [row.file for row in rows if not (self.root / row.file).is_file()]:
-            raise UserError(
-                f"{len(absent):,} of the images in {table} are not there",
-                found=some(absent),
-                expected=f"absolute paths, or paths below {self.root}",
-            )
-        keys = [Path(row.file).with_suffix("").as_posix() for row in rows]
-        if twice := [key for key, count in Counter(keys).items() if count > 1]:
-            raise UserError(
-                f"{table} names images more than once", found=some(twice), expected="one line each"
-            )
-        items: dict[str, dict[str, _Item]] = {name: {} for name in ("", *SPLITS) if name in splits}
-        for key, row in zip(keys, rows, strict=True):
-            items[row.split][key] = _Item(self.root / row.file, row.label)
-        return items
+            raise UserError(f"{table}: the column split", found=found, expected=", ".join(SPLITS))
+        for row in rows:
+            key = Path(row["file"]).with_suffix("").as_posix()
+            item = Item(key, self.root / row["file"], self.classes.index(row["label"]))
+            self.items[row.get("split", "")].append(item)
+        keys = Counter(item.key for items in self.items.values() for item in items)
+        if twice := [key for key, count in keys.items() if count > 1]:
+            raise UserError(f"{table} names images more than once", found=some(twice), fix="keep one each")
 
-    def _check_labels(self, labels: list[str], where: str, complete: bool = True) -> None:
+    def _check_labels(self, labels: set[str], where: str, complete: bool = True) -> None:
         """Labels are matched to classes by name; `complete` asks for every class, too."""
-        extra = [label for label in labels if label not in self.classes]
+        extra = sorted(labels - {*self.classes})
         missing = [name for name in self.classes if name not in labels] if complete else []
-        if not extra and not missing:
-            return
-        near = [f"{name} → {found[0]}" for name in missing if (found := nearest(name, extra, 1))]
-        if near:
-            fix = f"perhaps in data.classes: {some(near)}"
-        elif extra:
-            fix = f"add them to data.classes, or leave them out: 'data.source.skip=[{','.join(extra)}]'"
-        else:
-            fix = f"add images of {some(missing)}, or take the class out of data.classes"
-        raise UserError(
-            f"{where} are not the classes",
-            found=f"{some(labels, 20) or 'none'}" + (f"; without {some(missing)}" if missing else ""),
-            expected=f"{some(self.classes, 20)} (data.classes)",
-            fix=fix,
-        )
-
-
-def _read_rows(table: Path, columns: Mapping[str, str] | None) -> list[_Row]:
-    """The table's lines; the split is "" where the table has no such column."""
-    names = {role: role for role in _Row._fields} | dict(columns or {})
-    if not table.is_file():
-        raise UserError(f"{table} is not there", expected="the table that data.source.csv names")
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv_format.DictReader(file)
-        header = list(reader.fieldnames or [])
-        for role in ("file", "label"):
-            if names[role] not in header:
-                near = nearest(names[role], header)
-                raise UserError(
-                    f"{table} has no column {names[role]!r}",
-                    found=some(header, 10) or "an empty file",
-                    fix=f"data.source.columns.{role}={near[0] if near else '…'}",
-                )
-        return [_Row(*((line.get(names[role]) or "").strip() for role in _Row._fields)) for line in reader]
+        if extra or missing:
+            near = [f"{name} → {found[0]}" for name in missing if (found := nearest(name, extra, 1))]
+            skip = f"; 'data.source.skip=[{','.join(extra)}]' leaves labels out" if extra else ""
+            without = f"; without {some(missing)}" if missing else ""
+            raise UserError(
+                f"{where} are not the classes",
+                found=(some(sorted(labels), 20) or "none") + without,
+                expected=f"{some(self.classes, 20)} (data.classes)",
+                fix=f"perhaps in data.classes: {some(near)}" if near else f"mend data.classes{skip}",
+            )

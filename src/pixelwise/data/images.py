@@ -9,38 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
+from PIL import Image
+from PIL.TiffImagePlugin import BITSPERSAMPLE
 
 from pixelwise.errors import UserError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Endings of the files that are taken for images, compared in lower case."""
 
-_DTYPES = (np.uint8, np.uint16, np.float32)
-
-_DAMAGE = (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError)
-
 # Pillow refuses images of twice this many pixels. Its own limit suits servers; aerial mosaics exceed it.
 Image.MAX_IMAGE_PIXELS = 2**29
 
 
-class Header(NamedTuple):
-    """What a file tells about its image before any pixel is decoded."""
-
-    size: tuple[int, int]
-    """(H, W) as stored."""
-    is_rotated: bool
-    """Whether viewers are asked (EXIF) to turn or flip the stored pixels."""
-
-
 class UnreadableImage(UserError):
-    """A file that is damaged, cut short or no image at all."""
+    """A file that is missing, damaged, cut short or no image at all."""
 
 
 @contextmanager
@@ -48,13 +33,10 @@ def readable(path: Path) -> Iterator[None]:
     """Turn whatever the decoder raises inside the block into one `UnreadableImage` that names the file."""
     try:
         yield
-    except _DAMAGE as error:
-        reason = str(error).replace(f" {str(path)!r}", " this file")
-        raise UnreadableImage(
-            f"{path} cannot be read as an image",
-            found=reason,
-            fix="restore the file from its origin, or move it (and its mask) out of the data set",
-        ) from error
+    except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
+        found = str(error).replace(f" {str(path)!r}", " this file")
+        fix = "restore the file from its origin, or move it (and its mask) out of the data set"
+        raise UnreadableImage(f"{path} cannot be read as an image", found=found, fix=fix) from error
 
 
 def read_image(path: Path, channels: int = 3) -> np.ndarray:
@@ -71,77 +53,48 @@ def read_image(path: Path, channels: int = 3) -> np.ndarray:
         (H, W, channels) uint8, uint16 or float32.
 
     Raises:
-        UnreadableImage: the file is damaged or no image.
+        UnreadableImage: the file is missing, damaged or no image.
         UserError: its channels or its number type do not fit.
     """
     image = _decode(path)
     image = image.astype(image.dtype.newbyteorder("="), copy=False)  # a TIFF may be big-endian
-    if image.dtype not in _DTYPES:
-        raise UserError(
-            f"{path} stores its pixels as {image.dtype}",
-            expected="uint8, uint16 or float32",
-            fix="convert the file once, e.g. to a 16-bit TIFF",
-        )
-    return _with_channels(image, channels, path)
+    if image.dtype not in (np.uint8, np.uint16, np.float32):
+        what = f"{path} stores its pixels as {image.dtype}"
+        raise UserError(what, expected="uint8, uint16 or float32", fix="convert it once, e.g. to 16-bit TIFF")
+    stored = image.shape[2]
+    if stored == 1 and channels == 3:
+        image = np.repeat(image, 3, axis=2)
+    if stored == 4 and channels < 4:
+        image = np.ascontiguousarray(image[..., :3])
+    if image.shape[2] == 3 and channels == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+    if image.shape[2] != channels:
+        fix = f"data.channels={stored}, if every image has as many"
+        raise UserError(f"{path} has {stored} channels", expected=f"{channels} (data.channels)", fix=fix)
+    return image
 
 
-def read_header(path: Path) -> Header:
-    """Size and rotation of an image.
-
-    Raises:
-        UnreadableImage: the header is damaged, or the file is no image.
-    """
+def read_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image as its header says, or `UnreadableImage`."""
     with readable(path), Image.open(path) as image:
-        if image.format == "PNG":  # Pillow would decode all of it to find a rotation; hardly any has one
-            return Header((image.height, image.width), is_rotated=False)
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return Header((image.height, image.width), is_rotated=orientation != 1)
+        return image.height, image.width
 
 
 def is_deep_colour(image: Image.Image) -> bool:
     """Whether an opened file has several channels of 16 bits, which Pillow would cut to 8."""
-    if image.mode not in ("RGB", "RGBA", "LA"):
-        return False
-    if isinstance(image, TiffImageFile):
-        return max(image.tag_v2.get(BITSPERSAMPLE, (8,))) > 8
-    raw_modes = [str(tile[3]) for tile in image.tile] if isinstance(image, PngImageFile) else []
-    return any("16" in mode for mode in raw_modes)  # such as RGB;16B
+    bits = getattr(image, "tag_v2", {}).get(BITSPERSAMPLE, (8,))  # a TIFF's; a PNG has a mode like RGB;16B
+    is_deep = max(bits) > 8 or (image.format == "PNG" and ";16" in str(getattr(image, "tile", "")))
+    return is_deep and image.mode in ("RGB", "RGBA", "LA")
 
 
 def _decode(path: Path) -> np.ndarray:
-    """(H, W) or (H, W, C), by Pillow: OpenCV accepts half a JPEG, and multiplies colours by alpha."""
+    """(H, W, C), by Pillow: OpenCV accepts half a JPEG, and multiplies colours by alpha."""
     with readable(path), Image.open(path) as image:
         if is_deep_colour(image):
-            return _decode_deep_colour(path)
-        if image.mode in ("1", "LA"):
-            return np.array(image.convert("L"))
-        plain = image.mode in ("L", "RGB", "RGBA", "F", "I") or image.mode.startswith("I;16")
-        return np.array(image if plain else image.convert("RGB"))
-
-
-def _decode_deep_colour(path: Path) -> np.ndarray:
-    """(H, W, 3 or 4) uint16, by OpenCV."""
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise OSError("image file is damaged")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-
-
-def _with_channels(image: np.ndarray, channels: int, path: Path) -> np.ndarray:
-    """(H, W) or (H, W, C) → (H, W, channels); see `read_image` for the rules."""
-    if image.ndim == 2:
-        image = image[..., None]
-    stored = image.shape[2]
-    if stored == channels:
-        return image
-    if stored == 1 and channels == 3:
-        return np.repeat(image, 3, axis=2)
-    if stored == 4 and channels == 3:
-        return np.ascontiguousarray(image[..., :3])
-    if stored in (3, 4) and channels == 1:
-        return cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY)[..., None]
-    raise UserError(
-        f"{path} has {stored} channels",
-        expected=f"{channels} (data.channels)",
-        fix=f"data.channels={stored}, if every image has as many",
-    )
+            deep = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+            if deep is None:
+                raise OSError("image file is damaged")
+            return cv2.cvtColor(deep, cv2.COLOR_BGR2RGB if deep.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+        is_plain = image.mode in ("L", "RGB", "RGBA", "F", "I") or image.mode.startswith("I;16")
+        plain_mode = "L" if image.mode in ("1", "LA") else "RGB"
+        return np.atleast_3d(np.array(image if is_plain else image.convert(plain_mode)))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
-from pixelwise.data.images import SUFFIXES, Header, UnreadableImage, read_header
+from pixelwise.data.images import SUFFIXES, UnreadableImage, read_size
 from pixelwise.errors import UserError, nearest
 
 SPLITS = ("train", "val", "test")
-_MISNAMED = {"valid": "val", "validation": "val", "dev": "val", "training": "train", "testing": "test"}
-_NO_DEAL: dict[str, float] = {"val": 0.0, "test": 0.0, "seed": 0}
+_NEARLY = ("training", "valid", "validation", "dev", "testing")
 
 
 def some(names: Iterable[object], limit: int = 5, separator: str = ", ") -> str:
@@ -29,50 +28,36 @@ def counted(count: int, noun: str) -> str:
 
 
 def existing_root(root: str | Path) -> Path:
-    """The data set's folder as a path.
-
-    Raises:
-        UserError: it does not exist, is no folder, or is empty.
-    """
+    """The data set's folder as a path, or a `UserError` where it is missing or empty."""
     path = Path(root).expanduser()
-    if not path.is_dir():
-        siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = [str(path.parent / name) for name in nearest(path.name, siblings)]
-        raise UserError(
-            f"data.root={root} is {'no folder' if path.exists() else 'not there'}",
-            expected="the folder that holds your images",
-            fix=f"perhaps data.root={near[0]}" if near else None,
-        )
-    if not any(path.iterdir()):
-        raise UserError(f"data.root={root} is empty", expected="the folder that holds your images")
-    return path
+    if path.is_dir() and any(path.iterdir()):
+        return path
+    near = [] if path.is_dir() else nearest(path.name, subfolders(path.parent), 1)
+    what = f"data.root={root} is {'empty' if path.is_dir() else 'not there'}"
+    fix = f"perhaps data.root={path.parent / near[0]}" if near else None
+    raise UserError(what, expected="the folder that holds your images", fix=fix)
 
 
 def subfolders(folder: Path) -> list[str]:
     """Sorted names of the folders directly inside, hidden ones left out; none of a missing folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(item.name for item in folder.iterdir() if item.is_dir() and not _hidden(item.name))
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path.name for path in inside if path.is_dir() and not _is_hidden(path))
 
 
-def refuse_misnamed_splits(folder: Path, allowed: Sequence[str] = ()) -> None:
-    """Stop at a folder such as "valid" or "Train", which would be left out without a word.
+def split_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, Path]:
+    """The folders train, val and test inside another, as far as they are there.
 
     Args:
-        folder: the folder whose subfolders are looked at.
-        allowed: names that mean something else here, such as classes.
+        folder: looked through; it may be missing.
+        others: names that mean something else here, such as classes.
 
     Raises:
-        UserError: a subfolder has a name that others use for train, val or test.
+        UserError: a folder such as "valid" or "Train" would be left out without a word.
     """
-    for name in subfolders(folder):
-        right = _MISNAMED.get(name.lower(), name.lower())
-        if right in SPLITS and name != right and name not in allowed:
-            raise UserError(
-                f"{folder / name} has a name that is not read",
-                expected=", ".join(SPLITS),
-                fix=f"rename it to {right}",
-            )
+    for name in set(subfolders(folder)) - {*SPLITS, *others}:
+        if name.lower() in (*SPLITS, *_NEARLY):
+            raise UserError(f"{folder / name} has a name that is not read", expected="train, val or test")
+    return {name: folder / name for name in SPLITS if (folder / name).is_dir()}
 
 
 def find_images(folder: Path, suffix: str = "") -> dict[str, Path]:
@@ -86,37 +71,26 @@ def find_images(folder: Path, suffix: str = "") -> dict[str, Path]:
     Raises:
         UserError: the folder is missing or holds no image, or two files have one key.
     """
-    if not folder.is_dir():
-        beside = subfolders(folder.parent)
-        raise UserError(
-            f"the folder {folder} is missing",
-            found=f"beside it {some(beside)}" if beside else None,
-            expected="a folder of images",
-        )
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path.name)]
-    found: dict[str, Path] = {}
-    for path in files:
-        if path.suffix.lower() not in SUFFIXES or not path.stem.endswith(suffix):
+    images: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if _is_hidden(path) or path.suffix.lower() not in SUFFIXES or not path.stem.endswith(suffix):
             continue
         key = path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)
-        if key in found:
-            raise UserError(
-                f"{found[key]} and {path.name} share the key {key!r}",
-                expected="one image per name, whatever its ending",
-                fix="rename or remove one of them",
-            )
-        found[key] = path
-    if not found:
-        endings = Counter(path.suffix or path.name for path in files)
+        if key in images:
+            what = f"{images[key]} and {path.name} share the key {key!r}"
+            raise UserError(what, expected="one image per name", fix="rename or remove one of them")
+        images[key] = path
+    if not images:
+        seen = folder if folder.is_dir() else folder.parent
         raise UserError(
-            f"{folder} holds no image" + (f" whose name ends in {suffix!r}" if suffix else ""),
-            found=some(f"{count} × {ending}" for ending, count in endings.most_common()) or "no files",
-            expected=" ".join(sorted(SUFFIXES)),
+            f"{folder} {'holds no image' if seen == folder else 'is missing'}",
+            found=f"in {seen.name}: {some(sorted(path.name for path in seen.glob('*'))) or 'nothing'}",
+            expected=f"images (…{suffix}{'|'.join(sorted(SUFFIXES))})",
         )
-    return found
+    return images
 
 
-def deal(keys: Sequence[str], split: Mapping[str, float] | None) -> dict[str, list[str]]:
+def deal(keys: Sequence[str], val: float = 0, test: float = 0, seed: int = 0) -> dict[str, list[str]]:
     """Deal keys into splits at random: the same keys and seed give the same splits on every machine.
 
     Keys are ordered by a hash of (seed, key), so that one more file moves at most a few others. A share above
@@ -124,59 +98,42 @@ def deal(keys: Sequence[str], split: Mapping[str, float] | None) -> dict[str, li
 
     Args:
         keys: what to deal; call once per class to keep the classes' shares.
-        split: shares of "val" and "test", and the "seed" of the draw.
+        val: share of the validation split.
+        test: share of the test split.
+        seed: of the draw.
 
     Raises:
         UserError: a share is negative, or nothing is left to train on.
     """
-    split = _NO_DEAL | dict(split or {})
-    if extra := set(split) - set(_NO_DEAL):
-        raise UserError(f"source.split does not know {some(sorted(extra))}", expected="val, test, seed")
-    if min(split["val"], split["test"]) < 0 or split["val"] + split["test"] >= 1:
-        raise UserError(
-            "source.split leaves nothing to train on",
-            found=f"val={split['val']}, test={split['test']}",
-            expected="shares from 0 to 1, together below 1",
-        )
-    order = sorted(keys, key=lambda key: blake2b(f"{int(split['seed'])}/{key}".encode()).digest())
-    dealt: dict[str, list[str]] = {}
-    for name in ("val", "test"):
-        share = split[name]
-        count = max(round(share * len(keys)), 1 if share > 0 and len(keys) >= 3 else 0)
-        dealt[name], order = order[:count], order[count:]
-    return {name: sorted(chosen) for name, chosen in {"train": order, **dealt}.items()}
+    if min(val, test) < 0 or val + test >= 1:
+        what = "data.source.split leaves nothing to train on"
+        raise UserError(what, found=f"val={val}, test={test}", expected="shares from 0, together below 1")
+    order = sorted(keys, key=lambda key: blake2b(f"{int(seed)}/{key}".encode()).digest())
+    at_least = 1 if len(keys) >= 3 else 0
+    n_val, n_test = (max(round(share * len(keys)), at_least if share else 0) for share in (val, test))
+    return {"val": order[:n_val], "test": order[n_val : n_val + n_test], "train": order[n_val + n_test :]}
 
 
-def describe_deal(split: Mapping[str, float] | None) -> str:
-    """The shares and the seed as text."""
-    return ", ".join(f"{name}={value}" for name, value in (_NO_DEAL | dict(split or {})).items())
-
-
-def read_headers(paths: Sequence[Path]) -> list[Header]:
-    """Headers of many files at once; threads hide the latency of a network disk.
+def read_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
+    """(H, W) of many files at once; threads hide the latency of a network disk.
 
     Raises:
         UserError: files are unreadable; the first few are named.
     """
-    damaged: list[Path] = []
 
-    def attempt(path: Path) -> Header | None:
-        try:
-            return read_header(path)
-        except UnreadableImage:
-            damaged.append(path)
-            return None
+    def attempt(path: Path) -> tuple[int, int] | None:
+        with suppress(UnreadableImage):
+            return read_size(path)
+        return None
 
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(attempt, paths))
-    if damaged:
-        raise UserError(
-            f"{len(damaged):,} of {len(paths):,} files cannot be read as images",
-            found=some(sorted(damaged)),
-            fix="restore them from their origin, or move them (and their masks) out of the data set",
-        )
-    return [result for result in results if result is not None]
+        sizes = dict(zip(paths, pool.map(attempt, paths), strict=True))
+    if damaged := [path for path, size in sizes.items() if size is None]:
+        what = f"{len(damaged):,} of {len(paths):,} files cannot be read as images"
+        fix = "restore them from their origin, or move them (and their masks) out of the data set"
+        raise UserError(what, found=some(damaged), fix=fix)
+    return [size for size in sizes.values() if size]
 
 
-def _hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX"))
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith((".", "__MACOSX"))

@@ -34,6 +34,7 @@ class DataModule(L.LightningDataModule):
         batch_size: of training and of evaluation.
         num_workers: processes that read and augment; results do not depend on it.
         eval_size: None keeps each image's own size in evaluation; a size resizes and centre-crops.
+        verify: read every image once before training, to find damaged ones and leakage between splits.
         train_samples: use only so many training samples, chosen by the seed; None uses all.
         seed: of the order and of the augmentation.
     """
@@ -46,6 +47,7 @@ class DataModule(L.LightningDataModule):
         num_workers: int = 0,
         eval_size: int | Sequence[int] | None = None,
         train_samples: int | None = None,
+        verify: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -57,6 +59,7 @@ class DataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.view = CentreView(eval_size)
+        self.verify = verify
         self.seed = seed
         self.splits = {name: source.split(name) for name in ("train", "val", "test")}
         for name in ("train", "val"):

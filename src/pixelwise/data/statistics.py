@@ -4,33 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from pixelwise.types import IGNORE, Split
 
-T = TypeVar("T")
 
-
-@dataclass
 class Histogram:
-    """Pixels and images by class; an image with one label counts as one pixel."""
+    """Pixels and images by class; an image with one label counts as one pixel.
 
-    classes: list[str]
-    pixels: np.ndarray
-    """(K,) int64."""
-    images: np.ndarray
-    """(K,) int64: images that hold the class."""
-    ignored: int = 0
-    """Pixels labelled 255."""
+    Attributes:
+        classes: class names in the order of their indices.
+        pixels: (K,) int64.
+        images: (K,) int64, images that hold the class.
+        ignored: pixels labelled 255.
+    """
 
-    @classmethod
-    def of(cls, classes: Sequence[str]) -> Histogram:
-        """A histogram that has counted nothing yet."""
-        return cls([str(name) for name in classes], *np.zeros((2, len(classes)), np.int64))
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = [str(name) for name in classes]
+        self.pixels, self.images = np.zeros((2, len(classes)), np.int64)
+        self.ignored = 0
 
     def add(self, target: np.ndarray | int) -> None:
         """Count one (H, W) uint8 mask, or one class index."""
@@ -62,7 +57,7 @@ def class_histogram(split: Split, classes: Sequence[str]) -> Histogram:
     Raises:
         UserError: a label file is damaged or holds a value without a meaning.
     """
-    histogram = Histogram.of(classes)
+    histogram = Histogram(classes)
     for target in in_threads(lambda index: part(split, "target", index), len(split)):
         histogram.add(target)
     return histogram
@@ -80,11 +75,8 @@ def fingerprint(splits: Mapping[str, Split | None], classes: Sequence[str]) -> d
         if split is None:
             continue
         stored_bytes = getattr(split, "stored_bytes", lambda index: 0)
-        lines = sorted(
-            f"{part(split, 'key', index)} {split.size(index)} {stored_bytes(index)}"
-            for index in range(len(split))
-        )
-        digest = blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+        items = [(part(split, "key", i), split.size(i), stored_bytes(i)) for i in range(len(split))]
+        digest = blake2b(repr(sorted(items)).encode(), digest_size=8).hexdigest()
         result[name] = {"images": len(split), "hash": digest}
     return result
 
@@ -95,12 +87,11 @@ def part(split: Split, name: str, index: int) -> Any:
     return reader(index) if reader else getattr(split[index], name)
 
 
-def in_threads(function: Callable[[int], T], count: int) -> Iterator[T]:
+def in_threads(function: Callable[[int], Any], count: int) -> Iterator[Any]:
     """`function` of 0…count-1, in order; decoders and NumPy release the interpreter's lock, so threads help.
 
     Results wait in chunks, so that a large data set is never in memory as a whole.
     """
-    chunk = 64
     with ThreadPoolExecutor() as pool:
-        for start in range(0, count, chunk):
-            yield from pool.map(function, range(start, min(start + chunk, count)))
+        for start in range(0, count, 64):
+            yield from pool.map(function, range(start, min(start + 64, count)))

@@ -7,37 +7,53 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from pixelwise.audit import SplitAudit, leakage
 from pixelwise.data.module import DataModule
-from pixelwise.data.statistics import class_histogram, fingerprint
+from pixelwise.data.statistics import Histogram, class_histogram, fingerprint
+from pixelwise.errors import UserError
 
 log = logging.getLogger(__name__)
 
 
 def survey(data: DataModule) -> dict[str, Any]:
-    """Read every label once, print the class histogram, and return it with the fingerprint.
+    """Print the class histogram of each split; return it with the data set's fingerprint.
 
     Raises:
-        UserError: a label file is damaged or holds a value that is no class.
+        UserError: an image or a label cannot be used.
     """
     if describe := getattr(data.source, "describe", None):
         log.info(describe())
     report = identity(data)
-    for name, split in data.splits.items():
-        if split is None:
-            continue
-        histogram = class_histogram(split, data.classes)
+    for name, histogram in (verified(data) if data.verify else labels(data)).items():
         shares = dict(zip(data.classes, histogram.shares.tolist(), strict=True))
-        log.info(
-            "%s: %d images; %s%s",
-            name,
-            len(split),
-            ", ".join(f"{label} {share:.1%}" for label, share in shares.items()),
-            f"; {histogram.ignored_share:.1%} ignored" if histogram.ignored else "",
-        )
+        listed = ", ".join(f"{label} {share:.1%}" for label, share in shares.items())
+        ignored = f"; {histogram.ignored_share:.1%} ignored" if histogram.ignored else ""
+        log.info("%s: %d images; %s%s", name, report[name]["images"], listed, ignored)
         if histogram.absent:
             log.warning("%s: no label says %s", name, ", ".join(histogram.absent))
         report[name]["shares"] = shares
     return report
+
+
+def labels(data: DataModule) -> dict[str, Histogram]:
+    """Read the labels of every split."""
+    return {name: class_histogram(split, data.classes) for name, split in data.splits.items() if split}
+
+
+def verified(data: DataModule) -> dict[str, Histogram]:
+    """Read everything of every split: refuse what is damaged, warn of what is suspicious."""
+    splits = [SplitAudit(name, split, data.classes) for name, split in data.splits.items() if split]
+    faulty = [split for split in splits if split.damaged or split.unknown]
+    faults = [fault for split in faulty for fault in split.problems()]
+    if faults:
+        raise UserError(
+            "data: some of it cannot be trained on",
+            found="\n            ".join(faults),
+            fix="scripts/audit.py with the same words shows all there is",
+        )
+    for problem in leakage(splits):
+        log.warning(problem)
+    return {split.name: split.histogram for split in splits}
 
 
 def identity(data: DataModule) -> dict[str, Any]:

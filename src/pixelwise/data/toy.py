@@ -6,83 +6,57 @@ everything in between come from the same distributions, so a model that scores w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pixelwise.data.toy_drawing import Canvas, Placement, light
+from pixelwise.data.toy_drawing import HEAD, Canvas, Figure, Sprite, light
 from pixelwise.data.toy_figures import ANIMALS, POST, THINGS
-from pixelwise.data.toy_shapes import Figure, Joint
 from pixelwise.errors import UserError
 from pixelwise.types import Raw, Split
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
 """A part of the key of each scene's random numbers, so that no two splits share a scene."""
 
-MIN_SIZE = 32
-"""Pixels; on anything smaller the ears are gone."""
-
-TURN = np.radians((0, 12, 15))
-"""How far body, head and tail turn to either side."""
-
-Painter = Callable[[np.random.Generator, int, int], tuple[np.ndarray, np.ndarray | int]]
-"""(rng, index, size) → image and target."""
+Scene = tuple[np.ndarray, np.ndarray]
+"""Image (size, size, 3) and index mask (size, size), both uint8: 0 background, 1 cat, 2 dog."""
 
 
 # ---------------------------------------------------------------------------------------------- scenes
 def _spread(rng: np.random.Generator, count: int, gap: float, tries: int = 16) -> np.ndarray:
     """Centres (count,), complex from 0 to 1: the first try that keeps them `gap` apart, or else the best."""
-    x, y = rng.uniform(0.2, 0.8, (tries, count)), rng.uniform(0.32, 0.7, (tries, count))
-    centres = x + 1j * y
+    centres = rng.uniform(0.2, 0.8, (tries, count)) + 1j * rng.uniform(0.32, 0.7, (tries, count))
     distances = np.abs(centres[:, :, None] - centres[:, None]) + 2 * np.eye(count)
     return centres[distances.min((1, 2)).clip(max=gap).argmax()]
 
 
-def _place(rng: np.random.Generator, size: int, centre: complex, scale: float, figure: Figure) -> Placement:
+def _place(rng: np.random.Generator, size: int, figure: Figure, centre: complex, scale: float) -> Sprite:
     """Turn and mirror a figure near a centre from 0 to 1, moved so that nearly all of it is in the image."""
     slack = 0.9 * scale * figure.reach
     x = np.clip(centre.real, slack.real, 1 - slack.real)
     y = np.clip(centre.imag, slack.imag, 1 - slack.imag)
-    return Placement(size * complex(x, y), size * scale, rng.normal(0, 0.15), rng.random() < 0.5)
+    return Sprite(figure, size * complex(x, y), size * scale, rng.normal(0, 0.15), rng.random() < 0.5)
 
 
-def _foot(figure: Figure, place: Placement) -> float:
-    """The y of a figure's lowest point, in pixels."""
-    return place.centre.imag + place.scale * figure.reach.imag
-
-
-def _scatter(canvas: Canvas) -> None:
-    """Put up to three things behind everything else."""
-    rng = canvas.rng
-    for _ in range(rng.integers(4)):
-        x, y, scale, rotation = rng.uniform((0, 0.2, 0.08, -0.3), (1, 1, 0.2, 0.3))
-        thing = THINGS[rng.integers(len(THINGS))]
-        canvas.draw(thing, Placement(canvas.size * complex(x, y), canvas.size * scale, rotation))
-
-
-def _occlude(canvas: Canvas, animals: list[Placement], heads: np.ndarray) -> None:
+def _occlude(canvas: Canvas, animals: list[Sprite]) -> None:
     """Put a post or a thing in front of some of the animals, but never in front of a head."""
-    rng, size = canvas.rng, canvas.size
+    heads = np.array([animal.pixels(animal.figure.pivots[HEAD]) for animal in animals])
     for animal in animals:
-        chance, across, down, scale = rng.uniform((0, -0.6, 0.4, 0.45), (1, 0.6, 0.9, 0.75))
+        chance, across, down, scale = canvas.rng.uniform((0, -0.6, 0.4, 0.45), (1, 0.6, 0.9, 0.75))
+        centre = animal.centre + complex(across, down) * animal.scale
         if chance < 0.2:
-            figure = POST
-            place = Placement(animal.centre.real + across * animal.scale + 0.5j * size, 0.6 * scale * size)
+            cover = Sprite(POST, complex(centre.real, 0.5 * canvas.size), 0.6 * scale * canvas.size)
         elif chance < 0.5:
-            figure = THINGS[rng.integers(len(THINGS))]
-            place = Placement(animal.centre + complex(across, down) * animal.scale, scale * animal.scale)
+            cover = Sprite(THINGS[canvas.rng.integers(len(THINGS))], centre, scale * animal.scale)
         else:
             continue
-        clearance = figure.reach * place.scale + (0.4 + 0.4j) * animal.scale
-        offset = heads - place.centre
+        clearance = cover.figure.reach * cover.scale + (0.4 + 0.4j) * animal.scale
+        offset = heads - cover.centre
         if np.all((abs(offset.real) > clearance.real) | (abs(offset.imag) > clearance.imag)):
-            canvas.draw(figure, place)
+            canvas.draw(cover)
 
 
-def paint_scene(
-    rng: np.random.Generator, size: int, labels: Sequence[int], scales: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def paint_scene(rng: np.random.Generator, size: int, labels: list[int], scales: np.ndarray) -> Scene:
     """Draw one scene.
 
     Args:
@@ -92,35 +66,24 @@ def paint_scene(
         scales: for each animal the square root of its area, as a share of `size`.
 
     Returns:
-        The image (size, size, 3) uint8 and its index mask (size, size) uint8: 0 background, 1 cat, 2 dog.
+        Its image and its mask.
     """
     canvas = Canvas(rng, size)
-    _scatter(canvas)
+    for _ in range(rng.integers(4)):  # things behind the animals
+        x, y, scale, rotation = rng.uniform((0, 0.2, 0.08, -0.3), (1, 1, 0.2, 0.3))
+        thing = THINGS[rng.integers(len(THINGS))]
+        canvas.draw(Sprite(thing, size * complex(x, y), size * scale, rotation))
 
     figures = [ANIMALS[label][rng.integers(len(ANIMALS[label]))] for label in labels]
     centres = _spread(rng, len(labels), gap=2 * scales.mean())
-    places = [_place(rng, size, *each) for each in zip(centres, scales, figures, strict=True)]
-    animals = list(zip(figures, places, labels, strict=True))
-    animals.sort(key=lambda animal: _foot(*animal[:2]))  # what stands lower in the image is nearer
-    for figure, place, label in animals:
-        canvas.cast_shadow(figure, place)
-        canvas.draw(figure, place, label, bend=rng.uniform(-1, 1, len(Joint)) * TURN)
+    animals = [_place(rng, size, *each) for each in zip(figures, centres, scales, strict=True)]
+    feet = [animal.centre.imag + animal.scale * animal.figure.reach.imag for animal in animals]
+    for i in np.argsort(feet):  # who stands lower in the image is nearer
+        canvas.cast_shadow(animals[i])
+        canvas.draw(animals[i], labels[i], bend=rng.uniform(-1, 1, 3))
 
-    _occlude(canvas, places, np.concatenate([place(figure.head) for figure, place, _ in animals]))
+    _occlude(canvas, animals)
     return light(rng, canvas.image), canvas.mask
-
-
-def _segmentation_item(rng: np.random.Generator, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """One to three animals of any class, and the mask."""
-    count = (1, 1, 2, 2, 3)[rng.integers(5)]
-    low, high = {1: (0.31, 0.44), 2: (0.27, 0.35), 3: (0.23, 0.28)}[count]
-    return paint_scene(rng, size, rng.integers(1, 3, count).tolist(), rng.uniform(low, high, count))
-
-
-def _classification_item(rng: np.random.Generator, index: int, size: int) -> tuple[np.ndarray, int]:
-    """One larger animal; cats have even indices, dogs odd ones, so the classes balance."""
-    image, _ = paint_scene(rng, size, [1 + index % 2], rng.uniform(0.42, 0.52, 1))
-    return image, index % 2
 
 
 # --------------------------------------------------------------------------------------------- sources
@@ -128,88 +91,81 @@ def _classification_item(rng: np.random.Generator, index: int, size: int) -> tup
 class _ToySplit:
     """Draws scene `index` from (seed, name, index) alone, whatever the order and however many there are."""
 
+    toy: _Toy
     name: str
-    count: int
-    seed: int
-    image_size: int
-    paint: Painter
 
     def __len__(self) -> int:
-        return self.count
+        return self.toy.counts[self.name]
 
     def __getitem__(self, index: int) -> Raw:
-        index = range(self.count)[index]  # raises IndexError, which ends a loop over the split
-        stream = np.random.Philox(key=[self.seed, SPLITS[self.name]], counter=[0, 0, 0, index])
-        image, target = self.paint(np.random.Generator(stream), index, self.image_size)
-        return Raw(image, target, f"{self.name}/{index:06d}")
+        index = range(len(self))[index]  # raises IndexError, which ends a loop over the split
+        stream = np.random.Philox(key=[self.toy.seed, SPLITS[self.name]], counter=[0, 0, 0, index])
+        return Raw(*self.toy.paint(np.random.Generator(stream), index), self.key(index))
+
+    def key(self, index: int) -> str:
+        """The key of one item, found without drawing it."""
+        return f"{self.name}/{index:06d}"
 
     def size(self, index: int) -> tuple[int, int]:
-        return self.image_size, self.image_size
+        """(H, W) of one image."""
+        return self.toy.size, self.toy.size
 
 
 class _Toy:
     """What both sources share; a subclass says how to paint an item and which classes it has.
 
     Args:
+        classes: their names, in the order of the targets.
+        counts: number of scenes in each split; a split left out does not exist.
         seed: chooses the scenes.
         size: height and width of the images in pixels.
-        counts: number of scenes in each split; a split left out does not exist.
-        classes: their names, in the order of the targets.
     """
 
-    paint: Painter
     known: tuple[str, ...]
 
-    def __init__(
-        self, classes: Sequence[str], counts: Mapping[str, int], seed: int = 0, size: int = 96
-    ) -> None:
+    def __init__(self, classes: list[str], counts: dict[str, int], seed: int = 0, size: int = 96) -> None:
         if len(classes) != len(self.known):
-            raise UserError(
-                f"data.classes: {type(self).__name__} draws {len(self.known)} classes",
-                found=list(classes),
-                expected=f"a name for each of {', '.join(self.known)}, in this order",
-                fix=f"data.classes=[{','.join(self.known)}]",
-            )
-        if size < MIN_SIZE:
-            raise UserError(
-                "data.source.size: too small to tell a cat from a dog",
-                found=size,
-                expected=f"at least {MIN_SIZE} pixels",
-                fix="data.source.size=96",
-            )
+            what = f"data.classes: {type(self).__name__} draws {len(self.known)} classes"
+            expected = f"a name for each of {', '.join(self.known)}, in this order"
+            fix = f"data.classes=[{','.join(self.known)}]"
+            raise UserError(what, found=list(classes), expected=expected, fix=fix)
+        if size < 32:  # on anything smaller the ears are gone
+            what = "data.source.size: too small to tell a cat from a dog"
+            raise UserError(what, found=size, expected="at least 32 pixels", fix="data.source.size=96")
         for name, count in counts.items():
-            if name not in SPLITS:
-                raise UserError(
-                    f"data.source.counts.{name}: no such split",
-                    found=name,
-                    expected=f"one of {', '.join(SPLITS)}",
-                    fix=f"~data.source.counts.{name}",
-                )
-            if count < 1:
-                raise UserError(
-                    f"data.source.counts.{name}: a split has at least one scene",
-                    found=count,
-                    expected="1 or more",
-                    fix=f"data.source.counts.{name}=100, or ~data.source.counts.{name} for no such split",
-                )
+            if name not in SPLITS or count < 1:
+                what = f"data.source.counts.{name}: no such split, or no scene in it"
+                expected = f"1 or more for {', '.join(SPLITS)}"
+                raise UserError(what, found=count, expected=expected, fix=f"~data.source.counts.{name}")
         self.counts, self.seed, self.size = dict(counts), seed, size
+
+    def paint(self, rng: np.random.Generator, index: int) -> tuple[np.ndarray, np.ndarray | int]:
+        """Image and target of one item."""
+        raise NotImplementedError
 
     def split(self, name: str) -> Split | None:
         """The split of this name, or None where `counts` has none."""
-        if name not in self.counts:
-            return None
-        return _ToySplit(name, self.counts[name], self.seed, self.size, self.paint)
+        return _ToySplit(self, name) if name in self.counts else None
 
 
 class ToySegmentation(_Toy):
     """Scenes of one to three animals with an index mask: 0 background, 1 cat, 2 dog."""
 
     known = ("background", "cat", "dog")
-    paint = staticmethod(_segmentation_item)
+
+    def paint(self, rng: np.random.Generator, index: int) -> Scene:
+        """Animals of any class, the smaller the more there are, and the mask."""
+        count = (1, 1, 2, 2, 3)[rng.integers(5)]
+        low, high = {1: (0.31, 0.44), 2: (0.27, 0.35), 3: (0.23, 0.28)}[count]
+        return paint_scene(rng, self.size, rng.integers(1, 3, count).tolist(), rng.uniform(low, high, count))
 
 
 class ToyClassification(_Toy):
     """Pictures of one animal: 0 cat, 1 dog, equally many of each."""
 
     known = ("cat", "dog")
-    paint = staticmethod(_classification_item)
+
+    def paint(self, rng: np.random.Generator, index: int) -> tuple[np.ndarray, int]:
+        """One larger animal; cats have even indices, dogs odd ones, so the classes balance."""
+        image, _ = paint_scene(rng, self.size, [1 + index % 2], rng.uniform(0.42, 0.52, 1))
+        return image, index % 2

@@ -1,41 +1,101 @@
-"""How the toy data set is painted: backdrops, coats, figures and light. No colour here depends on a class."""
+"""How the toy data set is painted: figures, backdrops, fur and light. No colour here depends on a class.
+
+Points are complex numbers, x + iy with y downwards, because then turning, scaling, mirroring and moving a
+whole figure is one product and one sum.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from pixelwise.data.toy_shapes import RIM, RING, STRAIGHT, Figure, Ink
-
-Colour = tuple[int, int, int]
-Palette = tuple[Colour, ...]
-
 FRACTION_BITS = 4
 """How many bits of a coordinate OpenCV takes for its fraction: lines move in steps of 1/16 pixel."""
 
-# All colours are RGB.
+RIM = 105
+"""Tone of every outline. No part is darker, so tone / `RIM`, clipped at 1, is a pixel's covered share."""
+
+RING = np.exp(2j * np.pi * np.arange(18) / 18)
+"""A circle of radius 1 around 0."""
+
+BODY, HEAD, TAIL = range(3)
+"""The joints: what a part turns with."""
+
+TURN = np.radians((0, 12, 15))
+"""How far each joint turns to either side."""
+
+Colour = tuple[int, ...]
+"""RGB, as all colours here."""
+
 FURS = ((224, 144, 70), (238, 214, 172), (150, 150, 158), (92, 88, 96), (148, 100, 68), (242, 240, 234),
         (204, 168, 120), (116, 132, 154))  # fmt: skip
 HUES = ((132, 190, 100), (96, 158, 92), (150, 204, 236), (246, 222, 150), (240, 178, 178), (190, 170, 220),
         (120, 190, 186), (226, 120, 96), (88, 128, 190), (214, 204, 190))  # fmt: skip
 EYES = ((150, 200, 90), (246, 200, 80), (130, 190, 230), (200, 130, 70))
 NOSES = ((50, 40, 46), (60, 46, 50), (226, 130, 136))
-INKS: dict[Ink, Colour] = {
-    Ink.PUPIL: (34, 28, 34),
-    Ink.SHINE: (255, 255, 255),
-    Ink.LINE: (66, 52, 56),
-    Ink.TONGUE: (236, 120, 130),
-    Ink.BEAK: (246, 170, 60),
-}
-LIGHT_LINE = (214, 208, 204)
+INKS = {"pupil": (34, 28, 34), "shine": (255, 255, 255), "tongue": (236, 120, 130), "beak": (246, 170, 60)}
+DARK_LINE, LIGHT_LINE = (66, 52, 56), (214, 208, 204)
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Where a figure stands in the image."""
+# --------------------------------------------------------------------------------------------- figures
+class Part(NamedTuple):
+    """One outline and what fills it."""
 
+    paint: int | str
+    """How bright the coat is, from `RIM` to 255, or the name of an ink; "line" is drawn, all else filled."""
+    outline: np.ndarray
+    """(N,) complex."""
+    joint: int = BODY
+
+
+def _fixed_point(points: np.ndarray, bits: int = FRACTION_BITS) -> np.ndarray:
+    """Complex pixel coordinates (…,) → what OpenCV draws, int32 (…, 2)."""
+    return (points.view(float) * 2**bits).round().astype(np.int32).reshape(*points.shape, 2)
+
+
+class Figure:
+    """Parts that move together, in a unit of length in which the coat covers an area of 1.
+
+    Measuring size by area lets cats and dogs of one size cover equally many pixels.
+
+    Args:
+        parts: the coat from back to front, then the inks.
+        pivots: the point around which each joint turns.
+    """
+
+    def __init__(self, parts: list[Part], pivots: tuple[complex, ...] = (0, 0, 0)) -> None:
+        self.tones = [part.paint for part in parts if isinstance(part.paint, int)]
+        self.inks = [part.paint for part in parts if isinstance(part.paint, str)]
+        outlines = [part.outline for part in parts]
+        lengths = [len(outline) for outline in outlines]
+        self.joints = np.repeat([part.joint for part in parts], lengths)
+        self.cuts = np.cumsum(lengths)[:-1]
+        """Where `posed` is cut into the outlines of `tones`, then of `inks`."""
+
+        coat = outlines[: len(self.tones)]
+        covered = np.zeros((400, 400), np.uint8)  # from -2 to 2
+        for outline in coat:
+            cv2.fillPoly(covered, [_fixed_point((outline + (2 + 2j)) * 100, bits=0)], 1)
+        unit = (np.count_nonzero(covered) / 100**2) ** 0.5
+        xy = np.concatenate(coat).view(float).reshape(-1, 2)
+        centre = (xy.min(0) + xy.max(0)) / 2 @ (1, 1j)
+        self.points = (np.concatenate(outlines) - centre) / unit
+        self.pivots = (np.array(pivots) - centre) / unit
+        self.reach = (xy.max(0) @ (1, 1j) - centre) / unit
+        """Half the width + i half the height."""
+
+    def posed(self, bend: np.ndarray | float) -> np.ndarray:
+        """All points, with each joint turned by `bend` (3,) from -1 to 1."""
+        pivot = self.pivots[self.joints]
+        return pivot + (self.points - pivot) * np.exp(1j * (bend * TURN))[self.joints]
+
+
+class Sprite(NamedTuple):
+    """A figure and where it stands in the image."""
+
+    figure: Figure
     centre: complex
     """x + iy in pixels."""
     scale: float
@@ -44,86 +104,71 @@ class Placement:
     """Radians, clockwise."""
     mirrored: bool = False
 
-    def __call__(self, points: np.ndarray) -> np.ndarray:
+    def pixels(self, points: np.ndarray) -> np.ndarray:
         """Figure coordinates → pixel coordinates, both complex."""
-        points = -np.conj(points) if self.mirrored else points
+        points = -points.conj() if self.mirrored else points
         return self.centre + self.scale * np.exp(1j * self.rotation) * points
 
 
-def pick(rng: np.random.Generator, palette: Palette) -> Colour:
+# -------------------------------------------------------------------------------------------- painting
+def _pick(rng: np.random.Generator, palette: tuple[Colour, ...]) -> Colour:
     """One of the palette's colours, a little lighter or darker and a little off its hue."""
     colour = palette[rng.integers(len(palette))]
-    lighter, *channels = rng.uniform(-1, 1, 4).tolist()
-    red, green, blue = (
-        min(max(round(c + 14 * lighter + 5 * own), 0), 255) for c, own in zip(colour, channels, strict=True)
-    )
-    return red, green, blue
+    lighter, *hue = rng.uniform(-1, 1, 4).tolist()
+    return tuple(min(max(round(c + 14 * lighter + 5 * h), 0), 255) for c, h in zip(colour, hue, strict=True))
 
 
-def _fixed_point(points: np.ndarray) -> np.ndarray:
-    """Complex pixel coordinates (…,) → what OpenCV draws, int32 (…, 2)."""
-    return (points.view(np.float64) * 2**FRACTION_BITS).round().astype(np.int32).reshape(*points.shape, 2)
-
-
-# ------------------------------------------------------------------------------------------- backdrops
 def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Soft light, grass, planks, tiles or stripes in two colours: a few cells, enlarged to the image."""
+    """Two colours, mixed by a few cells that are enlarged to the image."""
     count = int(rng.integers(4, 10))
-    cells, interpolation = (
-        (rng.random((3, 3)), cv2.INTER_CUBIC),
-        (rng.random((14, 48)), cv2.INTER_LINEAR),
-        (rng.random((count, 1)), cv2.INTER_NEAREST),
-        (np.indices((count, count)).sum(0) % 2, cv2.INTER_NEAREST),
-        (np.arange(2 * count)[None] % 2, cv2.INTER_NEAREST),
-    )[rng.integers(5)]
-    first = np.array(pick(rng, HUES + FURS))
-    second = first + rng.uniform(0.2, 0.6) * (np.array(pick(rng, HUES + FURS)) - first)
-    coloured = first + cells[..., None] * (second - first)
-    return cv2.resize(coloured.astype(np.uint8), (size, size), interpolation=interpolation)
+    glow, grass, planks = (rng.random(shape) for shape in ((3, 3), (14, 48), (count, 1)))
+    tiles, stripes = np.indices((count, count)).sum(0) % 2, np.arange(2 * count)[None] % 2
+    kind = int(rng.integers(5))
+    cells = (glow, grass, planks, tiles, stripes)[kind]
+    smoothness = {0: cv2.INTER_CUBIC, 1: cv2.INTER_LINEAR}.get(kind, cv2.INTER_NEAREST)
+    first = np.array(_pick(rng, HUES + FURS))
+    change = rng.uniform(0.2, 0.6) * (np.array(_pick(rng, HUES + FURS)) - first)
+    coloured = (first + cells[..., None] * change).astype(np.uint8)
+    return cv2.resize(coloured, (size, size), interpolation=smoothness)
 
 
-def backdrop(rng: np.random.Generator, size: int) -> np.ndarray:
+def _backdrop(rng: np.random.Generator, size: int) -> np.ndarray:
     """One texture, or one above and one below a level or hilly horizon; (size, size, 3) uint8."""
     image = _texture(rng, size)
     if rng.random() < 0.7:
         level, height, phase, waves = rng.uniform((0.3, 0, 0, 2), (0.7, 0.06, 6.3, 8))
         x = np.linspace(-0.1, 1.1, 25)
         hills = x + 1j * (level + height * np.sin(phase + waves * x))
-        ground = size * np.append(hills, [1.1 + 1.1j, -0.1 + 1.1j])
-        below = np.zeros((size, size), np.uint8)
-        cv2.fillPoly(below, [_fixed_point(ground)], 255, shift=FRACTION_BITS)
+        ground = _fixed_point(size * np.append(hills, [1.1 + 1.1j, -0.1 + 1.1j]))
+        below = cv2.fillPoly(np.zeros((size, size), np.uint8), [ground], 255, shift=FRACTION_BITS)
         cv2.copyTo(_texture(rng, size), below, image)
     return image
 
 
 def light(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Uneven coloured light, sometimes a slight blur, and the camera's noise; uint8 → uint8."""
-    size = len(image)
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.3, 0.8))
     corners = rng.uniform(0.8, 1.1) + rng.uniform(-0.13, 0.13, (2, 2, 1)) + rng.uniform(-0.05, 0.05, 3)
-    lamp = cv2.resize(corners.astype(np.float32), (size, size))
+    lamp = cv2.resize(corners.astype(np.float32), image.shape[:2])
     noise = np.frombuffer(rng.bytes(image.size), np.int8).reshape(image.shape)
-    lit = cv2.multiply(image, lamp, dtype=cv2.CV_32F)
-    return cv2.add(lit, noise * np.float32(rng.uniform(0, 8) / 128), dtype=cv2.CV_8U)
+    grain = noise * np.float32(rng.uniform(0, 8) / 128)
+    return cv2.add(cv2.multiply(image, lamp, dtype=cv2.CV_32F), grain, dtype=cv2.CV_8U)
 
 
-# -------------------------------------------------------------------------------------------- figures
-def _coat(rng: np.random.Generator, size: int, colour: Colour, placement: Placement) -> np.ndarray:
-    """Plain, striped, spotted or patched fur around a placement, (size, size, 3) uint8."""
+def _fur(rng: np.random.Generator, size: int, colour: Colour, sprite: Sprite) -> np.ndarray:
+    """Plain, striped, spotted or patched fur around a sprite, (size, size, 3) uint8."""
     fur = np.tile(np.array(colour, np.uint8), (size, size, 1))
-    second = pick(rng, FURS)
-    pattern = rng.integers(4)
+    second, pattern = _pick(rng, FURS), rng.integers(4)
     if pattern == 1:
-        across = np.arange(-1.5, 1.5, rng.uniform(0.16, 0.3))
-        slant = rng.uniform(-0.3, 0.3)
-        stripes = placement(np.stack((across - slant - 1.5j, across + slant + 1.5j), 1))
-        width = max(1, round(placement.scale * rng.uniform(0.05, 0.1)))
+        across, slant = np.arange(-1.5, 1.5, rng.uniform(0.16, 0.3)), rng.uniform(-0.3, 0.3)
+        stripes = sprite.pixels(np.stack((across - slant - 1.5j, across + slant + 1.5j), 1))
+        width = max(1, round(sprite.scale * rng.uniform(0.05, 0.1)))
         cv2.polylines(fur, list(_fixed_point(stripes)), False, second, width, cv2.LINE_AA, FRACTION_BITS)
     elif pattern >= 2:
         count, radius = (24, 0.08) if pattern == 2 else (5, 0.35)
         centres, radii = rng.uniform(-1, 1, (count, 2)) @ (1, 1j), radius * rng.uniform(0.7, 1.3, count)
-        for spot in _fixed_point(placement(centres[:, None] + radii[:, None] * RING)):
+        for spot in _fixed_point(sprite.pixels(centres[:, None] + radii[:, None] * RING)):
             cv2.fillPoly(fur, [spot], second, cv2.LINE_AA, FRACTION_BITS)
     return fur
 
@@ -134,55 +179,45 @@ def _shaded(image: np.ndarray, shade: np.ndarray) -> np.ndarray:
 
 
 class Canvas:
-    """An image with its mask. What is drawn later lies in front, in both.
-
-    Args:
-        rng: chooses the backdrop, and the colours and the pattern of each figure.
-        size: height and width in pixels.
-    """
+    """An image (size, size, 3) with its mask (size, size), both uint8. What is drawn later lies in front."""
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
-        self.rng = rng
-        self.size = size
-        self.image = backdrop(rng, size)
-        """(size, size, 3) uint8."""
-        self.mask = np.zeros((size, size), np.uint8)
+        self.rng, self.size = rng, size
+        self.image, self.mask = _backdrop(rng, size), np.zeros((size, size), np.uint8)
 
-    def draw(self, figure: Figure, placement: Placement, label: int = 0, bend: np.ndarray = STRAIGHT) -> None:
-        """Paint a figure into the image, and its label wherever its coat covers half a pixel or more.
+    def draw(self, sprite: Sprite, label: int = 0, bend: np.ndarray | float = 0) -> None:
+        """Paint a figure with its joints bent, and its label where the coat covers half a pixel or more.
 
         Args:
-            figure: what to draw.
-            placement: where to draw it.
+            sprite: what to draw, and where.
             label: class index.
-            bend: (3,) angle of each joint in radians.
+            bend: how far body, head and tail turn, (3,) from -1 to 1.
         """
-        outlines = figure.split(_fixed_point(placement(figure.posed(bend))))
-        width = max(1, round(self.size / 96))
-
-        shade = np.zeros_like(self.mask)
-        for part, outline in zip(figure.coat, outlines, strict=False):
-            cv2.fillPoly(shade, [outline], part.tone, shift=FRACTION_BITS)
+        figure = sprite.figure
+        outlines = np.split(_fixed_point(sprite.pixels(figure.posed(bend))), figure.cuts)
+        width, shade = max(1, round(self.size / 96)), np.zeros_like(self.mask)
+        for tone, outline in zip(figure.tones, outlines, strict=False):
+            cv2.fillPoly(shade, [outline], tone, shift=FRACTION_BITS)
             cv2.polylines(shade, [outline], True, RIM, width, cv2.LINE_AA, FRACTION_BITS)
         cover = cv2.convertScaleAbs(shade, alpha=255 / RIM)
-        colour = pick(self.rng, FURS)
-        fur = _coat(self.rng, self.size, colour, placement)
-        self.image = cv2.add(_shaded(self.image, 255 - cover), _shaded(fur, shade))
         self.mask[cover >= 128] = label
 
-        inks = INKS | {Ink.IRIS: pick(self.rng, EYES), Ink.NOSE: pick(self.rng, NOSES)}
-        if sum(colour) < 3 * 110:  # where a dark line would be lost
-            inks[Ink.LINE] = LIGHT_LINE
-        for part, outline in zip(figure.inked, outlines[len(figure.coat) :], strict=True):
-            if part.closed:
-                cv2.fillPoly(self.image, [outline], inks[part.ink], cv2.LINE_AA, FRACTION_BITS)
-            else:
-                cv2.polylines(self.image, [outline], False, inks[part.ink], width, cv2.LINE_AA, FRACTION_BITS)
+        colour = _pick(self.rng, FURS)
+        fur = _fur(self.rng, self.size, colour, sprite)
+        self.image = cv2.add(_shaded(self.image, 255 - cover), _shaded(fur, shade))
 
-    def cast_shadow(self, figure: Figure, placement: Placement) -> None:
+        inks = INKS | {"iris": _pick(self.rng, EYES), "nose": _pick(self.rng, NOSES)}
+        line = LIGHT_LINE if sum(colour) < 3 * 110 else DARK_LINE  # on dark fur a dark line would be lost
+        for ink, outline in zip(figure.inks, outlines[len(figure.tones) :], strict=True):
+            if ink == "line":
+                cv2.polylines(self.image, [outline], False, line, width, cv2.LINE_AA, FRACTION_BITS)
+            else:
+                cv2.fillPoly(self.image, [outline], inks[ink], cv2.LINE_AA, FRACTION_BITS)
+
+    def cast_shadow(self, sprite: Sprite) -> None:
         """Darken the ground on which a figure stands."""
-        foot = placement.centre + 0.9j * placement.scale * figure.reach.imag
-        ellipse = foot + placement.scale * figure.reach.real * (RING.real + 0.3j * RING.imag)
+        reach = sprite.scale * sprite.figure.reach
+        ellipse = sprite.centre + 0.9j * reach.imag + reach.real * (RING.real + 0.3j * RING.imag)
         shade = np.full_like(self.mask, 255)
         cv2.fillPoly(shade, [_fixed_point(ellipse)], 170, cv2.LINE_AA, FRACTION_BITS)
         self.image = _shaded(self.image, shade)

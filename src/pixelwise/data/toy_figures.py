@@ -1,211 +1,165 @@
 """The figures of the toy data set: cats and dogs in four poses, and the things that stand about.
 
 Cats and dogs differ in the shape of ears, face and tail. All else is shared, and nothing here has a colour.
+
+Points are written as in SVG, "x,y x,y …" with y downwards, in hundredths of the figure's unit.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import product
+import numpy as np
 
-from pixelwise.data.toy_shapes import (
-    Figure,
-    Ink,
-    Joint,
-    Part,
-    Point,
-    both_sides,
-    curve,
-    ellipse,
-    line,
-    symmetric,
-    tube,
-)
+from pixelwise.data.toy_drawing import HEAD, RING, TAIL, Figure, Part
 
 
-# ------------------------------------------------------------------- heads, centred on (0, 0), 0.7 high
-def _eye(x: float, y: float) -> list[Part]:
-    return [
-        Part(ellipse(x, y, 0.08, 0.095), ink=Ink.IRIS),
-        Part(ellipse(x, y, 0.05, 0.075), ink=Ink.PUPIL),
-        Part(ellipse(x + 0.02, y - 0.035, 0.025, 0.025), ink=Ink.SHINE),
-    ]
+# ---------------------------------------------------------------------------------------------- shapes
+def points(text: str) -> np.ndarray:
+    """A polygon."""
+    return np.array([point.split(",") for point in text.split()], float) / 100 @ (1, 1j)
 
 
-def _stroke(*points: Point) -> Part:
-    return Part(curve(*points, closed=False), ink=Ink.LINE, closed=False)
+def curve(text: str, closed: bool = True) -> np.ndarray:
+    """Catmull-Rom spline. From x = 0 down to x = 0 it is one half, which its mirror image completes."""
+    knots = points(text)
+    if knots[0].real == knots[-1].real == 0:
+        knots = np.append(knots, -knots[-2:0:-1].conj())
+    padded = np.pad(knots, (1, 2), "wrap") if closed else np.pad(knots, 1, "edge")
+    a, b, c, d = (padded[i : len(padded) - 3 + i, None] for i in range(4))
+    t = np.linspace(0, 1, 4, endpoint=False)
+    spline = (b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))).ravel()
+    return spline if closed else np.append(spline, knots[-1])
 
 
-def _whiskers(x: float, y: float) -> list[Part]:
-    return [_stroke((x, y + 0.02), (x + 0.37, y + dy)) for dy in (-0.1, 0.0, 0.1)]
+def oval(x: float, y: float, rx: float, ry: float) -> np.ndarray:
+    """An upright ellipse around (x, y)."""
+    return (complex(x, y) + rx * RING.real + 1j * ry * RING.imag) / 100
 
 
-def _tongue(x: float, y: float, out: bool) -> list[Part]:
-    return [Part(ellipse(x, y, 0.05, 0.08), ink=Ink.TONGUE)] if out else []
+def tube(start: float, end: float, text: str) -> np.ndarray:
+    """A limb along the points with a round tip; `start` and `end` are its half widths."""
+    spine = curve(text, closed=False)
+    along = np.gradient(spine)
+    across = 1j * along / np.abs(along) * np.linspace(start, end, len(spine)) / 100
+    tip = spine[-1] + across[-1] * np.exp(-1j * np.linspace(0, np.pi, 7)[1:-1])
+    return np.concatenate((spine + across, tip, (spine - across)[::-1]))
 
 
-def _cat_face(tongue: bool) -> list[Part]:
-    """From the front: pointed ears, wide cheeks, a small nose, whiskers."""
-    ear = Part(line((0.03, -0.2), (0.33, -0.68), (0.4, 0)), 230)
-    inner_ear = Part(line((0.16, -0.24), (0.29, -0.5), (0.33, -0.13)), 135)
-    return [
-        *both_sides(ear, inner_ear),
-        Part(symmetric((0, -0.28), (0.28, -0.2), (0.42, 0.08), (0.24, 0.27), (0, 0.31))),
-        *both_sides(*_eye(0.18, -0.02)),
-        *_tongue(0, 0.22, tongue),
-        *both_sides(_stroke((0, 0.13), (0.04, 0.2), (0.12, 0.17)), *_whiskers(0.15, 0.13)),
-        Part(line((-0.06, 0.07), (0.06, 0.07), (0, 0.14)), ink=Ink.NOSE),
-    ]
+def lines(*texts: str) -> list[Part]:
+    """Open curves, one for each text."""
+    return [Part("line", curve(text, closed=False)) for text in texts]
 
 
-def _dog_face(tongue: bool) -> list[Part]:
-    """From the front: long hanging ears, a narrow skull, a long muzzle with a big nose."""
-    ear = curve((0.14, -0.32), (0.34, -0.33), (0.5, -0.02), (0.52, 0.28), (0.4, 0.36), (0.29, 0.15))
-    return [
-        Part(symmetric((0, -0.36), (0.22, -0.32), (0.31, -0.05), (0.24, 0.22), (0, 0.3))),
-        Part(symmetric((0, 0), (0.16, 0.06), (0.22, 0.28), (0.12, 0.42), (0, 0.44))),
-        *both_sides(Part(ear, 200), *_eye(0.14, -0.11)),
-        *_tongue(0, 0.38, tongue),
-        *both_sides(_stroke((0, 0.15), (0, 0.24), (0.06, 0.32), (0.14, 0.27))),
-        Part(ellipse(0, 0.12, 0.1, 0.075), ink=Ink.NOSE),
-    ]
+def both_sides(*parts: Part) -> list[Part]:
+    """The parts, each followed by its mirror image about x = 0."""
+    return [side for part in parts for side in (part, part._replace(outline=-part.outline.conj()))]
 
 
-def _cat_profile(tongue: bool) -> list[Part]:
-    """Looking to the right: pointed ears, a flat face, whiskers."""
-    skull = ((-0.1, -0.27), (0.16, -0.27), (0.3, -0.08), (0.38, 0.08), (0.3, 0.25))
-    return [
-        Part(line((0, -0.2), (0.22, -0.66), (0.3, -0.1)), 180),
-        Part(curve(*skull, (0, 0.3), (-0.28, 0.2), (-0.3, -0.1))),
-        Part(line((-0.26, -0.1), (-0.16, -0.68), (0.12, -0.22)), 230),
-        Part(line((-0.16, -0.2), (-0.13, -0.5), (0.03, -0.24)), 135),
-        *_eye(0.14, -0.04),
-        *_tongue(0.3, 0.22, tongue),
-        _stroke((0.36, 0.13), (0.29, 0.18), (0.2, 0.15)),
-        *_whiskers(0.24, 0.1),
-        Part(line((0.31, 0.02), (0.4, 0.05), (0.36, 0.12)), ink=Ink.NOSE),
-    ]
+# ----------------------------------------------------------------- heads, centred on (0, 0), 0.7 high
+def eye(x: float, y: float) -> list[Part]:
+    """Iris, pupil and highlight around (x, y)."""
+    iris, pupil, shine = oval(x, y, 8, 9.5), oval(x, y, 5, 7.5), oval(x + 2, y - 3.5, 2.5, 2.5)
+    return [Part("iris", iris), Part("pupil", pupil), Part("shine", shine)]
 
 
-def _dog_profile(tongue: bool) -> list[Part]:
-    """Looking to the right: a long snout, one long hanging ear."""
-    snout = ((0.3, -0.06), (0.62, -0.02), (0.68, 0.12), (0.58, 0.24), (0.25, 0.26))
-    ear = curve((-0.2, -0.28), (0, -0.24), (0.02, 0.1), (-0.06, 0.4), (-0.22, 0.42), (-0.3, 0.1))
-    return [
-        Part(curve((-0.24, -0.22), (0, -0.33), (0.18, -0.2), *snout, (0, 0.3), (-0.28, 0.16))),
-        Part(ear, 200),
-        *_eye(0.14, -0.1),
-        *_tongue(0.48, 0.26, tongue),
-        _stroke((0.64, 0.15), (0.45, 0.19), (0.28, 0.14)),
-        Part(ellipse(0.64, 0.01, 0.09, 0.075), ink=Ink.NOSE),
-    ]
+CAT_FACE = [
+    *both_sides(Part(230, points("3,-20 33,-68 40,0")), Part(135, points("16,-24 29,-50 33,-13"))),
+    Part(255, curve("0,-28 28,-20 42,8 24,27 0,31")),
+    *both_sides(*eye(18, -2)),
+    Part("tongue", oval(0, 22, 5, 8)),
+    *both_sides(*lines("0,13 4,20 12,17", "15,15 52,3", "15,15 52,13", "15,15 52,23")),
+    Part("nose", points("-6,7 6,7 0,14")),
+]
+"""From the front: pointed ears, wide cheeks, a small nose, whiskers."""
+
+DOG_FACE = [
+    Part(255, curve("0,-36 22,-32 31,-5 24,22 0,30")),
+    Part(255, curve("0,0 16,6 22,28 12,42 0,44")),
+    *both_sides(Part(200, curve("14,-32 34,-33 50,-2 52,28 40,36 29,15")), *eye(14, -11)),
+    Part("tongue", oval(0, 38, 5, 8)),
+    *both_sides(*lines("0,15 0,24 6,32 14,27")),
+    Part("nose", oval(0, 12, 10, 7.5)),
+]
+"""From the front: long hanging ears, a narrow skull, a long muzzle with a big nose."""
+
+CAT_PROFILE = [
+    Part(180, points("0,-20 22,-66 30,-10")),
+    Part(255, curve("-10,-27 16,-27 30,-8 38,8 30,25 0,30 -28,20 -30,-10")),
+    Part(230, points("-26,-10 -16,-68 12,-22")),
+    Part(135, points("-16,-20 -13,-50 3,-24")),
+    *eye(14, -4),
+    Part("tongue", oval(30, 22, 5, 8)),
+    *lines("36,13 29,18 20,15", "24,12 61,0", "24,12 61,10", "24,12 61,20"),
+    Part("nose", points("31,2 40,5 36,12")),
+]
+"""Looking to the right: pointed ears, a flat face, whiskers."""
+
+DOG_PROFILE = [
+    Part(255, curve("-24,-22 0,-33 18,-20 30,-6 62,-2 68,12 58,24 25,26 0,30 -28,16")),
+    Part(200, curve("-20,-28 0,-24 2,10 -6,40 -22,42 -30,10")),
+    *eye(14, -10),
+    Part("tongue", oval(48, 26, 5, 8)),
+    *lines("64,15 45,19 28,14"),
+    Part("nose", oval(64, 1, 9, 7.5)),
+]
+"""Looking to the right: a long snout, one long hanging ear."""
 
 
-# --------------------------------------------------------------------------- bodies, about 1.2 wide
-def _tail(x: float, y: float, cat: bool) -> Part:
-    """Grows to the left from (x, y): long, thin and curved, or short, thick and upright."""
-    if cat:
-        curl = ((x - 0.26, y), (x - 0.4, y - 0.28), (x - 0.3, y - 0.56), (x - 0.42, y - 0.76))
-        outline = tube((x, y), *curl, start=0.08, end=0.06)
-    else:
-        outline = tube((x, y), (x - 0.12, y - 0.17), (x - 0.16, y - 0.42), start=0.11, end=0.06)
-    return Part(outline, 225, joint=Joint.TAIL)
+# ----------------------------------------------------- bodies, about 1.2 wide, and tails, from (0, 0)
+CAT_TAIL = tube(8, 6, "0,0 -26,0 -40,-28 -30,-56 -42,-76")
+DOG_TAIL = tube(11, 6, "0,0 -12,-17 -16,-42")
+
+SITTING = [  # seen from the front
+    Part(235, curve("0,-25 24,-5 40,45 36,72 0,76")),
+    *both_sides(Part(245, tube(9, 8, "10,15 13,45 13,68")), Part(255, oval(14, 72, 12, 8))),
+]
+STANDING = [  # heading right, between the far legs and the near ones
+    *(Part(170, tube(11, 8.5, leg)) for leg in ("20,10 23,34 26,58", "-34,10 -30,34 -26,58")),
+    Part(235, curve("-52,0 -40,-21 5,-17 36,-30 46,0 32,20 -5,16 -38,20")),
+    *(Part(245, tube(11, 8.5, leg)) for leg in ("32,8 36,35 40,62", "-38,8 -41,35 -44,62")),
+]
+LYING = [  # paws to the right
+    Part(235, curve("-62,30 -50,0 -10,-8 30,-12 50,10 50,40 0,46 -50,46")),
+    Part(245, oval(-34, 26, 22, 20)),
+    Part(245, tube(9, 8.5, "30,30 50,38 74,38")),
+]
 
 
-def _leg(hip: Point, foot: Point, tone: int) -> Part:
-    knee = ((hip[0] + foot[0]) / 2, (hip[1] + foot[1]) / 2)
-    return Part(tube(hip, knee, foot, start=0.11, end=0.085), tone)
+def in_poses(face: list[Part], profile: list[Part], tail: np.ndarray) -> list[Figure]:
+    """Sits, stands in profile, stands and faces us, or lies; each without the tongue and with it."""
+    figures = []
+    for body, rump, head, neck in (
+        (SITTING, -0.25 + 0.6j, face, -0.5j),
+        (STANDING, -0.46 - 0.02j, profile, 0.48 - 0.48j),
+        (STANDING, -0.46 - 0.02j, face, 0.42 - 0.46j),
+        (LYING, -0.52 + 0.26j, face, 0.4 - 0.26j),
+    ):
+        parts = [Part(225, tail + rump, TAIL), *body]
+        parts += [Part(part.paint, 1.2 * part.outline + neck, HEAD) for part in head]
+        for hidden in ("tongue", None):
+            figures.append(Figure([part for part in parts if part.paint != hidden], (0, neck, rump)))
+    return figures
 
 
-def _sitting() -> list[Part]:
-    """From the front."""
-    foreleg = Part(tube((0.1, 0.15), (0.13, 0.45), (0.13, 0.68), start=0.09, end=0.08), 245)
-    return [
-        Part(symmetric((0, -0.25), (0.24, -0.05), (0.4, 0.45), (0.36, 0.72), (0, 0.76)), 235),
-        *both_sides(foreleg, Part(ellipse(0.14, 0.72, 0.12, 0.08))),
-    ]
-
-
-def _standing() -> list[Part]:
-    """From the side, heading right."""
-    belly = ((0.46, 0), (0.32, 0.2), (-0.05, 0.16), (-0.38, 0.2))
-    return [
-        _leg((0.2, 0.1), (0.26, 0.58), 170),
-        _leg((-0.34, 0.1), (-0.26, 0.58), 170),
-        Part(curve((-0.52, 0), (-0.4, -0.21), (0.05, -0.17), (0.36, -0.3), *belly), 235),
-        _leg((0.32, 0.08), (0.4, 0.62), 245),
-        _leg((-0.38, 0.08), (-0.44, 0.62), 245),
-    ]
-
-
-def _lying() -> list[Part]:
-    """From the side, paws to the right."""
-    back = ((-0.62, 0.3), (-0.5, 0), (-0.1, -0.08), (0.3, -0.12), (0.5, 0.1))
-    return [
-        Part(curve(*back, (0.5, 0.4), (0, 0.46), (-0.5, 0.46)), 235),
-        Part(ellipse(-0.34, 0.26, 0.22, 0.2), 245),
-        Part(tube((0.3, 0.3), (0.5, 0.38), (0.74, 0.38), start=0.09, end=0.085), 245),
-    ]
-
-
-def _animal(cat: bool, pose: int, tongue: bool) -> Figure:
-    """Sits and faces us (pose 0), stands in profile (1), stands and faces us (2) or lies (3)."""
-    face, profile = (_cat_face, _cat_profile) if cat else (_dog_face, _dog_profile)
-    body, rump, head, neck = (
-        (_sitting, (-0.25, 0.6), face, (0, -0.5)),
-        (_standing, (-0.46, -0.02), profile, (0.48, -0.48)),
-        (_standing, (-0.46, -0.02), face, (0.42, -0.46)),
-        (_lying, (-0.52, 0.26), face, (0.4, -0.26)),
-    )[pose]
-    moved = [replace(p, outline=1.2 * p.outline + complex(*neck), joint=Joint.HEAD) for p in head(tongue)]
-    return Figure([_tail(*rump, cat), *body(), *moved], head=neck, rump=rump)
-
-
-ANIMALS = {
-    label: [_animal(cat, pose, tongue) for pose, tongue in product(range(4), (False, True))]
-    for label, cat in ((1, True), (2, False))
-}
+ANIMALS = {1: in_poses(CAT_FACE, CAT_PROFILE, CAT_TAIL), 2: in_poses(DOG_FACE, DOG_PROFILE, DOG_TAIL)}
 """All cats under label 1 and all dogs under label 2, in the same order of poses."""
 
 
 # ---------------------------------------------------------------------------------------------- things
-def _bush() -> Figure:
-    lumps = ((-0.35, 0.15, 205), (0.36, 0.16, 205), (-0.12, -0.14, 235), (0.22, -0.08, 235), (0, 0.2, 255))
-    return Figure([Part(ellipse(x, y, 0.32, 0.28), tone) for x, y, tone in lumps])
+LUMPS = ((-35, 15, 205), (36, 16, 205), (-12, -14, 235), (22, -8, 235), (0, 20, 255))
+BUSH = [Part(tone, oval(x, y, 32, 28)) for x, y, tone in LUMPS]
+BOX = [Part(230, points("-50,40 50,40 50,-25 -50,-25")), Part(255, points("-50,-25 -40,-42 40,-42 50,-25"))]
+BALL = [Part(255, oval(0, 0, 50, 50)), *both_sides(*lines("30,-40 10,0 30,40"))]
+MUSHROOM = [Part(255, tube(13, 17, "0,-10 0,10 2,35")), Part(215, curve("0,-50 32,-38 50,0 20,5 0,5"))]
+BIRD = [
+    Part(255, curve("-75,-12 -30,-10 5,-40 36,-40 45,-10 20,30 -20,25")),
+    Part(205, curve("-40,5 0,-10 20,0 0,20")),
+    Part("pupil", oval(28, -24, 6, 6)),
+    Part("beak", points("42,-28 68,-16 42,-10")),
+]
+CUSHION = [Part(255, curve("0,-28 44,-36 40,0 44,36 0,28"))]
 
-
-def _box() -> Figure:
-    side, lid = ((-0.5, 0.4), (0.5, 0.4), (0.5, -0.25), (-0.5, -0.25)), ((-0.5, -0.25), (-0.4, -0.42))
-    return Figure([Part(line(*side), 230), Part(line(*lid, (0.4, -0.42), (0.5, -0.25)))])
-
-
-def _ball() -> Figure:
-    return Figure([Part(ellipse(0, 0, 0.5, 0.5)), *both_sides(_stroke((0.3, -0.4), (0.1, 0), (0.3, 0.4)))])
-
-
-def _mushroom() -> Figure:
-    cap = symmetric((0, -0.5), (0.32, -0.38), (0.5, 0), (0.2, 0.05), (0, 0.05))
-    return Figure([Part(tube((0, -0.1), (0, 0.1), (0.02, 0.35), start=0.13, end=0.17), 255), Part(cap, 215)])
-
-
-def _bird() -> Figure:
-    breast = ((0.05, -0.4), (0.36, -0.4), (0.45, -0.1), (0.2, 0.3), (-0.2, 0.25))
-    return Figure(
-        [
-            Part(curve((-0.75, -0.12), (-0.3, -0.1), *breast)),
-            Part(curve((-0.4, 0.05), (0, -0.1), (0.2, 0), (0, 0.2)), 205),
-            Part(ellipse(0.28, -0.24, 0.06, 0.06), ink=Ink.PUPIL),
-            Part(line((0.42, -0.28), (0.68, -0.16), (0.42, -0.1)), ink=Ink.BEAK),
-        ]
-    )
-
-
-def _cushion() -> Figure:
-    return Figure([Part(symmetric((0, -0.28), (0.44, -0.36), (0.4, 0), (0.44, 0.36), (0, 0.28)))])
-
-
-THINGS = (_bush(), _box(), _ball(), _mushroom(), _bird(), _cushion())
+THINGS = [Figure(parts) for parts in (BUSH, BOX, BALL, MUSHROOM, BIRD, CUSHION)]
 """What lies about, behind the animals and in front of them."""
 
-POST = Figure([Part(line((-0.1, -1.9), (0.1, -1.9), (0.1, 1.9), (-0.1, 1.9)), 235)])
+POST = Figure([Part(235, points("-10,-190 10,-190 10,190 -10,190"))])
 """Crosses the whole image when its scale is a quarter of the image's size or more."""

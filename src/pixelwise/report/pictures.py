@@ -44,14 +44,14 @@ def rgb(image: np.ndarray) -> np.ndarray:
 
 
 def mosaic(tiles: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
-    """Tiles of one size, (H, W, 3) uint8, in a nearly square grid on white."""
-    height, width = tiles[0].shape[:2]
+    """Tiles (H, W, 3) uint8 in a nearly square grid on white; the largest gives the cells their size."""
+    height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
     columns = max(1, round(math.sqrt(len(tiles) * height / width)))
     rows = math.ceil(len(tiles) / columns)
     canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
     for index, tile in enumerate(tiles):
         y, x = gap + index // columns * (height + gap), gap + index % columns * (width + gap)
-        canvas[y : y + height, x : x + width] = tile
+        canvas[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
     return canvas
 
 
@@ -80,16 +80,17 @@ class Pictures(L.Callback):
         self.classes = tuple(classes)
         self.table = colours(len(classes), palette)
         self.most = most
-        self._drawn: str | None = None
+        self._phase: str | None = None
+        self._answers: list[np.ndarray] = []
 
     def on_train_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Draw the batch that is about to be trained on, where its phase is a new one."""
         assert isinstance(module, Module)
-        if module.phase != self._drawn:
-            self._drawn = module.phase
-            self._draw(trainer, module, batch, f"batch_{module.phase}")
+        if module.phase != self._phase:
+            self._phase = module.phase
+            self._save(trainer, f"batch_{module.phase}", self._tiles(module, batch, self.most))
 
     def on_validation_batch_end(
         self,
@@ -100,9 +101,9 @@ class Pictures(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw the first batch, where validation is the final evaluation."""
-        if batch_idx == 0 and trainer.state.fn == "validate":
-            self._draw(trainer, module, batch, "val", outputs["logits"])
+        """Keep samples from all over the split, where validation is the final evaluation."""
+        if trainer.state.fn == "validate":
+            self._keep(trainer.num_val_batches, module, outputs, batch, batch_idx)
 
     def on_test_batch_end(
         self,
@@ -113,30 +114,34 @@ class Pictures(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw the first batch."""
-        if batch_idx == 0:
-            self._draw(trainer, module, batch, "test", outputs["logits"])
+        """Keep samples from all over the split."""
+        self._keep(trainer.num_test_batches, module, outputs, batch, batch_idx)
 
-    def _draw(
-        self,
-        trainer: L.Trainer,
-        module: L.LightningModule,
-        batch: Batch,
-        name: str,
-        logits: Tensor | None = None,
-    ) -> None:
-        if not trainer.is_global_zero:
-            return
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Draw what was kept."""
+        if self._answers:
+            self._save(trainer, "val", self._answers)
+
+    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Draw what was kept."""
+        self._save(trainer, "test", self._answers)
+
+    def _keep(self, batches: Any, module: L.LightningModule, outputs: Any, batch: Batch, index: int) -> None:
+        """Tiles of this batch's first samples, if its turn has come."""
+        total = int(sum(batches))
+        if index % math.ceil(total / self.most) == 0:
+            self._answers += self._tiles(module, batch, math.ceil(self.most / total), outputs["logits"])
+
+    def _tiles(
+        self, module: L.LightningModule, batch: Batch, most: int, logits: Tensor | None = None
+    ) -> list[np.ndarray]:
+        """Images with their labels and, if there are logits, the predictions."""
         assert isinstance(module, Module)
-        count = min(self.most, int(batch["valid"].sum()))
+        count = min(most, int(batch["valid"].sum()))
         images = module.model.normalize.undo(batch["image"][:count]).float().cpu().permute(0, 2, 3, 1).numpy()
         answers = [batch["target"]] if logits is None else [batch["target"], logits.max(1).indices]
         labels = np.stack([answer[:count].cpu().numpy().astype(np.uint8) for answer in answers], axis=1)
-        tiles = [self._tile(rgb(image), label) for image, label in zip(images, labels, strict=True)]
-        file = Path(trainer.default_root_dir) / "pictures" / f"{name}.png"
-        file.parent.mkdir(exist_ok=True)
-        Image.fromarray(mosaic(tiles)).save(file)
-        log.info("picture: %s", file)
+        return [self._tile(rgb(image), label) for image, label in zip(images, labels, strict=True)]
 
     def _tile(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """An image with its labels (truth, then prediction): as masks beside it, or as names above it."""
@@ -147,3 +152,10 @@ class Pictures(L.Callback):
             for mask in labels
         ]
         return np.concatenate([image, *masks], axis=1)
+
+    def _save(self, trainer: L.Trainer, name: str, tiles: list[np.ndarray]) -> None:
+        if trainer.is_global_zero:
+            file = Path(trainer.default_root_dir) / "pictures" / f"{name}.png"
+            file.parent.mkdir(exist_ok=True)
+            Image.fromarray(mosaic(tiles[: self.most])).save(file)
+            log.info("picture: %s", file)

@@ -1,0 +1,135 @@
+"""From config to objects: what may be named, what cannot be combined, what `auto` resolves to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from pixelwise import build
+from pixelwise.errors import UserError
+from pixelwise.hardware import precision
+from pixelwise.losses import Dice
+from pixelwise.phases import FollowPlan
+
+pytestmark = pytest.mark.fast
+Compose = Callable[..., DictConfig]
+
+
+@pytest.fixture
+def built(compose: Compose, tiny: list[str], tmp_path: Path) -> Callable[..., build.Run]:
+    """`built(*overrides)` gives the run; 8 training scenes in batches of 4 make 2 steps an epoch."""
+    return lambda *overrides: build.run(compose(*tiny, *overrides), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        "subprocess.Popen",
+        "torch.load",
+        "torch.hub.load",
+        "torch.nn.Module.__init__.__globals__.get",
+        "torch.optim.lr_scheduler.Counter",  # a class, but not theirs
+        "pixelwise.run_folder.subprocess.run",  # imported by an allowed module
+        "pixelwise.run_folder._git",  # a function; git runs commands
+        "lightning.pytorch.LightningModule.load_from_checkpoint",  # unpickles
+        "timm.models.load_checkpoint",
+    ],
+)
+def test_what_is_not_a_class_of_ours_or_our_libraries_is_refused(target: str) -> None:
+    with pytest.raises(UserError, match=r"loss._target_: '.*' (is not allowed|cannot be imported)"):
+        build.make({"_target_": target}, "loss")
+
+
+def test_a_refused_class_does_not_hide_deep_inside(tmp_path: Path) -> None:
+    trap = {
+        "_target_": "pathlib.Path.touch",
+        "_args_": [{"_target_": "pathlib.Path", "_args_": [str(tmp_path / "x")]}],
+    }
+    with pytest.raises(UserError, match="not allowed"):
+        build.make({"_target_": "torch.nn.Sequential", "_args_": [[{"a": trap}]]}, "loss")
+    assert not (tmp_path / "x").exists()
+
+
+def test_own_classes_and_those_of_the_libraries_pass() -> None:
+    assert isinstance(build.make({"_target_": "pixelwise.losses.Dice"}, "loss"), Dice)
+    assert isinstance(build.make({"_target_": "torch.nn.Identity"}, "head"), torch.nn.Identity)
+
+
+def test_a_misspelt_class_and_a_misspelt_argument_name_the_key() -> None:
+    with pytest.raises(UserError, match=r"loss._target_: 'pixelwise.losses.Dise' cannot be imported"):
+        build.make({"_target_": "pixelwise.losses.Dise"}, "loss")
+    with pytest.raises(UserError, match=r"loss: pixelwise.losses.Dice does not take this[\s\S]*smoooth"):
+        build.make({"_target_": "pixelwise.losses.Dice", "smoooth": 1}, "loss")
+
+
+def test_a_classifier_cannot_have_a_decoder(built: Callable[..., build.Run]) -> None:
+    with pytest.raises(UserError, match=r"decoder: task=classification cannot use UNet[\s\S]*Linear"):
+        built("task=classification", "decoder=unet")
+
+
+def test_a_phase_without_its_own_loss_follows_the_global_one(built: Callable[..., build.Run]) -> None:
+    run = built("loss=dice", "+schedule.phases.more={epochs:1,lr:1e-3}")
+    plan = next(c for c in run.trainer.callbacks if isinstance(c, FollowPlan))  # type: ignore[attr-defined]
+    assert [list(loss.parts) for loss in plan.losses] == [["dice"], ["dice"]]
+    assert plan.losses[0] is not plan.losses[1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "epochs", "steps"),
+    [
+        ([], 2, 4),
+        (["trainer.max_epochs=1"], 1, 4),
+        (["trainer.max_epochs=100"], 2, 4),
+        (["trainer.max_steps=3"], 2, 3),
+        (["trainer.max_steps=100"], 2, 4),
+        (["trainer.limit_train_batches=1"], 2, 2),
+        (["trainer.limit_train_batches=0.5"], 2, 2),
+        (["trainer.accumulate_grad_batches=2"], 2, 2),
+        (["data.train_samples=4"], 2, 2),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, list) else None,
+)
+def test_the_trainer_only_shortens_the_plan(
+    overrides: list[str], epochs: int, steps: int, built: Callable[..., build.Run]
+) -> None:
+    trainer = built(*overrides).trainer
+    assert (trainer.max_epochs, trainer.max_steps) == (epochs, steps)
+
+
+def test_precision_auto_is_what_the_processor_multiplies_natively() -> None:
+    processor = Path("/proc/cpuinfo")
+    if not processor.is_file():
+        pytest.skip("needs Linux to ask the kernel")
+    flags = set(processor.read_text().split())
+    native = bool(flags & {"amx_bf16", "avx512_bf16"})
+    assert precision("auto", "cpu") == ("bf16-mixed" if native else "32-true")
+
+
+def test_an_explicit_precision_stands(built: Callable[..., build.Run]) -> None:
+    assert precision("16-mixed", "cpu") == "16-mixed"
+    assert built("trainer.precision=32-true").trainer.precision == "32-true"
+
+
+def test_statistics_come_from_the_config_or_else_from_the_training_split(
+    built: Callable[..., build.Run],
+) -> None:
+    assert built("data.mean=[0.1,0.2,0.3]").module.model.normalize.mean.tolist() == pytest.approx(
+        [0.1, 0.2, 0.3]
+    )
+    run = built("data.mean=null", "data.std=null")
+    train = run.data["train"]
+    images = torch.stack([torch.from_numpy(train[i].image) for i in range(len(train))]).double() / 255
+    torch.testing.assert_close(
+        run.module.model.normalize.mean.double(), images.mean((0, 1, 2)), atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        run.module.model.normalize.std.double(), images.std((0, 1, 2), correction=0), atol=1e-5, rtol=0
+    )
+    with pytest.raises(UserError, match="data.mean"):
+        built("data.mean=[0.1]")

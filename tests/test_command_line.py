@@ -1,0 +1,142 @@
+"""What the root scripts answer before any training: help, typos, refusals; and how errors look."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CONF = Path(__file__).parents[1] / "conf"
+Script = Callable[..., subprocess.CompletedProcess[str]]
+
+QUICK = {
+    "help": (["--help"], 0),
+    "config": (["--cfg", "job"], 0),
+    "typo in a key": (["optimizer.lrr=1"], 2),
+    "typo in an option": (["loss=dise"], 2),
+    "missing root": (["data=folder", "data.classes=[a,b]"], 2),
+}
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("case", QUICK)
+def test_quick_answers_do_not_wait_for_torch(case: str, script: Script) -> None:
+    arguments, status = QUICK[case]
+    done = script("train.py", *arguments, python=("-X", "importtime"))
+    assert done.returncode == status
+    imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if "import time:" in line}
+    assert "hydra" in imported
+    assert not imported & {"torch", "lightning", "timm", "numpy", "cv2"}
+
+
+@pytest.mark.fast
+def test_help_lists_every_group_with_its_options_and_typical_commands(script: Script) -> None:
+    text = script("train.py", "--help").stdout
+    listed = dict(re.findall(r"^(\w[\w/]*): (.*)$", text, re.MULTILINE))
+    for group in (path for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"):
+        assert set(listed[group.name].split(", ")) == {option.stem for option in group.glob("*.yaml")}
+    for command in ("task=segmentation loss=dice", "task=classification", "data=folder data.root=", " -m "):
+        assert f"train.py {command.strip()}" in text
+    assert "evaluate.py run=RUN" in text
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("optimizer.lrr=1", "optimizer.lr"),
+        ("data.batchsize=4", "data.batch_size"),
+        ("epoch=3", "epochs"),
+        ("los=dice", "loss"),
+        ("loss=dise", "loss=dice"),
+        ("encoder=resnet81", "encoder=resnet18"),
+        ("augmentation=meduim", "augmentation=medium"),
+    ],
+)
+def test_a_typo_suggests_the_nearest(typed: str, meant: str, script: Script) -> None:
+    done = script("train.py", typed)
+    assert done.returncode == 2
+    assert re.search(rf"did you mean {re.escape(meant)}\?", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+
+@pytest.mark.fast
+def test_what_must_be_given_is_named(script: Script) -> None:
+    done = script("train.py", "data=folder")
+    assert done.returncode == 2
+    assert "data.root" in done.stderr
+    assert "data.classes" in done.stderr
+
+
+@pytest.mark.fast
+def test_a_sweep_with_a_typo_in_one_value_ends_before_its_first_job(script: Script, tmp_path: Path) -> None:
+    done = script("train.py", "-m", "seed=1,2", "loss=cross_entropy,dice,focl")
+    assert done.returncode == 2
+    assert "did you mean loss=focal?" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("name", ["evaluate.py", "predict.py"])
+def test_commands_on_a_run_say_how_they_are_used(name: str, script: Script, tmp_path: Path) -> None:
+    asked, forgotten = script(name, "--help"), script(name)
+    assert (asked.returncode, forgotten.returncode) == (0, 2)
+    assert f"python {name} run=RUN" in asked.stdout
+    assert asked.stdout.strip() == forgotten.stderr.strip()
+
+    for run, found in {"nowhere": "no such folder", ".": "a folder without config.yaml"}.items():
+        done = script(name, f"run={run}", "input=x", "output=y")
+        assert done.returncode == 2
+        assert re.search(rf"run={re.escape(run)} is not a run folder\n\s+found:\s+{found}", done.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("loss=dice", r"a run keeps the loss"),
+        ("encoder=resnet50", r"a run keeps the encoder"),
+        ("splt=val", r"did you mean split\?"),
+        ("data.batchsize=2", r"did you mean data.batch_size\?"),
+    ],
+)
+def test_a_run_keeps_its_choices_and_knows_its_keys(
+    typed: str, answer: str, script: Script, trained: Path
+) -> None:
+    before = sorted(p.name for p in trained.rglob("*"))
+    done = script("evaluate.py", f"run={trained}", typed)
+    assert done.returncode == 2
+    assert re.search(answer, done.stderr)
+    assert sorted(p.name for p in trained.rglob("*")) == before
+
+
+def test_an_error_of_the_user_is_one_message_and_a_traceback_only_when_asked_for(
+    script: Script, tiny: list[str]
+) -> None:
+    mistake = ["encoder.name=resnet81", *tiny]
+    done = script("train.py", *mistake)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    assert len(re.findall(r"knows no model 'resnet81'", done.stderr)) == 1
+    assert "resnet18" in done.stderr
+
+    done = script("train.py", *mistake, env={"HYDRA_FULL_ERROR": "1"})
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "encoder.py" in done.stderr
+
+
+def test_a_sweep_makes_a_run_folder_for_each_combination(script: Script, tiny: list[str], tmp_path: Path) -> None:
+    done = script("train.py", "-m", *tiny, "epochs=1", "loss=dice,ce_dice", "hydra.sweep.dir=sweep")
+    assert done.returncode == 0, done.stderr
+    runs = sorted((tmp_path / "sweep").glob("*/metrics.json"))
+    assert len(runs) == 2
+    names = [{name for name in json.loads(file.read_text()) if "/loss" in name} for file in runs]
+    assert names[0] | names[1] >= {"test/loss"}
+    typed = [(file.parent / "overrides.yaml").read_text() for file in runs]
+    assert ["loss=dice" in typed[0], "loss=ce_dice" in typed[1]] == [True, True]

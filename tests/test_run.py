@@ -1,0 +1,212 @@
+"""A run from end to end, on six drawn scenes: what is written, what repeats, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from pixelwise import build, checkpoint, run_folder
+from pixelwise.errors import UserError
+from pixelwise.evaluate import evaluate
+from pixelwise.train import train
+
+Script = Callable[..., subprocess.CompletedProcess[str]]
+Fit = Callable[..., Path]
+
+
+@pytest.fixture
+def fit(compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path) -> Fit:
+    """`fit(name, *overrides)` makes a run folder as train.py does, without starting a process."""
+
+    def fit(name: str, *overrides: str) -> Path:
+        folder = run_folder.create(tmp_path / name, compose(*tiny, *overrides), overrides)
+        train(build.run(run_folder.load_config(folder), folder), folder)
+        return folder
+
+    return fit
+
+
+def scores(folder: Path) -> str:
+    return (folder / "metrics.json").read_text()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+# -------------------------------------------------------------------------------- what is written
+def test_a_run_folder_is_what_the_contract_says(trained: Path) -> None:
+    for file in ("config.yaml", "overrides.yaml", "environment.json", "metrics.csv", "train.log"):
+        assert (trained / file).stat().st_size > 0
+    assert (trained.parent / "latest").resolve() == trained
+
+    config = (trained / "config.yaml").read_text()
+    assert not re.search(r"\$\{(hydra|now|oc\.env)\b", config)
+    assert not re.search(r"^hydra:", config, re.MULTILINE)
+    assert "${optimizer.lr}" in config
+    assert "data.crop_size=32" in OmegaConf.load(trained / "overrides.yaml")
+
+    final = json.loads(scores(trained))
+    assert {"test/miou", "test/iou/cat", "test/f1/dog", "test/overall_accuracy"} <= final.keys()
+    assert all(value is None or isinstance(value, float) for value in final.values())
+    assert not any(name.startswith("val/") for name in final)
+
+    with (trained / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in rows if row["val/miou"]] == ["0", "1"]
+    assert all(float(row["train/loss"]) > 0 for row in rows if row["train/loss"])
+    assert Image.open(trained / "pictures/batch_all.png").size > (64, 64)
+    assert str(trained) in (trained / "train.log").read_text()
+
+
+def test_checkpoints_load_without_executing_anything(trained: Path) -> None:
+    resolved = OmegaConf.to_container(run_folder.load_config(trained), resolve=True)
+    for name, steps in {"last": 4, "previous": 2}.items():
+        state = torch.load(trained / f"checkpoints/{name}.ckpt", weights_only=True)
+        assert state["global_step"] == steps
+        assert state["config"] == resolved
+        assert state["optimizer_states"]
+    best = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)
+    assert best["config"] == resolved
+    assert "optimizer_states" not in best
+
+
+def test_undefined_scores_are_null_and_never_nan(fit: Fit) -> None:
+    extra = ["data.classes=[background,cat,dog,unicorn]", "data.palette=null"]
+    text = scores(fit("run", *extra, "epochs=1"))
+    values = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert values["test/recall/unicorn"] is None
+
+
+def test_without_a_test_split_scores_are_those_of_val(trained_classifier: Path) -> None:
+    names = json.loads(scores(trained_classifier)).keys()
+    assert "val/accuracy" in names
+    assert all(name.startswith("val/") for name in names)
+    assert "no test split" in (trained_classifier / "train.log").read_text()
+
+
+# ----------------------------------------------------------------------------------- what repeats
+def test_the_seed_decides_and_the_number_of_workers_does_not(fit: Fit) -> None:
+    once, workers = fit("once", "seed=7"), fit("workers", "seed=7", "data.num_workers=2")
+    assert scores(once) == scores(fit("again", "seed=7")) == scores(workers)
+    assert (once / "metrics.csv").read_text() == (workers / "metrics.csv").read_text()
+    assert scores(once) != scores(fit("other", "seed=8"))
+
+
+def test_evaluate_repeats_the_score_to_the_last_digit_elsewhere(
+    trained: Path, script: Script, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved here" / "run"
+    shutil.copytree(trained, moved)
+    before = contents(moved)
+    done = script("evaluate.py", f"run='{moved}'", "output=again.json")
+    assert done.returncode == 0, done.stderr
+    assert "to the last digit" in done.stdout
+    assert (tmp_path / "again.json").read_text() == scores(trained)
+    assert {n: b for n, b in contents(moved).items() if n in before and n != "evaluate.log"} == before
+
+
+def test_evaluate_on_images_of_several_sizes_repeats_the_score(trained_classifier: Path) -> None:
+    run = build.run(run_folder.load_config(trained_classifier), trained_classifier, training=False)
+    again = evaluate(run, trained_classifier)
+    assert again == run_folder.read_scores(trained_classifier / "metrics.json")
+
+
+def test_other_weights_and_splits_can_be_scored(trained: Path) -> None:
+    run = build.run(run_folder.load_config(trained), trained, training=False)
+    names = evaluate(run, trained, split="val", weights="last").keys()
+    assert all(name.startswith("val/") for name in names)
+    with pytest.raises(UserError, match="split"):
+        evaluate(run, trained, split="holdout")
+
+
+# -------------------------------------------------------------------------------- what is refused
+def test_a_fresh_run_leaves_an_existing_one_as_it_was(
+    trained: Path, script: Script, tiny: list[str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(trained, copy)
+    before = contents(copy)
+    done = script("train.py", *tiny, f"hydra.run.dir={copy}")
+    assert done.returncode == 1
+    assert "already holds a run" in done.stderr
+    assert contents(copy) == before
+
+
+def test_a_checkpoint_that_does_not_fit_its_config_is_refused(trained: Path) -> None:
+    config = run_folder.load_config(trained)
+    config.decoder.widths = [8, 8, 8, 8, 8]
+    with pytest.raises(UserError, match=r"best.ckpt does not fit[\s\S]*decoder.blocks"):
+        checkpoint.load_model(build.model(config), trained / "checkpoints/best.ckpt")
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file"], ids=["empty", "truncated"])
+def test_a_damaged_checkpoint_is_named(damage: bytes, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "best.ckpt").write_bytes(damage)
+    with pytest.raises(UserError, match=r"best.ckpt cannot be read[\s\S]*checkpoint=last"):
+        checkpoint.load_model(build.model(run_folder.load_config(trained)), tmp_path / "best.ckpt")
+
+
+# --------------------------------------------------------------------------------------- predict
+SIZES = {"wide.png": (70, 33), "nested/tall.jpg": (41, 97), "grey.png": (64, 64)}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name, (width, height) in SIZES.items():
+        file = tmp_path / "photos" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shape = (height, width) if name == "grey.png" else (height, width, 3)
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(file)
+    return tmp_path / "photos"
+
+
+def test_predict_writes_masks_of_each_images_own_size_and_skips_finished_ones(
+    trained: Path, photos: Path, script: Script, tmp_path: Path
+) -> None:
+    arguments = ["predict.py", f"run={trained}", f"input={photos}", "output=out"]
+    before = contents(trained)
+    done = script(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert {n: b for n, b in contents(trained).items() if n in before} == before
+    for name, size in SIZES.items():
+        mask = Image.open((tmp_path / "out" / name).with_suffix(".png"))
+        assert (mask.mode, mask.size) == ("P", size)
+        assert set(np.unique(np.asarray(mask))) <= {0, 1, 2}
+        assert mask.getpalette()[3:6] == [255, 159, 28]  # class 1 in the config's colour
+        stem = Path(name).with_suffix("")
+        assert Image.open(tmp_path / f"out/{stem}_overlay.png").size == size
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+    (tmp_path / "out/wide_overlay.png").unlink()
+    kept = (tmp_path / "out/grey.png").stat().st_mtime_ns
+    done = script(*arguments)
+    assert "2 of 3 images" in done.stdout
+    assert (tmp_path / "out/wide_overlay.png").exists()
+    assert (tmp_path / "out/grey.png").stat().st_mtime_ns == kept
+
+
+def test_a_classifier_predicts_a_table_of_probabilities(
+    trained_classifier: Path, photos: Path, script: Script, tmp_path: Path
+) -> None:
+    done = script("predict.py", f"run={trained_classifier}", f"input={photos}/*.png", "output=out")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out/probabilities.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["file"] for row in rows] == ["grey", "wide"]
+    for row in rows:
+        values = {name: float(row[name]) for name in ("background", "road")}
+        assert sum(values.values()) == pytest.approx(1, abs=2e-6)
+        assert row["class"] == max(values, key=lambda name: values[name])
