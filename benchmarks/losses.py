@@ -1,36 +1,51 @@
 """Forward and backward of the losses beside the usual implementations, on 8 x 6 x 512^2 logits.
 
-    python benchmarks/losses.py
+    python benchmarks/losses.py [PAIRS]
 
-Each pair takes turns in one process, so that a busy machine slows both; the ratio is the pairs' median.
+Each pair takes turns in one process, so that a busy machine slows both; the ratio is the pairs' median, of 15
+unless told otherwise. Times are of the CPU, of all threads together: what others compute does not count.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from segmentation_models_pytorch.losses import DiceLoss
+from segmentation_models_pytorch.losses import DiceLoss, JaccardLoss, LovaszLoss, TverskyLoss
 from torch import Tensor
 
-from pixelwise.losses import CrossEntropy, Dice, Focal, WeightedSum
+from pixelwise.losses import (
+    MCC,
+    CrossEntropy,
+    Dice,
+    Focal,
+    FocalTversky,
+    FusedSum,
+    GeneralizedDice,
+    Jaccard,
+    Lovasz,
+    OHEMCrossEntropy,
+    Tversky,
+    WeightedSum,
+)
 from pixelwise.scores import SegmentationScores
 from pixelwise.types import IGNORE
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-PAIRS = 15
+PAIRS = int(sys.argv[1]) if len(sys.argv) > 1 else 15
 
 
 def step_ms(loss: Loss, logits: Tensor, target: Tensor) -> float:
     """Milliseconds of one forward and backward pass."""
     logits = logits.detach().requires_grad_()
     output = logits * 1  # as from a network: the gradient need not be copied into a leaf's memory format
-    start = time.perf_counter()
+    start = time.process_time()
     torch.autograd.grad(loss(output, target), output)
-    return 1000 * (time.perf_counter() - start)
+    return 1000 * (time.process_time() - start)
 
 
 def compare(name: str, ours: Loss, theirs: Loss, logits: Tensor, target: Tensor) -> None:
@@ -51,22 +66,38 @@ def main() -> None:
     def plain(logits: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(logits, target, ignore_index=IGNORE)
 
-    smp_dice = DiceLoss("multiclass", from_logits=True, ignore_index=IGNORE)
-    ce_dice = WeightedSum({"cross_entropy": CrossEntropy(), "dice": Dice()})
+    smp = {"mode": "multiclass", "ignore_index": IGNORE}
+    ce_and = {
+        name: {"cross_entropy": CrossEntropy(), name: part}
+        for name, part in {"dice": Dice(), "lovasz": Lovasz()}.items()
+    }
+    rivals: list[tuple[str, Loss, Loss]] = [
+        ("Dice | SMP's DiceLoss", Dice(), DiceLoss(**smp)),
+        ("Jaccard | SMP's JaccardLoss", Jaccard(), JaccardLoss(**smp)),
+        ("Tversky | SMP's TverskyLoss", Tversky(), TverskyLoss(**smp, alpha=0.3, beta=0.7)),
+        ("Lovasz | SMP's LovaszLoss", Lovasz(), LovaszLoss(**smp)),
+        ("CrossEntropy | F.cross_entropy", CrossEntropy(), plain),
+        ("ce_dice, fused | F.cross_entropy", FusedSum(ce_and["dice"]), plain),
+        ("ce_dice, as a sum | F.cross_entropy", WeightedSum(ce_and["dice"]), plain),
+        ("ce_lovasz | F.cross_entropy", WeightedSum(ce_and["lovasz"]), plain),
+        ("Focal | F.cross_entropy", Focal(), plain),
+        ("OHEMCrossEntropy | F.cross_entropy", OHEMCrossEntropy(), plain),
+        ("GeneralizedDice | F.cross_entropy", GeneralizedDice(), plain),
+        ("FocalTversky | F.cross_entropy", FocalTversky(), plain),
+        ("MCC | F.cross_entropy", MCC(), plain),
+    ]
     for memory_format in (torch.contiguous_format, torch.channels_last):
         logits = nchw.contiguous(memory_format=memory_format)
         print(f"{memory_format}, {torch.get_num_threads()} threads")
-        compare("Dice | SMP's DiceLoss", Dice(), smp_dice, logits, target)
-        compare("CrossEntropy | F.cross_entropy", CrossEntropy(), plain, logits, target)
-        compare("Focal | F.cross_entropy", Focal(), plain, logits, target)
-        compare("CrossEntropy + Dice | F.cross_entropy", ce_dice, plain, logits, target)
+        for name, ours, theirs in rivals:
+            compare(name, ours, theirs, logits, target)
 
         metric = SegmentationScores([str(label) for label in range(6)])
         times = []
         for _ in range(PAIRS + 1):
-            start = time.perf_counter()
+            start = time.process_time()
             metric.update(logits, target)
-            times.append(1000 * (time.perf_counter() - start))
+            times.append(1000 * (time.process_time() - start))
         print(f"  {'score update with argmax':<38} {statistics.median(times[1:]):6.0f} ms")
 
 

@@ -8,7 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError
-from pixelwise.losses.reduction import full_precision, mean_over, pixel_weights, weights_for, weights_tensor
+from pixelwise.losses.reduction import (
+    check_one_label,
+    full_precision,
+    mean_over,
+    pixel_weights,
+    weights_for,
+    weights_tensor,
+)
+from pixelwise.losses.statistics import RegionStatistics
 from pixelwise.types import IGNORE
 
 
@@ -35,6 +43,7 @@ class CrossEntropy(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Scalar loss of (B, K[, H, W]) logits and a (B[, H, W]) target."""
+        check_one_label(logits, target)
         logits = full_precision(logits)
         weights = weights_for(logits, self.class_weights)
         total = F.cross_entropy(
@@ -46,3 +55,12 @@ class CrossEntropy(nn.Module):
             label_smoothing=self.label_smoothing,
         )
         return mean_over(total, pixel_weights(target, weights).sum())
+
+    def of_statistics(self, statistics: RegionStatistics) -> Tensor:
+        """The same from what a `FusedSum` has found already; without label smoothing, which needs more."""
+        assert not self.label_smoothing
+        weights = weights_for(statistics.count, self.class_weights)
+        surprise, count = statistics.surprise, statistics.count
+        if weights is not None:
+            surprise, count = weights * surprise, weights * count
+        return mean_over(surprise.sum(), count.sum())

@@ -9,7 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError
-from pixelwise.losses.reduction import full_precision, mean_over, pixel_weights, weights_for, weights_tensor
+from pixelwise.losses.reduction import (
+    check_one_label,
+    full_precision,
+    mean_over,
+    pixel_weights,
+    weights_for,
+    weights_tensor,
+)
 from pixelwise.types import IGNORE
 
 
@@ -35,6 +42,7 @@ class Focal(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Scalar loss of (B, K[, H, W]) logits and a (B[, H, W]) target."""
+        check_one_label(logits, target)
         logits = full_precision(logits)
         weights = pixel_weights(target, weights_for(logits, self.class_weights))
         surprise = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")

@@ -1,4 +1,4 @@
-"""What losses that average over pixels have in common: precision, class weights and the mean itself."""
+"""What losses have in common: checks, precision, class weights, means over pixels, classes and pictures."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ from pixelwise.errors import UserError
 from pixelwise.types import IGNORE
 
 
+def check_one_label(logits: Tensor, target: Tensor) -> None:
+    """Refuse a target of several labels at once, which has as many dimensions as its (B, K, ...) logits."""
+    if target.ndim != logits.ndim - 1:
+        raise UserError(
+            "loss: needs one label for each image or pixel",
+            found=f"a target {tuple(target.shape)} for logits {tuple(logits.shape)}",
+            fix="loss=bce for several labels at once, as in task=tagging",
+        )
+
+
 def full_precision(logits: Tensor) -> Tensor:
     """The logits in float32, or in float64 where they are that already (as in `gradcheck`)."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def weights_tensor(class_weights: Sequence[float] | None) -> Tensor | None:
-    """Class weights as a float32 (K,) tensor, or None for a plain mean.
+def weights_tensor(class_weights: Sequence[float] | None, name: str = "class_weights") -> Tensor | None:
+    """Class weights as a float32 (K,) tensor, or None for a plain mean; `name` is their option.
 
     Raises:
         UserError: a weight is negative or not finite.
@@ -27,11 +37,11 @@ def weights_tensor(class_weights: Sequence[float] | None) -> Tensor | None:
         return None
     weights = [float(weight) for weight in class_weights]
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
-        raise UserError("loss.class_weights: cannot weigh a class so", found=weights, expected="numbers >= 0")
+        raise UserError(f"loss.{name}: cannot weigh a class so", found=weights, expected="numbers >= 0")
     return torch.tensor(weights)
 
 
-def weights_for(logits: Tensor, class_weights: Tensor | None) -> Tensor | None:
+def weights_for(logits: Tensor, class_weights: Tensor | None, name: str = "class_weights") -> Tensor | None:
     """The (K,) class weights in the precision of (B, K, ...) logits, one for each of their classes.
 
     Raises:
@@ -41,10 +51,10 @@ def weights_for(logits: Tensor, class_weights: Tensor | None) -> Tensor | None:
         return None
     if len(class_weights) != logits.shape[1]:
         raise UserError(
-            "loss.class_weights: needs one weight for each class",
+            f"loss.{name}: needs one weight for each class",
             found=f"{len(class_weights)} weights",
             expected=f"{logits.shape[1]} weights, in the order of the classes",
-            fix="give them all, or loss.class_weights=null",
+            fix=f"give them all, or loss.{name}=null",
         )
     return class_weights.to(logits.dtype)
 
@@ -66,5 +76,27 @@ def pixel_weights(target: Tensor, class_weights: Tensor | None) -> Tensor:
 
 
 def mean_over(total: Tensor, weight: Tensor) -> Tensor:
-    """The mean `total / weight` of scalars, and 0 instead of NaN where nothing has any weight."""
+    """The mean `total / weight`, and 0 instead of NaN where nothing has any weight."""
     return total / torch.where(weight > 0, weight, 1)
+
+
+def mean_over_classes(
+    losses: Tensor, present: Tensor, class_weights: Tensor | None, present_only: bool
+) -> Tensor:
+    """The mean (G,) over the classes of each picture, to which a class that is not present adds 0.
+
+    Args:
+        losses: (G, K), finite also where a class is not present.
+        present: bool (G, K): the class has a labelled pixel in the picture.
+        class_weights: (K,) or None.
+        present_only: divide by the weight of the classes that are present, instead of that of all.
+    """
+    weights = torch.ones_like(losses[0]) if class_weights is None else class_weights
+    counted = weights * present
+    divisor = counted.sum(1) if present_only else weights.sum()
+    return mean_over((counted * losses).sum(1), divisor)
+
+
+def mean_over_pictures(losses: Tensor, present: Tensor) -> Tensor:
+    """The mean of losses (G,) over the pictures with any class present (G, K); the others' losses are 0."""
+    return mean_over(losses.sum(), present.any(1).sum())

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError, nearest
+from pixelwise.losses.cross_entropy import CrossEntropy
+from pixelwise.losses.region import RegionLoss
+from pixelwise.losses.statistics import region_statistics
 
 
 class WeightedSum(nn.Module):
@@ -57,3 +61,36 @@ class WeightedSum(nn.Module):
     def extra_repr(self) -> str:
         """The weights, for `print(loss)`."""
         return " + ".join(f"{weight:g} * {name}" for name, weight in self.weights.items())
+
+
+class FusedSum(WeightedSum):
+    """A `WeightedSum` of cross-entropy and region losses that share one softmax and one backward pass.
+
+    Values and gradients are those of the plain sum, at little more than the cost of one part: all that the
+    parts see of a batch is in its `RegionStatistics`.
+
+    Args:
+        parts: `CrossEntropy` without label smoothing and any `RegionLoss`, by name.
+        weights: how much a part counts, by the same names; 1 where not given, and 0 only watches it.
+
+    Raises:
+        UserError: as `WeightedSum` does, or a part sees more of a batch than its statistics.
+    """
+
+    def __init__(self, parts: Mapping[str, nn.Module], weights: Mapping[str, float] | None = None) -> None:
+        super().__init__(parts, weights)
+        for name, part in self.parts.items():
+            smoothed = isinstance(part, CrossEntropy) and part.label_smoothing > 0
+            if smoothed or not isinstance(part, CrossEntropy | RegionLoss):
+                raise UserError(
+                    f"loss.parts.{name}: cannot share the softmax of the other parts",
+                    found=part,
+                    expected="CrossEntropy with label_smoothing=0, or a region loss such as Dice",
+                    fix="loss._target_=pixelwise.losses.WeightedSum computes each part by itself",
+                )
+
+    def terms(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The scalar loss of each part, not weighted, of (B, K[, H, W]) logits and a (B[, H, W]) target."""
+        statistics = region_statistics(logits, target)
+        parts = cast(dict[str, CrossEntropy | RegionLoss], self.parts)
+        return {name: part.of_statistics(statistics) for name, part in parts.items()}

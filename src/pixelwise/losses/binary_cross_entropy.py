@@ -1,0 +1,68 @@
+"""Cross-entropy of several labels at once: every class is a question of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixelwise.errors import UserError
+from pixelwise.losses.reduction import full_precision, mean_over, weights_for, weights_tensor
+from pixelwise.types import IGNORE
+
+
+class BinaryCrossEntropy(nn.Module):
+    """Mean over samples and classes of -log p where a class is there and -log(1 - p) where it is not.
+
+    p is the sigmoid of a class's logit. For the task `tagging`: its target has the shape of the logits, with
+    1 for a class that is there, 0 for one that is not and `IGNORE` where nobody knows.
+
+    Args:
+        class_weights: one weight for each class, for a weighted mean; None weighs all classes alike.
+        positive_weights: for each class, what a sample that has it counts beside one that has not, such as
+            (samples without) / (samples with); None is 1.
+    """
+
+    class_weights: Tensor | None
+    positive_weights: Tensor | None
+
+    def __init__(
+        self,
+        class_weights: Sequence[float] | None = None,
+        positive_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", weights_tensor(class_weights), persistent=False)
+        self.register_buffer(
+            "positive_weights", weights_tensor(positive_weights, "positive_weights"), persistent=False
+        )
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Scalar loss of (B, K[, H, W]) logits and a target of the same shape, of any number type.
+
+        Raises:
+            UserError: the target is one label for each sample.
+        """
+        if target.shape != logits.shape:
+            raise UserError(
+                "loss: binary cross-entropy needs a yes or no for every class, as in task=tagging",
+                found=f"a target {tuple(target.shape)} for logits {tuple(logits.shape)}",
+                expected="both of the same shape",
+                fix="another loss, such as loss=cross_entropy, for one label for each image or pixel",
+            )
+        logits = full_precision(logits)
+        per_class = (-1, *[1] * (logits.ndim - 2))
+        labelled = target != IGNORE
+        weights = labelled.to(logits.dtype)
+        if (by_class := weights_for(logits, self.class_weights)) is not None:
+            weights = weights * by_class.view(per_class)
+        positive = weights_for(logits, self.positive_weights, "positive_weights")
+        total = F.binary_cross_entropy_with_logits(
+            logits,
+            target.where(labelled, 0).to(logits.dtype),
+            weights,
+            pos_weight=None if positive is None else positive.view(per_class),
+            reduction="sum",
+        )
+        return mean_over(total, weights.sum())

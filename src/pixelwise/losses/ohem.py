@@ -1,0 +1,65 @@
+"""Cross-entropy of the hard pixels only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixelwise.errors import UserError
+from pixelwise.losses.reduction import (
+    check_one_label,
+    full_precision,
+    mean_over,
+    pixel_weights,
+    weights_for,
+    weights_tensor,
+)
+from pixelwise.types import IGNORE
+
+
+class OHEMCrossEntropy(nn.Module):
+    """Mean of -log p_t over the hard pixels: online hard example mining (Shrivastava et al. 2016).
+
+    The paper takes the regions of largest loss. For pixels it is usual to take all that are not certain yet,
+    p_t < threshold, and a least share of all, the hardest, when these become few; equally hard pixels at the
+    edge of that share are all taken. threshold = 0 is the paper's rule, min_share = 1 is `CrossEntropy`.
+
+    Args:
+        threshold: probability of the true class below which a pixel is hard.
+        min_share: share of the batch's labelled pixels that always count.
+        class_weights: one weight for each class, for a weighted mean; they do not change what is hard.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self, threshold: float = 0.7, min_share: float = 1 / 16, class_weights: Sequence[float] | None = None
+    ) -> None:
+        super().__init__()
+        for name, share in (("threshold", threshold), ("min_share", min_share)):
+            if not 0 <= share <= 1:
+                raise UserError(f"loss.{name}: not a share", found=share, expected="0 to 1")
+        self.threshold = threshold
+        self.min_share = min_share
+        self.register_buffer("class_weights", weights_tensor(class_weights), persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Scalar loss of (B, K[, H, W]) logits and a (B[, H, W]) target."""
+        check_one_label(logits, target)
+        logits = full_precision(logits)
+        surprise = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
+        weights = pixel_weights(target, weights_for(logits, self.class_weights))
+        weights = weights * self.hard(surprise.detach(), target != IGNORE)
+        return mean_over((weights * surprise).sum(), weights.sum())
+
+    def hard(self, surprise: Tensor, labelled: Tensor) -> Tensor:
+        """Which pixels count: bool, of the shape of -log p_t and of `labelled`."""
+        uncertain = labelled & (surprise > (-math.log(self.threshold) if self.threshold else math.inf))
+        least = math.ceil(self.min_share * int(labelled.sum()))
+        if int(uncertain.sum()) >= least:
+            return uncertain
+        least_hard = surprise[labelled].topk(least, sorted=False).values.min()
+        return labelled & (surprise >= least_hard)
