@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,6 +35,6 @@ class PixelHead(nn.Module):
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits for each pixel of an image of `size` (H, W)."""
         logits = self.conv(self.dropout(features))
-        if logits.shape[-2:] == size:
+        if not torch.compiler.is_exporting() and logits.shape[-2:] == size:  # a graph serves every size
             return logits
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

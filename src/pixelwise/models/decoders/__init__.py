@@ -1,7 +1,25 @@
 """Decoders: from a list of feature maps to one map for the head."""
 
 from pixelwise.models.decoders.base import Decoder
+from pixelwise.models.decoders.deeplabv3plus import DeepLabV3Plus
+from pixelwise.models.decoders.fpn import FPN
 from pixelwise.models.decoders.linear import Linear
+from pixelwise.models.decoders.pspnet import PSPNet
+from pixelwise.models.decoders.segformer import SegFormer
 from pixelwise.models.decoders.unet import UNet
+from pixelwise.models.decoders.unetformer import UNetFormer
+from pixelwise.models.decoders.unetplusplus import UNetPlusPlus
+from pixelwise.models.decoders.upernet import UPerNet
 
-__all__ = ["Decoder", "Linear", "UNet"]
+__all__ = [
+    "FPN",
+    "Decoder",
+    "DeepLabV3Plus",
+    "Linear",
+    "PSPNet",
+    "SegFormer",
+    "UNet",
+    "UNetFormer",
+    "UNetPlusPlus",
+    "UPerNet",
+]

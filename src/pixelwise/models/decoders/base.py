@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pixelwise.errors import UserError
 
 
 class Decoder(nn.Module):
@@ -22,6 +25,10 @@ class Decoder(nn.Module):
         self.channels = tuple(channels)
         self.strides = tuple(strides)
 
+    def first_map(self, stride: int) -> int:
+        """Index of the finest map that is not finer than `stride`; of the last one when all are finer."""
+        return next((i for i, s in enumerate(self.strides) if s >= stride), len(self.strides) - 1)
+
     def forward(self, features: list[Tensor]) -> Tensor:
         """(B, C_i, h_i, w_i) for each stride, finest first → (B, D, h, w)."""
         raise NotImplementedError
@@ -34,3 +41,47 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3) -> n
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
+
+
+class PooledContext(nn.Module):
+    """Mean over size × size bins → 1×1 convolution → bilinear resize to the map's own size.
+
+    One level of a pyramid pooling module (Zhao et al., CVPR 2017); with `size` 1 the image-level
+    features of DeepLab.
+
+    Args:
+        in_channels: of the map.
+        out_channels: of the result.
+        size: number of bins along each side.
+        norm: batch-norm after the convolution. With `size` 1 it sees one value per image and channel,
+            so that training needs two images or more in a batch.
+        align_corners: convention of the resize.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, size: int, norm: bool = True, align_corners: bool = False
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.align_corners = align_corners
+        if norm:
+            self.conv = conv_bn_relu(in_channels, out_channels, kernel_size=1)
+        else:
+            self.conv = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) → (B, D, h, w).
+
+        Raises:
+            UserError: for a single image where batch-norm trains on global means.
+        """
+        norm = self.conv[1]
+        if isinstance(norm, nn.BatchNorm2d) and norm.training and self.size == 1 and x.shape[0] == 1:
+            raise UserError(
+                "data.batch_size: this decoder cannot train on one image at a time",
+                found=1,
+                expected="2 or more, as its batch-norm after global pooling sees one value per image",
+                fix="data.batch_size=2 or more, or a decoder such as unet, fpn or segformer",
+            )
+        pooled = self.conv(F.adaptive_avg_pool2d(x, self.size))
+        return F.interpolate(pooled, size=x.shape[-2:], mode="bilinear", align_corners=self.align_corners)

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelwise.errors import UserError
 from pixelwise.models.decoders.base import Decoder, conv_bn_relu
 
 
@@ -22,7 +21,7 @@ class UNet(Decoder):
         channels: of the encoder's maps, finest first.
         strides: of the encoder's maps, finest first.
         widths: output channels of the blocks, coarsest first; of a longer list than there are
-            blocks the first ones are used.
+            blocks the first ones are used, of a shorter one the first is repeated.
     """
 
     def __init__(
@@ -31,12 +30,7 @@ class UNet(Decoder):
         super().__init__(channels, strides)
         skip_channels = dict(zip(self.strides[:-1], self.channels[:-1], strict=True))
         targets = [self.strides[-1] >> k for k in range(1, self.strides[-1].bit_length())]
-        if len(widths) < len(targets):
-            raise UserError(
-                "decoder.widths: too few numbers for this encoder",
-                found=list(widths),
-                expected=f"{len(targets)}, one for each of the strides {targets}",
-            )
+        widths = [widths[0]] * (len(targets) - len(widths)) + list(widths)
         self.blocks = nn.ModuleList()
         self.skips = [self.strides.index(s) if s in skip_channels else None for s in targets]
         width = self.channels[-1]

@@ -1,0 +1,90 @@
+"""Our decoders beside those of segmentation_models_pytorch: same weights, same image, largest difference.
+
+    python benchmarks/parity.py
+
+Weights go over in the order in which both sides register them, encoder to encoder and decoder to decoder; our
+1×1 head is used on both. Where the defaults differ on purpose (see the decoders' docstrings) the reference is
+given ours.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import segmentation_models_pytorch as smp
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from pixelwise import build
+from pixelwise.models import Composition, Encoder, Normalize, PixelHead
+
+REFERENCES: dict[str, tuple[type[nn.Module], dict[str, object]]] = {
+    "unet": (smp.Unet, {}),
+    "unetplusplus": (smp.UnetPlusPlus, {}),
+    "fpn": (smp.FPN, {}),
+    "pspnet": (smp.PSPNet, {"encoder_depth": 5, "output_stride": 8}),
+    "deeplabv3plus": (smp.DeepLabV3Plus, {"decoder_atrous_rates": (6, 12, 18)}),
+    "upernet": (smp.UPerNet, {}),
+    "segformer": (smp.Segformer, {}),
+}
+"""Per file of conf/decoder: the reference, and what it must be told."""
+
+ENCODERS = ("resnet18", "convnext_atto")
+"""Five maps at strides 2 to 32, four at strides 4 to 32."""
+
+CONF = Path(__file__).parents[1] / "conf/decoder"
+TOLERANCE = 1e-4
+
+
+def build_ours(decoder: str, encoder: str, classes: int = 3) -> Composition:
+    """The composition of a decoder's YAML, its norms not as initialised, its logits of the order of 1."""
+    config = OmegaConf.load(CONF / f"{decoder}.yaml")
+    body = Encoder(encoder, output_stride=OmegaConf.select(config, "encoder_output_stride", default=32))
+    built = build.make(config, "decoder", channels=body.channels, strides=body.strides)
+    head = PixelHead(built.out_channels, classes)
+    model = Composition(body, built, head, Normalize([0.0] * 3, [1.0] * 3))
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            nn.init.uniform_(parameter, 0.2, 1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the statistics are those of the one batch that follows
+    with torch.no_grad():
+        model.train()(torch.randn(2, 3, 64, 96))
+    return model.eval()
+
+
+def copy_in_order(ours: nn.Module, theirs: nn.Module) -> None:
+    """Give all parameters and buffers of ours to theirs; shapes may differ by axes of length 1."""
+    mine, other = ours.state_dict(), theirs.state_dict()
+    for (name, tensor), (their_name, target) in zip(mine.items(), other.items(), strict=True):
+        assert tensor.squeeze().shape == target.squeeze().shape, f"{name} is not {their_name}"
+        target.copy_(tensor.reshape(target.shape))
+
+
+def largest_difference(decoder: str, encoder: str, size: tuple[int, int] = (64, 96)) -> float:
+    """Between the logits of both sides for two images of `size`, a multiple of 32."""
+    torch.manual_seed(0)
+    ours = build_ours(decoder, encoder)
+    reference, options = REFERENCES[decoder]
+    theirs = reference(f"tu-{encoder}", encoder_weights=None, **options).eval()
+    their_encoder, their_decoder = theirs.get_submodule("encoder"), theirs.get_submodule("decoder")
+    copy_in_order(ours.encoder, their_encoder)
+    copy_in_order(ours.decoder, their_decoder)
+    image = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        return (ours(image) - ours.head(their_decoder(their_encoder(image)), size)).abs().max().item()
+
+
+def main() -> None:
+    """A line for each decoder."""
+    print(f"largest |difference| of the logits, float32; segmentation_models_pytorch {smp.__version__}")
+    print(f"{'':14}" + "".join(f"{encoder:>16}" for encoder in ENCODERS))
+    for decoder in REFERENCES:
+        differences = (largest_difference(decoder, encoder) for encoder in ENCODERS)
+        print(f"{decoder:14}" + "".join(f"{difference:16.1e}" for difference in differences), flush=True)
+
+
+if __name__ == "__main__":
+    main()
