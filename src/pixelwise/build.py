@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pixelwise.interrupt import StopOnSignal
 from pixelwise.losses import WeightedSum
 from pixelwise.models import Composition, Normalize
 from pixelwise.module import Module
+from pixelwise.parameters import parameter_groups
 from pixelwise.phases import FollowPlan
 from pixelwise.quiet import silence
 from pixelwise.schedule import Plan, make_plan
@@ -41,6 +43,9 @@ ALLOWED = (
     "timm.",
 )
 """Modules whose classes a config may name. Your own package goes here, too."""
+
+GROUPING = ("layer_decay", "decay_norms")
+"""Keys of `optimizer` that say how parameters are grouped, not how they are stepped."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,11 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
         model=network,
         loss=losses[0],
         scores=make(config.task.scores, "task.scores", classes=data_module.classes),
-        optimizer=make(config.optimizer, "optimizer"),
+        optimizer=make({k: v for k, v in config.optimizer.items() if k not in GROUPING}, "optimizer"),
         memory_format=memory_format(config.memory_format),
+        groups=partial(
+            parameter_groups, **{k: config.optimizer[k] for k in GROUPING if k in config.optimizer}
+        ),
     )
     module.config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if config.compile:

@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from pixelwise.errors import UserError
 from pixelwise.losses import WeightedSum
 from pixelwise.models import Composition
+from pixelwise.parameters import parameter_groups
 from pixelwise.types import IGNORE, Batch
 
 
@@ -23,9 +24,10 @@ class Module(L.LightningModule):
         model: gives logits (B, K) or (B, K, H, W).
         loss: of the first phase; a phase callback may exchange it.
         scores: accumulates logits and targets; copied for each evaluation stage.
-        optimizer: parameter groups → optimizer. Each group has the name of a part of the model, by
-            which the schedule sets its learning rate before every step.
+        optimizer: parameter groups → optimizer. Each group says its part of the model, by which the
+            schedule sets its learning rate before every step.
         memory_format: of the weights and the images.
+        groups: model → parameter groups.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class Module(L.LightningModule):
         scores: Metric,
         optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
         memory_format: torch.memory_format = torch.channels_last,
+        groups: Callable[[Composition], list[dict[str, Any]]] = parameter_groups,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=memory_format)
         self.loss = loss
         self.scores = nn.ModuleDict({"val": scores, "test": scores.clone()})
         self.optimizer = optimizer
+        self.groups = groups
         self.memory_format = memory_format
         self.config: dict[str, Any] = {}
         """The resolved config in plain containers; saved in every checkpoint."""
@@ -130,10 +134,5 @@ class Module(L.LightningModule):
         checkpoint["config"] = self.config
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One parameter group for each part that has parameters."""
-        groups = [
-            {"params": parameters, "name": part}
-            for part in Composition.PARTS
-            if (parameters := list(getattr(self.model, part).parameters()))
-        ]
-        return self.optimizer(groups)
+        """Parameters in the groups that the schedule sets rates for."""
+        return self.optimizer(self.groups(self.model))

@@ -48,13 +48,14 @@ class FollowPlan(L.Callback):
             if step == phase.start:
                 log.info(self.describe(module.model, index))
         for group in trainer.optimizers[0].param_groups:
-            group["lr"] = phase.rate(group["name"], step)
+            group["lr"] = phase.rate(group["part"], step) * group["scale"]
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Log what was used; validate before stopping, also where that is within an epoch."""
-        rates = {f"lr/{group['name']}": group["lr"] for group in trainer.optimizers[0].param_groups}
+        groups = sorted(trainer.optimizers[0].param_groups, key=lambda group: group["lr"])
+        rates = {f"lr/{group['part']}": group["lr"] for group in groups}  # of each part the highest
         module.log_dict({**rates, "phase": float(self._entered or 0)})
         if trainer.global_step >= trainer.max_steps:
             trainer.should_stop = True

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import logging
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import huggingface_hub
 import timm
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError, nearest
-from pixelwise.models.weights import load_encoder_weights
+from pixelwise.models.batchnorm import freeze_batchnorm
+from pixelwise.models.features import REFUSALS, Recipe, channels_first, find_recipe
+from pixelwise.models.neck import SimplePyramid
+from pixelwise.models.weights import load_encoder_weights, require_download
+
+log = logging.getLogger(__name__)
 
 
 class Encoder(nn.Module):
     """A timm model cut into feature maps, finest first.
+
+    Three kinds of models give the same: pyramids as they are, those that put the channels last with
+    the channels first, and those with a single scale through a `SimplePyramid`.
 
     Attributes:
         channels: of each feature map.
@@ -29,7 +35,12 @@ class Encoder(nn.Module):
         pretrained: load timm's weights from the Hugging Face hub (or its local cache).
         weights: a file to load instead: a run's checkpoint, or a timm `.pth` or `.safetensors` file.
         in_chans: bands of the input; pretrained first layers are adapted by timm.
-        **options: passed on to `timm.create_model`, such as `drop_path_rate`.
+        output_stride: of the coarsest map; below 32 the last stages are dilated instead of strided, as
+            DeepLab does. Then the last strides repeat, and not every model can do it.
+        frozen_batchnorm: batch-norm keeps its statistics, scale and shift, as is usual with small
+            batches of a pretrained encoder.
+        **options: passed on to `timm.create_model`, such as `drop_path_rate`, or `img_size` for a model
+            that takes images of one size only.
     """
 
     def __init__(
@@ -38,6 +49,8 @@ class Encoder(nn.Module):
         pretrained: bool = False,
         weights: str | Path | None = None,
         in_chans: int = 3,
+        output_stride: int = 32,
+        frozen_batchnorm: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -50,59 +63,86 @@ class Encoder(nn.Module):
         if pretrained and weights is not None:
             raise UserError("encoder.pretrained and encoder.weights are both set", fix="keep one of them")
         if pretrained:
-            _require_download(name)
-        try:
-            self.body = timm.create_model(
-                name, features_only=True, pretrained=pretrained, in_chans=in_chans, **options
-            )
-        except (RuntimeError, AttributeError, TypeError, AssertionError, ValueError) as error:
-            raise UserError(
-                f"encoder.name: timm cannot build {name!r} as a feature pyramid",
-                found=error,
-                expected="a convolutional or hierarchical model, such as resnet18 or convnext_tiny",
-            ) from error
+            require_download(name)
+        self.recipe = _recipe(name, in_chans, output_stride, options)
+        self.body = self.recipe.build(pretrained=pretrained)
         info: Any = self.body.feature_info
         self.channels: tuple[int, ...] = tuple(info.channels())
         self.strides: tuple[int, ...] = tuple(info.reduction())
-        if len(set(self.strides)) < len(self.strides):
-            raise UserError(
-                f"encoder.name: {name!r} has a single scale", found=f"strides {self.strides}",
-                expected="a feature pyramid, such as that of resnet18 or convnext_tiny",
-            )  # fmt: skip
+        self.neck: SimplePyramid | None = None
+        if self.recipe.single_scale:
+            stride = self.strides[0]
+            self.neck = SimplePyramid(self.channels, stride, pool=2 * stride <= output_stride)
+            self.channels, self.strides = self.neck.channels, self.neck.strides
+        if output_stride != 32 and self.strides[-1] > output_stride:
+            raise _cannot_dilate(name, output_stride, f"strides {self.strides}")
         if weights is not None:
             load_encoder_weights(self, Path(weights))
+        self.frozen = freeze_batchnorm(self) if frozen_batchnorm else []
         statistics = timm.get_pretrained_cfg(name) if pretrained else None
         self.mean = tuple(statistics.mean) if statistics and in_chans == 3 else None
         self.std = tuple(statistics.std) if statistics and in_chans == 3 else None
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, C, H, W) → [(B, channels[i], ~H / strides[i], ~W / strides[i])]."""
-        return self.body(image)
+        """(B, C, H, W) → [(B, channels[i], ~H / strides[i], ~W / strides[i])].
+
+        Where a model needs multiples of some size, zeros (the mean colour) are added at the right and
+        at the bottom, and what they became is cut off the maps.
+
+        Raises:
+            UserError: for a size that the model does not take.
+        """
+        if self.recipe.multiple == 1:
+            return self._maps(image)
+        height, width = image.shape[-2:]
+        bottom, right = self.recipe.padding(height, width)
+        maps = self._maps(F.pad(image, (0, right, 0, bottom)))
+        rows = [_share(x.shape[-2], height, height + bottom) for x in maps]
+        columns = [_share(x.shape[-1], width, width + right) for x in maps]
+        return [x[..., :h, :w] for x, h, w in zip(maps, rows, columns, strict=True)]
+
+    def _maps(self, image: Tensor) -> list[Tensor]:
+        maps = channels_first(self.body, self.body(image))
+        return maps if self.neck is None else self.neck(maps)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Switch everything but frozen batch-norm."""
+        super().train(mode)
+        for norm in self.frozen:
+            norm.training = False
+        return self
 
 
-def _require_download(name: str, timeout_s: float = 5.0) -> None:
-    """Fail at once, instead of after minutes of retries, when the weights cannot be had."""
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not config.has_weights:
-        raise UserError(
-            f"encoder.pretrained: timm has no weights for {name!r}",
-            expected="a model of `timm.list_models(pretrained=True)`",
-            fix="encoder.pretrained=false, or another encoder.name",
-        )
-    files = ("model.safetensors", "pytorch_model.bin")
-    if config.hf_hub_id and any(
-        isinstance(huggingface_hub.try_to_load_from_cache(config.hf_hub_id, f), str) for f in files
-    ):
-        return
-    if any(os.environ.get(v) for v in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return  # a direct connection says nothing about what the proxy reaches
-    host = urlsplit(huggingface_hub.constants.ENDPOINT).hostname
+def _share(length: int, part: int, whole: int) -> int:
+    """How much of a map's side the image covers, when it covers `part` of `whole` pixels; rounded up."""
+    return -(-length * part // whole)
+
+
+def _recipe(name: str, in_chans: int, output_stride: int, options: dict[str, Any]) -> Recipe:
+    """How to build the model, dilated if asked."""
     try:
-        socket.create_connection((host, 443), timeout=timeout_s).close()
-    except OSError as error:
+        recipe = find_recipe(name, in_chans, **options)
+    except REFUSALS as error:
         raise UserError(
-            f"encoder.pretrained: the weights of {name!r} are not in the cache and {host} does not answer",
+            f"encoder.name: timm cannot build {name!r} as a feature pyramid",
             found=error,
-            fix="connect to the network, give a local file with encoder.weights=FILE, or train from "
-            "scratch with encoder.pretrained=false",
+            expected="a model such as resnet18, convnext_tiny or vit_base_patch16_224, "
+            "and no encoder options that it does not know",
         ) from error
+    if recipe.multiple != 1:
+        log.info("encoder %s takes %s", name, recipe.sizes)
+    if output_stride == 32 or recipe.single_scale:
+        return recipe
+    try:
+        return find_recipe(name, in_chans, output_stride=output_stride, **options)
+    except REFUSALS as error:
+        raise _cannot_dilate(name, output_stride, error) from error
+
+
+def _cannot_dilate(name: str, output_stride: int, found: object) -> UserError:
+    return UserError(
+        f"encoder.output_stride: timm cannot dilate {name!r} to stride {output_stride}",
+        found=found,
+        expected="a model that can, such as those of the families resnet, convnext and efficientnet",
+        fix="decoder.encoder_output_stride=32 keeps the strides as they are (or another encoder)",
+    )

@@ -1,0 +1,40 @@
+"""Try every timm model as the encoder of every decoder, with shapes only.
+
+    python scripts/encoders.py docs/encoders.md
+
+takes about half an hour. Patterns of names after the file make a part of the table.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+DECODERS = Path(__file__).parents[1] / "conf/decoder"
+
+
+def main(output: str, *patterns: str) -> None:
+    """Write the table, and how far it got to the terminal."""
+    import timm
+    from omegaconf import OmegaConf
+
+    from pixelwise import build
+    from pixelwise.encoder_table import report, survey
+
+    def make(file: Path, channels: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+        return build.make(OmegaConf.load(file), "decoder", channels=channels, strides=strides)
+
+    decoders = {file.stem: partial(make, file) for file in sorted(DECODERS.glob("*.yaml"))}
+    names = timm.list_models(list(patterns) or "")
+    rows = []
+    for row in survey(names, decoders):
+        rows.append(row)
+        if row.native or len(rows) % 20 == 0:
+            print(f"{len(rows)}/{len(names)} {row.name} {row.native}", file=sys.stderr, flush=True)
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    Path(output).write_text(report(rows, decoders))
+    print(f"{output}: {sum(not row.native for row in rows)} of {len(rows)} work with every decoder")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

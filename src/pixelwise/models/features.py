@@ -1,0 +1,164 @@
+"""How timm gives the feature maps of a model, and which image sizes it takes.
+
+Nothing here knows a model by its name. What timm does not say is found out by trying, on the meta
+device, where a model has shapes but no numbers, so that even a large one takes a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import timm
+import torch
+from timm.layers import Format
+from torch import Tensor, nn
+
+from pixelwise.errors import UserError
+
+REFUSALS = (RuntimeError, AttributeError, TypeError, AssertionError, ValueError, KeyError, IndexError)
+"""What timm raises for options that a model does not know and for images that it does not take."""
+
+ANY_SIZE: tuple[dict[str, Any], ...] = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
+"""Ways to ask for images of any size, in the order in which they are tried."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to build a model.
+
+    Attributes:
+        name: of the model.
+        options: of `timm.create_model`.
+        size: (H, W) that it was made for.
+        multiple: takes images of any multiple of this height and width; None: of `size` only.
+        stride: of its coarsest map.
+        single_scale: all its maps have the same stride.
+    """
+
+    name: str
+    options: dict[str, Any]
+    size: tuple[int, int]
+    multiple: int | None
+    stride: int
+    single_scale: bool
+
+    @property
+    def sizes(self) -> str:
+        """The sizes of images that it takes, in words."""
+        if self.multiple == 1:
+            return "images of any size"
+        if self.multiple is not None:
+            return f"images of any size, padded to multiples of {self.multiple}"
+        return f"images of {self.size[0]}×{self.size[1]} only"
+
+    def build(self, **options: Any) -> nn.Module:
+        """The model as `timm.create_model` makes it, giving a list of maps."""
+        return timm.create_model(self.name, features_only=True, **self.options, **options)
+
+    def whole(self) -> nn.Module:
+        """The model with its classifier, on the meta device: it knows the layers of its parameters."""
+        options = {key: value for key, value in self.options.items() if key != "out_indices"}
+        with torch.device("meta"):
+            return timm.create_model(self.name, **options)
+
+    def padding(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns to add to an image of this size.
+
+        Raises:
+            UserError: the model has a fixed size, from which less than a stride may be missing.
+        """
+        if self.multiple is not None:
+            return -height % self.multiple, -width % self.multiple
+        bottom, right = self.size[0] - height, self.size[1] - width
+        if not (0 <= bottom < self.stride and 0 <= right < self.stride):
+            raise UserError(
+                f"encoder.name: {self.name!r} takes {self.sizes}",
+                found=f"an image of {height}×{width}",
+                fix=self._another_size(height, width),
+            )
+        return bottom, right
+
+    def _another_size(self, height: int, width: int) -> str:
+        """What the user can do about a fixed size."""
+        rounded = (height + -height % self.stride, width + -width % self.stride)
+        for size in ((height, width), rounded):
+            options = {**self.options, "img_size": size}
+            with suppress(*REFUSALS):
+                if takes(_on_meta(self.name, options), size, options["in_chans"]):
+                    return f"+encoder.img_size=[{size[0]},{size[1]}] builds it for this size"
+        return "crop or resize the images to that size, or choose another encoder"
+
+
+def find_recipe(name: str, in_chans: int = 3, **options: Any) -> Recipe:
+    """Try until the model takes as many sizes as it can.
+
+    Args:
+        name: of a timm model.
+        in_chans: bands of the images.
+        **options: of `timm.create_model`, as the user gave them.
+
+    Raises:
+        one of REFUSALS: timm cannot build this model with features.
+    """
+    options = {"in_chans": in_chans, **options}
+    plain: Any = _on_meta(name, options)
+    strides = [entry["reduction"] for entry in plain.feature_info.info]
+    stride = max(strides)
+    single_scale = len(set(strides)) == 1
+    if len(set(plain.feature_info.reduction())) == 1:
+        options.setdefault("out_indices", _spread(len(strides)) if single_scale else _last_of_each(strides))
+    native = options.get("img_size") or plain.pretrained_cfg["input_size"][1:]
+    size = (native, native) if isinstance(native, int) else tuple(native)
+    ways = [{**extra, **options} for extra in ANY_SIZE]
+    probe = cache(lambda way: _on_meta(name, ways[way]) if ANY_SIZE[way] else plain)
+    for multiple in sorted({1, *strides, 3 * stride, *size}):
+        unusual = (multiple * (3 * stride // multiple | 1), multiple * ((4 * stride // multiple | 1) + 2))
+        for way, merged in enumerate(ways):
+            with suppress(*REFUSALS):
+                if takes(probe(way), unusual, in_chans):
+                    return Recipe(name, merged, size, multiple, stride, single_scale)
+    return Recipe(name, options, size, None, stride, single_scale)
+
+
+def takes(model: nn.Module, size: tuple[int, int], in_chans: int = 3, device: str = "meta") -> bool:
+    """Whether a model gives the maps that it speaks of for an image of this size."""
+    try:
+        with torch.no_grad():
+            maps = channels_first(model, model(torch.zeros(1, in_chans, *size, device=device)))
+    except REFUSALS as error:
+        if "meta tensors" not in str(error):
+            return False
+        # its shapes depend on numbers: give it memory, though no weights
+        return takes(copy.deepcopy(model).to_empty(device="cpu"), size, in_chans, device="cpu")
+    info: Any = model.feature_info
+    return all(
+        x.shape[1] == channels
+        and all(abs(n * stride - side) <= 4 * stride for n, side in zip(x.shape[2:], size, strict=True))
+        for x, channels, stride in zip(maps, info.channels(), info.reduction(), strict=True)
+    )
+
+
+def channels_first(model: nn.Module, maps: list[Tensor]) -> list[Tensor]:
+    """Maps (B, C, h, w), also from a model that gives (B, h, w, C)."""
+    if getattr(model, "output_fmt", None) != Format.NHWC:
+        return maps
+    return [x.permute(0, 3, 1, 2) for x in maps]
+
+
+def _spread(depth: int) -> tuple[int, ...]:
+    """The blocks that end each quarter of a transformer."""
+    return tuple(-(-depth * k // 4) - 1 for k in (1, 2, 3, 4)) if depth >= 4 else (depth - 1,)
+
+
+def _last_of_each(strides: list[int]) -> tuple[int, ...]:
+    """The deepest map of each stride."""
+    return tuple(len(strides) - 1 - strides[::-1].index(stride) for stride in sorted(set(strides)))
+
+
+def _on_meta(name: str, options: dict[str, Any]) -> nn.Module:
+    with torch.device("meta"):
+        return timm.create_model(name, features_only=True, **options).eval()
