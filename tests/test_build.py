@@ -131,5 +131,5 @@ def test_statistics_come_from_the_config_or_else_from_the_training_split(
     torch.testing.assert_close(
         run.module.model.normalize.std.double(), images.std((0, 1, 2), correction=0), atol=1e-5, rtol=0
     )
-    with pytest.raises(UserError, match="data.mean"):
+    with pytest.raises(UserError, match=r"data\.mean"):
         built("data.mean=[0.1]")

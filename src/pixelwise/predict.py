@@ -104,6 +104,7 @@ class ProbabilityWriter:
 
 def save(picture: Image.Image, file: Path) -> None:
     """Write a PNG, or leave nothing behind."""
+    file.parent.mkdir(parents=True, exist_ok=True)  # images may lie in folders below the common one
     temporary = file.with_suffix(".part")
     picture.save(temporary, format="PNG")
     temporary.replace(file)

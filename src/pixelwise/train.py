@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
 import lightning as L
@@ -27,6 +28,16 @@ def train(run: Run, folder: Path) -> float:
     Returns:
         The validation score that chose the best epoch: what a sweep may compare, unlike a test score.
     """
+    status = 1
+    try:
+        best = _fit_and_score(run, folder)
+        status = 0
+    finally:
+        _finish_wandb(status)
+    return best
+
+
+def _fit_and_score(run: Run, folder: Path) -> float:
     run_folder.add_to_environment(folder, device=device_name(run.trainer.strategy.root_device))
     run_folder.write_json(folder / "data.json", survey(run.data))
     for logger in run.trainer.loggers:
@@ -42,6 +53,13 @@ def train(run: Run, folder: Path) -> float:
     log.info("best epoch: %d, with %s %.4f", kept.best_epoch + 1, kept.monitor, kept.best)
     run_folder.write_scores(folder / "metrics.json", score(run, run.data.final_split))
     return kept.best
+
+
+def _finish_wandb(status: int) -> None:
+    """End the run that W&B keeps for this process, or the next job of a sweep would write to it."""
+    wandb = sys.modules.get("wandb")  # imported by its logger, if at all
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=status)
 
 
 def score(run: Run, split: str) -> dict[str, float]:

@@ -194,6 +194,8 @@ def raise_error(batch: Batch | UserError) -> Batch:
 
 def worker_settings(num_workers: int, seed: int) -> dict[str, Any]:
     """Arguments that every loader shares; the generator keeps torch's global one untouched."""
+    if num_workers > 0:
+        cv2.setNumThreads(1)  # before the fork: a child hangs ending threads that only its parent has
     return {
         "num_workers": num_workers,
         "persistent_workers": num_workers > 0,
