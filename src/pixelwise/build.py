@@ -145,6 +145,7 @@ def without_downloads(config: DictConfig) -> DictConfig:
     """The same model without the weights that it started from, as a checkpoint is about to replace them."""
     config = config.copy()
     config.encoder.pretrained, config.encoder.weights = False, None
+    config.encoder.pop("checkpoint_path", None)  # an option of timm
     return config
 
 
@@ -161,7 +162,7 @@ def source(config: DictConfig) -> Source:
 
 def data(config: DictConfig) -> DataModule:
     """The data module of a config."""
-    keys = ("_target_", "source", "classes", "batch_size", "eval_size", "train_samples", "verify")
+    keys = ("_target_", "source", "classes", "batch_size", "eval_size", "train_samples", "verify", "cache")
     settings = {key: config.data[key] for key in keys if key in config.data}
     return make(settings, "data", num_workers=workers(config.data.num_workers), seed=config.seed)
 

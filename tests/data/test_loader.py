@@ -18,6 +18,7 @@ from pixelwise.data.loader import (
     generator,
     worker_settings,
 )
+from pixelwise.data.module import InMemory
 from pixelwise.errors import UserError
 from pixelwise.types import Raw
 
@@ -152,3 +153,19 @@ def test_an_error_in_a_worker_arrives_as_it_was(workers: int) -> None:
 
 def test_a_split_smaller_than_a_batch_is_one_batch() -> None:
     assert [len(b) for b in TrainingBatches(Permutation(3, 0), 8, lambda e, b: 0)] == [3]
+
+
+def test_items_in_memory_are_the_same_and_read_once() -> None:
+    class Counting(Numbers):
+        reads = 0
+
+        def __getitem__(self, index: int) -> Raw:
+            self.reads += 1
+            return super().__getitem__(index)
+
+    numbers = Counting(5)
+    kept = InMemory(numbers)
+    for _ in range(2):
+        assert [kept[i].key for i in range(len(kept))] == [f"n{i}" for i in range(5)]
+        assert [kept.size(i) for i in range(5)] == [numbers.size(i) for i in range(5)]
+    assert numbers.reads == 5

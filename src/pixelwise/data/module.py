@@ -35,6 +35,7 @@ class DataModule(L.LightningDataModule):
         num_workers: processes that read and augment; results do not depend on it.
         eval_size: None keeps each image's own size in evaluation; a size resizes and centre-crops.
         verify: read every image once before training, to find damaged ones and leakage between splits.
+        cache: keep every item in memory once it was read; for data sets that are small or dear to read.
         train_samples: use only so many training samples, chosen by the seed; None uses all.
         seed: of the order and of the augmentation.
     """
@@ -48,6 +49,7 @@ class DataModule(L.LightningDataModule):
         eval_size: int | Sequence[int] | None = None,
         train_samples: int | None = None,
         verify: bool = False,
+        cache: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -70,6 +72,8 @@ class DataModule(L.LightningDataModule):
                 )
         if train_samples is not None:
             self.splits["train"] = Subset(self["train"], train_samples, seed)
+        if cache:
+            self.splits = {name: split and InMemory(split) for name, split in self.splits.items()}
         self._augmentations: Sequence[Transform] = ()
         self._phase_of: Callable[[int, int], int] = lambda epoch, batch: 0
 
@@ -142,6 +146,23 @@ class Subset:
     def size(self, index: int) -> tuple[int, int]:
         """(H, W) of one image."""
         return self.split.size(int(self.indices[index]))
+
+
+class InMemory:
+    """A split whose items are read once; workers that are forked later share what was read before."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        self.size = split.size
+        self._items: dict[int, Raw] = {}
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> Raw:
+        if index not in self._items:
+            self._items[index] = self.split[index]
+        return self._items[index]
 
 
 def channel_statistics(split: Split, most: int = 256) -> tuple[list[float], list[float]]:
