@@ -145,7 +145,8 @@ def without_downloads(config: DictConfig) -> DictConfig:
     """The same model without the weights that it started from, as a checkpoint is about to replace them."""
     config = config.copy()
     config.encoder.pretrained, config.encoder.weights = False, None
-    config.encoder.pop("checkpoint_path", None)  # an option of timm
+    if "checkpoint_path" in config.encoder:  # an option of timm
+        config.encoder.checkpoint_path = ""
     return config
 
 

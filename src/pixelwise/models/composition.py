@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from pixelwise.models.initialise import initialise
 from pixelwise.models.normalize import Normalize
 
 
@@ -23,6 +24,7 @@ class Composition(nn.Module):
         self.decoder = decoder
         self.head = head
         self.normalize = normalize
+        initialise(decoder)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits for a normalised (B, C, H, W) image; softmax is for prediction only."""
