@@ -1,3 +1,21 @@
 """pixelwise: from image-level to pixel-level classification with one composition."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pixelwise.loading import Predictor
+
 __version__ = "0.1.0"
+
+
+def load(path: str | Path, weights: str = "best") -> Predictor:
+    """A trained model with its preprocessing, from a run folder, a hub folder or a checkpoint file.
+
+    See `pixelwise.loading.load`, which is imported (with torch) when it is first called.
+    """
+    from pixelwise.loading import load
+
+    return load(path, weights)

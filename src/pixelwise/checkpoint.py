@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import operator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from torch import Tensor
 
 from pixelwise.errors import UserError, nearest
 from pixelwise.models import Composition
@@ -102,11 +104,25 @@ def load_model(model: Composition, file: Path) -> Composition:
     Raises:
         UserError: when they are of another model than the config describes.
     """
-    weights = {
+    fill(model, model_weights(read(file)), file)
+    return model
+
+
+def model_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The composition's weights in a checkpoint's content."""
+    return {
         name.removeprefix("model."): tensor
-        for name, tensor in read(file)["state_dict"].items()
+        for name, tensor in state["state_dict"].items()
         if name.startswith("model.")
     }
+
+
+def fill(model: Composition, weights: Mapping[str, Tensor], file: Path) -> None:
+    """Put weights that were read from a file into a model.
+
+    Raises:
+        UserError: when they are of another model than the config describes.
+    """
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -116,4 +132,3 @@ def load_model(model: Composition, file: Path) -> Composition:
             found="; ".join(reasons),
             fix="keep the encoder, decoder, classes and channels that the run was trained with",
         ) from error
-    return model

@@ -7,10 +7,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from unittest.mock import patch
 
 import timm
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from pixelwise.errors import UserError
 from pixelwise.models import Encoder
@@ -115,13 +117,20 @@ def _maps(encoder: Encoder, size: tuple[int, int], device: str = "meta") -> list
 def _decode(make: MakeDecoder, channels: tuple[int, ...], strides: tuple[int, ...], maps: Sizes) -> str:
     """Why a decoder does not make one map of these; empty where it does."""
     try:
-        with torch.device("meta"), torch.no_grad():
+        with torch.device("meta"), torch.no_grad(), patch.object(F, "interpolate", _resized):
             decoder = make(channels, strides).eval()
             features = [torch.empty(1, c, *m) for c, m in zip(channels, maps, strict=True)]
             x = decoder(features)
     except (UserError, *REFUSALS) as error:
         return _reason(error)
     return "" if x.shape[:2] == (1, decoder.out_channels) and x.ndim == 4 else f"a map of {tuple(x.shape)}"
+
+
+def _resized(
+    x: Tensor, size: tuple[int, int] | None = None, scale_factor: float = 1.0, **_: object
+) -> Tensor:
+    """The shape that `interpolate` gives: on the meta device that alone would take most of the time."""
+    return x.new_empty(*x.shape[:2], *(size or (int(side * scale_factor) for side in x.shape[2:])))
 
 
 def _reason(error: BaseException) -> str:

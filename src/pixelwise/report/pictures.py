@@ -141,9 +141,9 @@ class Pictures(L.Callback):
         images = module.model.normalize.undo(batch["image"][:count]).float().cpu().permute(0, 2, 3, 1).numpy()
         answers = [batch["target"]] if logits is None else [batch["target"], logits.max(1).indices]
         labels = np.stack([answer[:count].cpu().numpy().astype(np.uint8) for answer in answers], axis=1)
-        return [self._tile(rgb(image), label) for image, label in zip(images, labels, strict=True)]
+        return [self.tile(rgb(image), label) for image, label in zip(images, labels, strict=True)]
 
-    def _tile(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def tile(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """An image with its labels (truth, then prediction): as masks beside it, or as names above it."""
         if labels.ndim == 1:
             return captioned(image, " > ".join(self.classes[label] for label in labels))

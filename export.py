@@ -1,0 +1,51 @@
+"""Hand a finished run over to other programs.
+
+    python export.py run=RUN format=onnx               model.onnx, for onnxruntime, TensorRT, OpenVINO …
+    python export.py run=RUN format=pt2                model.pt2, a graph for torch.export.load
+    python export.py run=RUN format=hub                a folder for the Hugging Face hub and pixelwise.load
+    python export.py run=RUN format=onnx output=DIR    elsewhere than in RUN/export/
+
+Graphs take raw RGB images (B, C, H, W) in the training images' dtype, any number of them and of any size
+that the encoder takes, and give logits: scaling and normalising are inside, resizing (of a classifier's
+images) is not. Each export is opened again and compared with the trained model, on an image that is written
+beside it with its logits (sample.npz). `sample=photo.jpg` takes another image than the run's data set gives,
+`checkpoint=last` other weights than the best.
+"""
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from pixelwise.command_line import command, stop
+from pixelwise.errors import UserError, nearest
+
+log = logging.getLogger(__name__)
+
+
+@command("export")
+def main(config: DictConfig) -> None:
+    """Restore the model, write it, compare."""
+    if config.format not in config.formats:
+        near = nearest(config.format, config.formats, 1)
+        stop(
+            UserError(
+                f"format={config.format}: there is no such format",
+                expected=", ".join(config.formats),
+                fix=f"did you mean format={near[0]}?" if near else None,
+            )
+        )
+
+    from pixelwise import build, run_folder
+    from pixelwise.export import export, subject
+
+    folder, output = run_folder.open_run(config.run), Path(config.output).expanduser()
+    form = build.make(config.formats[config.format], f"formats.{config.format}")
+    agreement = export(subject(config, folder), form, output, config.tolerance)
+    log.info("run folder: %s, weights %s", folder, config.checkpoint)
+    log.info("%s", agreement)
+    log.info("%s: %s", output, ", ".join(sorted(file.name for file in output.iterdir())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""A folder in the layout of the Hugging Face hub: weights, config, card and a sample."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from safetensors.torch import save
+
+from pixelwise import __version__, loading
+from pixelwise.export.contract import Network, Subject
+from pixelwise.export.twin import write_twin
+from pixelwise.run_folder import write_json
+from pixelwise.types import IGNORE
+
+log = logging.getLogger(__name__)
+
+
+class Hub:
+    """`model.safetensors`, `config.json` and `README.md`, for `pixelwise.load(FOLDER)`.
+
+    A classifier also gets a folder `timm`, which timm loads without this package, where timm's own model
+    of that name ends as simply.
+
+    Args:
+        license: identifier that the hub knows, such as mit, apache-2.0 or cc-by-4.0.
+        dataset: name of the data set or a path that ends in it; None for images drawn by code.
+        pipeline_tag: the hub's name of the task.
+        metrics: name of a score → the hub's name of it; these stand in the card.
+    """
+
+    def __init__(
+        self, license: str, dataset: str | None, pipeline_tag: str, metrics: Mapping[str, str]
+    ) -> None:
+        self.license = license
+        self.dataset = Path(dataset).name if dataset else "images drawn by code"
+        self.pipeline_tag = pipeline_tag
+        self.metrics = dict(metrics)
+
+    def write(self, subject: Subject, folder: Path) -> None:
+        """Write everything; the sample comes later."""
+        weights = {name: tensor.contiguous() for name, tensor in subject.model.state_dict().items()}
+        (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
+        write_json(folder / "config.json", config(subject.model))
+        has_twin = write_twin(subject, folder / "timm")
+        (folder / "README.md").write_text(self.card(subject, has_twin))
+
+    def open(self, folder: Path) -> Network:
+        """As anybody will."""
+        return loading.load(folder)
+
+    def card(self, subject: Subject, has_twin: bool) -> str:
+        """The README, its facts as YAML first."""
+        model = subject.model
+        encoder, decoder = model.config["encoder"]["name"], model.config["decoder"]["_target_"]
+        decoder = decoder.rsplit(".", 1)[-1].lower()
+        results = self.results(subject)
+        facts = ModelCardData(
+            library_name="pixelwise",
+            pipeline_tag=self.pipeline_tag,
+            license=self.license,
+            tags=["pixelwise", "timm", model.config["task"]["name"], encoder, decoder],
+            base_model=subject.base_model,
+            metrics=sorted(set(self.metrics.values())),
+            model_name=f"{encoder} {decoder}",
+            eval_results=results,
+        )
+        scores = "\n".join(f"| {r.metric_name} | {r.dataset_split} | {r.metric_value:.4f} |" for r in results)
+        text = CARD.format(
+            encoder=encoder,
+            decoder=decoder,
+            task=model.config["task"]["name"],
+            dataset=self.dataset,
+            classes="\n".join(f"| {index} | {name} |" for index, name in enumerate(model.classes)),
+            scores=f"| score | split | value |\n|---|---|---|\n{scores}\n" if results else "Not scored.\n",
+            ignore=IGNORE,
+            version=__version__,
+            size=_words(model.view.size),
+        )
+        return f"---\n{facts.to_yaml()}\n---\n{text}{TIMM if has_twin else ''}"
+
+    def results(self, subject: Subject) -> list[EvalResult]:
+        """The scores that the hub has a name for, each with the classes it counts and those it leaves out."""
+        found = []
+        for name, value in subject.scores.items():
+            split, _, score = name.partition("/")
+            if score in self.metrics and value == value:  # a score without meaning is NaN
+                found.append(
+                    EvalResult(
+                        task_type=self.pipeline_tag,
+                        dataset_type=self.dataset,
+                        dataset_name=self.dataset,
+                        dataset_split=split,
+                        metric_type=self.metrics[score],
+                        metric_name=score,
+                        metric_value=value,
+                        metric_args={
+                            "classes": list(subject.model.classes),
+                            "ignore_index": IGNORE,
+                            "absent_classes": "left out of means",
+                        },
+                    )
+                )
+        return found
+
+
+def config(model: loading.Predictor) -> dict[str, Any]:
+    """What the hub and other programs read, and below `pixelwise` what builds the model."""
+    names = [str(name) for name in model.classes]
+    size = model.view.size
+    return {
+        "library_name": "pixelwise",
+        "pixelwise_version": __version__,
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+        "num_channels": model.channels,
+        "image_mean": model.normalize.mean.tolist(),
+        "image_std": model.normalize.std.tolist(),
+        "size": {"height": size[0], "width": size[1]} if size else None,
+        "pixelwise": model.config,
+    }
+
+
+def _words(size: tuple[int, int] | None) -> str:
+    if size is None:
+        return "An image keeps its own size."
+    return f"An image is resized so that it just covers {size[0]}×{size[1]}, and its middle is kept."
+
+
+CARD = """
+# {encoder} {decoder}
+
+A model for {task}, trained on {dataset} with pixelwise {version}.
+
+![A sample: the image and what the model says](sample.png)
+
+```python
+import numpy as np
+import pixelwise
+import torch
+
+model = pixelwise.load(".")  # this folder, as huggingface_hub.snapshot_download(…) gives it
+sample = np.load("sample.npz")
+logits = model(torch.from_numpy(sample["image"]))  # (B, C, H, W), the pixels as they are stored
+print(float((logits - torch.from_numpy(sample["logits"])).abs().max()))  # about 0
+
+# probabilities = model.probabilities(np.asarray(PIL.Image.open("photo.jpg").convert("RGB")))
+```
+
+{size}
+Integers are scaled to [0, 1], then mean and deviation of `config.json` are applied. The model does it all.
+
+| class | name |
+|---|---|
+{classes}
+
+## Scores
+
+{scores}
+Label {ignore} is ignored and counts in no score. A mean leaves out classes that are found neither in the
+labels nor in the predictions. Scores come from one confusion matrix over the whole split.
+"""
+
+TIMM = """
+## timm alone
+
+```python
+import timm
+
+model = timm.create_model("local-dir:timm", pretrained=True).eval()
+```
+
+It takes normalised images; mean and deviation stand in `timm/config.json`.
+"""

@@ -1,0 +1,81 @@
+"""ONNX: the model for onnxruntime, TensorRT, OpenVINO and the like."""
+
+from __future__ import annotations
+
+import json
+import logging
+import operator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelwise.errors import UserError
+from pixelwise.export.contract import Network, Subject
+from pixelwise.export.program import explained, trace
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+LARGEST = 2**31 - 2**24
+"""Bytes of weights that fit into one file; protocol buffers end at 2 GiB."""
+
+
+class Onnx:
+    """`model.onnx`: input `image`, output `logits`, class names in its metadata.
+
+    Args:
+        opset: version of the operators; older runtimes may need a lower one (18 at least).
+
+    Raises:
+        UserError: a package is missing.
+    """
+
+    def __init__(self, opset: int) -> None:
+        if missing := [name for name in PACKAGES if find_spec(name) is None]:
+            raise UserError(
+                "format=onnx needs packages that are missing",
+                found=", ".join(missing),
+                fix='pip install "pixelwise[export]", or pip install ' + " ".join(missing),
+            )
+        self.opset = opset
+        for name in ("onnxscript", "onnx_ir"):  # they tell how they optimise
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+    def write(self, subject: Subject, folder: Path) -> None:
+        """Trace, translate and save; the weights of a very large model go beside the graph."""
+        program = trace(subject)
+        with explained("this model's graph cannot be written as ONNX"):
+            exported = torch.onnx.export(
+                program,
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_shapes={"image": {0: "batch", 2: "height", 3: "width"}},
+                custom_translation_table={operator.floordiv: _floor_divide},
+                opset_version=self.opset,
+                dynamo=True,
+                verbose=False,
+            )
+        assert exported is not None
+        exported.model.metadata_props["classes"] = json.dumps(subject.model.classes)
+        size = sum(tensor.nbytes for tensor in subject.model.state_dict().values())
+        exported.save(folder / "model.onnx", external_data=size > LARGEST)
+
+    def open(self, folder: Path) -> Network:
+        """A session of onnxruntime on the CPU."""
+        from onnxruntime import InferenceSession
+
+        session = InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+
+        def network(image: Tensor) -> Tensor:
+            return torch.from_numpy(np.asarray(session.run(["logits"], {"image": image.numpy()})[0]))
+
+        return network
+
+
+def _floor_divide(dividend: Any, divisor: Any) -> Any:
+    """Python's `//` of sizes, as in -(-height // 8): ONNX's division rounds towards zero."""
+    from onnxscript import opset18
+
+    return opset18.Div(opset18.Sub(dividend, opset18.Mod(dividend, divisor)), divisor)

@@ -1,0 +1,90 @@
+"""A classifier as timm builds it, for programs that know timm and not this package."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+from safetensors.torch import save
+
+from pixelwise.export.check import compare
+from pixelwise.export.contract import Subject
+from pixelwise.loading import Predictor
+from pixelwise.models import ClassifierHead
+from pixelwise.models.weights import names_in_encoder
+from pixelwise.run_folder import write_json
+
+log = logging.getLogger(__name__)
+
+
+def write_twin(subject: Subject, folder: Path) -> bool:
+    """Write `model.safetensors` and `config.json` for `timm.create_model("local-dir:FOLDER")`, if possible.
+
+    Possible where timm's model is nothing but the encoder, a mean over all positions and a linear layer,
+    as in the family of ResNet. Others have layers after the last map, for which nothing was trained.
+
+    Returns:
+        Whether it was written, which is said in the log.
+    """
+    model = subject.model
+    if not isinstance(model.head, ClassifierHead):
+        return False
+    name = model.config["encoder"]["name"]
+    try:
+        twin = build_twin(model)
+    except (RuntimeError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        log.info("no timm folder: timm's %s is not encoder, mean and linear layer (%s)", name, reason)
+        return False
+    agreement = compare(model, lambda image: twin(model.normalize(image)), [subject.image])
+    if not agreement.within(1e-3):
+        log.info("no timm folder: timm's %s answers otherwise: %s", name, agreement)
+        return False
+    folder.mkdir()
+    weights = {key: tensor.contiguous() for key, tensor in twin.state_dict().items()}
+    (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
+    write_json(folder / "config.json", _config(model, twin, subject.image.shape[-2:]))
+    log.info("timm folder: timm.create_model('local-dir:…/timm', pretrained=True): %s", agreement)
+    return True
+
+
+def build_twin(model: Predictor) -> Any:
+    """Timm's whole model with the encoder's and the head's weights.
+
+    Raises:
+        RuntimeError or AttributeError: the two are not made of the same tensors.
+    """
+    twin: Any = timm.create_model(
+        model.config["encoder"]["name"], num_classes=len(model.classes), in_chans=model.channels
+    )
+    assert isinstance(model.head, ClassifierHead)
+    own, last = model.encoder.state_dict(), twin.get_classifier()
+    prefix = next((name for name, module in twin.named_modules() if module is last), "")
+    weights = {key: own[name] for key in twin.state_dict() for name in names_in_encoder(key) if name in own}
+    weights |= {f"{prefix}.{name}": tensor for name, tensor in model.head.linear.state_dict().items()}
+    twin.load_state_dict(weights)
+    return twin.eval()
+
+
+def _config(model: Predictor, twin: Any, size: Sequence[int]) -> dict[str, object]:
+    """What timm reads: the name of the model, its classes, and how its images are prepared."""
+    channels = model.channels
+    return {
+        "architecture": model.config["encoder"]["name"],
+        "num_classes": len(model.classes),
+        "label_names": list(model.classes),
+        "model_args": {"in_chans": channels} if channels != 3 else {},
+        "pretrained_cfg": {
+            "num_classes": len(model.classes),
+            "input_size": [channels, *size],
+            "mean": model.normalize.mean.tolist(),
+            "std": model.normalize.std.tolist(),
+            "interpolation": "bilinear",
+            "crop_pct": 1.0,
+            "classifier": twin.pretrained_cfg["classifier"],
+            "first_conv": twin.pretrained_cfg["first_conv"] if channels == 3 else None,
+        },
+    }

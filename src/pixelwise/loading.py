@@ -1,0 +1,139 @@
+"""A trained model ready for use, from whatever it was saved as. Nothing in the files is executed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pixelwise import build, checkpoint
+from pixelwise.augmentation import CentreView
+from pixelwise.errors import UserError
+from pixelwise.models import Composition
+
+
+class Predictor(Composition):
+    """A composition with its preprocessing: raw images in, logits out.
+
+    Its parts, parameters and state dict are those of the `Composition`. Weights are put in afterwards.
+
+    Attributes:
+        classes: names, in the order of the logits.
+        channels: bands of the images.
+        view: how evaluation sees an image: as it is, or its middle at a fixed size.
+        config: the plain part of the run's config that builds the model.
+    """
+
+    def __init__(self, model: Composition, config: DictConfig) -> None:
+        super().__init__(model.encoder, model.decoder, model.head, model.normalize)
+        self.config = model_config(config)
+        self.classes = tuple(str(name) for name in config.data.classes)
+        self.channels = int(config.data.channels)
+        self.view = CentreView(config.data.eval_size)
+        self.eval()
+
+    def forward(self, image: Tensor | np.ndarray) -> Tensor:
+        """Logits (B, K) or (B, K, H, W) of raw images.
+
+        Args:
+            image: an array (H, W, C) or (B, H, W, C), which is seen through `view`; or a tensor (C, H, W)
+                or (B, C, H, W), which is taken at its own size. Pixels are as they are stored: uint8,
+                uint16, or float32 on the scale of the training images.
+
+        Raises:
+            UserError: for anything else.
+        """
+        axis = -3 if isinstance(image, Tensor) else -1
+        if image.ndim not in (3, 4) or image.shape[axis] != self.channels:
+            raise UserError(
+                f"the model takes images of {self.channels} channels",
+                found=f"{type(image).__name__} of shape {tuple(image.shape)}",
+                expected=f"an array (H, W, {self.channels}) or a tensor ({self.channels}, H, W), or a batch",
+            )
+        pixels = image if isinstance(image, Tensor) else self._seen(image)
+        pixels = pixels[None] if pixels.ndim == 3 else pixels
+        return super().forward(self.normalize(pixels))
+
+    @torch.inference_mode()
+    def probabilities(self, image: Tensor | np.ndarray) -> Tensor:
+        """Softmax over the classes, for the same images and of the same shape as the logits."""
+        return self(image).softmax(1)
+
+    def _seen(self, image: np.ndarray) -> Tensor:
+        """Through the view: (H, W, C) or (B, H, W, C) → (B, C, h, w) on the model's device."""
+        images = [self.view(one)[0] for one in (image[None] if image.ndim == 3 else image)]
+        return torch.from_numpy(np.stack(images)).movedim(-1, 1).to(self.normalize.mean.device)
+
+
+def load(path: str | Path, weights: str = "best") -> Predictor:
+    """The model in evaluation mode, on the CPU.
+
+    Args:
+        path: a run folder, a folder that `export.py format=hub` wrote, or a checkpoint file.
+        weights: which checkpoint of a run folder.
+
+    Raises:
+        UserError: nothing of the kind is there, it is damaged, or its config names a class that it may
+            not name.
+    """
+    path = Path(path).expanduser()
+    if (path / "config.yaml").is_file():
+        path = path / "checkpoints" / f"{weights}.ckpt"
+    elif (path / "config.json").is_file():
+        return _from_hub(path)
+    elif not path.is_file():
+        raise UserError(
+            f"{path} holds no model",
+            found="a folder of something else" if path.is_dir() else "no such file or folder",
+            expected="a run folder, a hub folder or a checkpoint",
+        )
+    state = checkpoint.read(path)
+    if not isinstance(state.get("config"), dict):
+        raise UserError(f"{path} does not say what model it is of", expected="a checkpoint of train.py")
+    return restore(OmegaConf.create(state["config"]), checkpoint.model_weights(state), path)
+
+
+def restore(config: DictConfig, weights: Mapping[str, Tensor], file: Path) -> Predictor:
+    """Build what a config describes and put weights from a file into it."""
+    try:
+        predictor = Predictor(build.model(build.without_downloads(config)), config)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{file}: its config describes no model", found=error) from error
+    checkpoint.fill(predictor, weights, file)
+    return predictor
+
+
+def model_config(config: DictConfig) -> dict[str, Any]:
+    """What of a config builds the model and prepares its images, in plain containers."""
+    config = build.without_downloads(config)
+    parts: dict[str, Any] = {
+        part: OmegaConf.to_container(config[part], resolve=True)
+        for part in ("encoder", "decoder", "task", "data")
+    }
+    data = ("channels", "classes", "palette", "mean", "std", "eval_size")
+    parts["task"] = {key: parts["task"][key] for key in ("name", "head")}
+    parts["data"] = {key: parts["data"].get(key) for key in data}
+    return parts
+
+
+def _from_hub(folder: Path) -> Predictor:
+    file = folder / "model.safetensors"
+    try:
+        config = json.loads((folder / "config.json").read_text())["pixelwise"]
+        weights = load_file(file)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(
+            f"{folder} cannot be read as a hub folder",
+            found=f"{type(error).__name__}: {error}",
+            expected="what `python export.py run=RUN format=hub` writes",
+        ) from error
+    return restore(OmegaConf.create(config), weights, file)

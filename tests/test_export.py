@@ -1,0 +1,336 @@
+"""A finished run handed over: each format opened by those who will open it, and what `load` refuses."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import timm
+import torch
+import yaml
+from huggingface_hub import ModelCard
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file, save_file
+
+import pixelwise
+from pixelwise import build, checkpoint, run_folder
+from pixelwise.data.images import read_image
+from pixelwise.errors import UserError
+from pixelwise.export import Hub, Onnx, Program, Subject, compare, export, subject
+from pixelwise.export.contract import Format
+from pixelwise.export.twin import write_twin
+from pixelwise.loading import Predictor
+
+Script = Callable[..., subprocess.CompletedProcess[str]]
+CARD = SimpleNamespace(
+    segmentation={"pipeline_tag": "image-segmentation", "metrics": {"miou": "mean_iou"}},
+    classification={"pipeline_tag": "image-classification", "metrics": {"accuracy": "accuracy"}},
+)
+SCORES = {"test/miou": 0.25, "test/iou/cat": 0.5, "test/mean_f1": float("nan")}
+
+
+@pytest.fixture(scope="module")
+def image() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 96, 96), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def model(trained: Path) -> Predictor:
+    return pixelwise.load(trained)
+
+
+@pytest.fixture(scope="module")
+def hub(model: Predictor, image: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The hub folder of the tiny segmenter."""
+    folder = tmp_path_factory.mktemp("hub") / "segmenter"
+    what = Subject(model, image, SCORES, base_model="timm/test_resnet.r160_in1k")
+    export(what, Hub("mit", "/data/toy", **CARD.segmentation), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifier_hub(trained_classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The hub folder of the tiny classifier."""
+    folder = tmp_path_factory.mktemp("hub") / "classifier"
+    model = pixelwise.load(trained_classifier)
+    photo = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    seen = torch.from_numpy(model.view(photo)[0]).permute(2, 0, 1)[None].contiguous()
+    export(Subject(model, seen, {}), Hub("mit", None, **CARD.classification), folder)
+    return folder
+
+
+def sample(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    with np.load(folder / "sample.npz") as arrays:
+        return torch.from_numpy(arrays["image"]), torch.from_numpy(arrays["logits"])
+
+
+def other_sizes(image: torch.Tensor) -> list[torch.Tensor]:
+    """Sizes and numbers of images that no export was traced or checked with."""
+    return [image[..., :41, :67], torch.cat([image, image, image])[..., :64, :80], image.repeat(1, 1, 2, 3)]
+
+
+# ------------------------------------------------------------------------------------------- graphs
+@pytest.mark.parametrize("form", [Onnx(opset=20), Program()], ids=["onnx", "pt2"])
+def test_a_graph_answers_as_the_model_at_any_size(
+    form: Format, model: Predictor, image: torch.Tensor, tmp_path: Path
+) -> None:
+    agreement = export(Subject(model, image, {}), form, tmp_path / "out")
+    assert agreement.shapes == ((1, 3, 96, 96), (2, 3, 71, 71))
+    assert agreement.share == 1
+    elsewhere = compare(model, form.open(tmp_path / "out"), other_sizes(image))
+    assert elsewhere.difference < 1e-4
+    assert elsewhere.share > 0.999
+
+
+def test_onnx_says_what_it_takes_and_gives(model: Predictor, image: torch.Tensor, tmp_path: Path) -> None:
+    import onnx
+
+    Onnx(opset=20).write(Subject(model, image, {}), tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    graph = onnx.load(tmp_path / "model.onnx")
+    onnx.checker.check_model(graph, full_check=True)
+    (given,), (answer,) = graph.graph.input, graph.graph.output
+    names = [dim.dim_param or dim.dim_value for dim in given.type.tensor_type.shape.dim]
+    assert (given.name, names) == ("image", ["batch", 3, "height", "width"])
+    assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert answer.name == "logits"
+    facts = {entry.key: entry.value for entry in graph.metadata_props}
+    assert json.loads(facts["classes"]) == list(model.classes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "pt2", "hub"])
+def test_the_command_writes_checks_and_says_how_far_it_is_off(
+    format: str, trained: Path, script: Script, tmp_path: Path
+) -> None:
+    done = script("export.py", f"run={trained}", f"format={format}", "output=out")
+    assert done.returncode == 0, done.stderr
+    assert "largest logit difference" in done.stdout
+    assert "the same class on 100.0000% of 1×3×" in done.stdout
+    pixels, logits = sample(tmp_path / "out")
+    assert torch.equal(pixelwise.load(trained)(pixels), logits)
+    assert read_image(tmp_path / "out/sample.png").shape[0] == pixels.shape[2]
+    again = script("export.py", f"run={trained}", f"format={format}", "output=out")
+    assert again.returncode == 1
+    assert "exists already" in again.stderr
+
+
+# ---------------------------------------------------------------------------------------------- hub
+def test_a_hub_folder_loads_with_the_logits_of_its_sample(hub: Path, model: Predictor) -> None:
+    loaded = pixelwise.load(hub)
+    pixels, logits = sample(hub)
+    assert torch.equal(loaded(pixels), logits)
+    assert loaded.classes == model.classes
+    assert not loaded.training
+    config = json.loads((hub / "config.json").read_text())
+    assert config["id2label"] == dict(zip("0123456789", model.classes, strict=False))
+    assert config["label2id"] == {name: index for index, name in enumerate(model.classes)}
+    assert config["image_mean"] == [0.5, 0.5, 0.5]
+    assert "source" not in config["pixelwise"]["data"]
+
+
+def test_the_card_has_facts_that_the_hub_reads(hub: Path) -> None:
+    card = ModelCard.load(hub / "README.md")
+    facts = yaml.safe_load(card.data.to_yaml())
+    assert facts["library_name"] == "pixelwise"
+    assert facts["pipeline_tag"] == "image-segmentation"
+    assert facts["base_model"] == "timm/test_resnet.r160_in1k"
+    assert facts["metrics"] == ["mean_iou"]
+    (result,) = facts["model-index"][0]["results"]
+    assert result["dataset"] == {"name": "toy", "type": "toy", "split": "test"}
+    (metric,) = result["metrics"]
+    assert (metric["type"], metric["name"], metric["value"]) == ("mean_iou", "miou", 0.25)
+    assert metric["args"]["classes"] == ["background", "cat", "dog"]
+    assert metric["args"]["ignore_index"] == 255
+
+
+def test_the_code_of_the_card_runs(hub: Path) -> None:
+    code = (hub / "README.md").read_text().split("```python")[1].split("```")[0]
+    done = subprocess.run([sys.executable, "-c", code], cwd=hub, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "0.0", done.stderr
+
+
+def test_timm_alone_loads_a_classifier(classifier_hub: Path, trained_classifier: Path) -> None:
+    model = pixelwise.load(trained_classifier)
+    pixels, logits = sample(classifier_hub)
+    ways = {
+        "local-dir": timm.create_model(f"local-dir:{classifier_hub / 'timm'}", pretrained=True),
+        "checkpoint": timm.create_model(
+            "test_resnet", num_classes=2, checkpoint_path=classifier_hub / "timm/model.safetensors"
+        ),
+        "overlay": timm.create_model(
+            "test_resnet",
+            pretrained=True,
+            num_classes=2,
+            pretrained_cfg_overlay={"file": str(classifier_hub / "timm/model.safetensors"), "num_classes": 2},
+        ),
+    }
+    for way, network in ways.items():
+        with torch.inference_mode():
+            difference = (network.eval()(model.normalize(pixels)) - logits).abs().max()
+        assert difference < 1e-4, way
+    settings = timm.data.resolve_model_data_config(ways["local-dir"])
+    assert list(settings["mean"]) == model.normalize.mean.tolist()
+    assert tuple(settings["input_size"]) == (3, 32, 32)
+
+
+def test_a_model_that_ends_otherwise_than_timms_gets_no_timm_folder(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    config = compose("task=classification", "encoder=test_resnet", "encoder.name=test_convnext")
+    model = Predictor(build.model(config), config)
+    assert not write_twin(Subject(model, torch.zeros(1, 3, 64, 64, dtype=torch.uint8), {}), tmp_path / "timm")
+    assert not (tmp_path / "timm").exists()
+
+
+# --------------------------------------------------------------------------------------------- load
+def test_run_folder_and_checkpoint_give_the_same(trained: Path, image: torch.Tensor) -> None:
+    from_run, from_file = (pixelwise.load(p) for p in (trained, trained / "checkpoints/best.ckpt"))
+    plain = build.model(build.without_downloads(run_folder.load_config(trained)))
+    checkpoint.load_model(plain, trained / "checkpoints/best.ckpt").eval()
+    with torch.inference_mode():
+        assert torch.equal(from_run(image), plain(plain.normalize(image)))
+        assert torch.equal(from_run(image), from_file(image))
+        assert not torch.equal(pixelwise.load(trained, "previous")(image), from_run(image))
+
+
+def test_arrays_are_seen_as_in_evaluation(trained_classifier: Path, image: torch.Tensor) -> None:
+    model = pixelwise.load(trained_classifier)
+    photo = image[0].permute(1, 2, 0).numpy()
+    seen = torch.from_numpy(model.view(photo)[0]).permute(2, 0, 1)
+    assert seen.shape == (3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(photo), model(seen))
+        torch.testing.assert_close(model(np.stack([photo, photo])), model(photo).expand(2, 2))
+    torch.testing.assert_close(model.probabilities(photo).sum(1), torch.ones(1))
+    for wrong in (photo[..., 0], image[0].numpy(), torch.from_numpy(photo)):
+        with pytest.raises(UserError, match="images of 3 channels"):
+            model(wrong)
+
+
+def test_importing_pixelwise_does_not_import_torch() -> None:
+    code = "import sys, pixelwise; assert callable(pixelwise.load); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+class Bomb:
+    """What a malicious pickle looks like."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.file,)
+
+
+def test_nothing_that_a_file_names_is_executed(trained: Path, hub: Path, tmp_path: Path) -> None:
+    traces = tmp_path / "traces"
+    state = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)
+
+    torch.save({**state, "extra": Bomb(traces)}, tmp_path / "pickle.ckpt")
+    (tmp_path / "plain.ckpt").write_bytes(pickle.dumps(Bomb(traces)))
+    for file in ("pickle.ckpt", "plain.ckpt"):
+        with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+            pixelwise.load(tmp_path / file)
+
+    evil = {"_target_": "pathlib.Path.touch", "self": str(traces)}
+    for part in ("encoder", "decoder"):
+        torch.save({**state, "config": {**state["config"], part: {**evil, "name": "x"}}}, tmp_path / "t.ckpt")
+        with pytest.raises(UserError, match="is not allowed"):
+            pixelwise.load(tmp_path / "t.ckpt")
+
+    copy = tmp_path / "hub"
+    shutil.copytree(hub, copy)
+    config = json.loads((copy / "config.json").read_text())
+    config["pixelwise"]["decoder"]["widths"] = [evil]
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="is not allowed"):
+        pixelwise.load(copy)
+    assert not traces.exists()
+
+
+def test_what_is_no_model_is_said_to_be_none(trained: Path, hub: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no model"):
+        pixelwise.load(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="holds no model"):
+        pixelwise.load(tmp_path)
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    with pytest.raises(UserError, match="does not say what model"):
+        pixelwise.load(tmp_path / "foreign.ckpt")
+
+    broken = tmp_path / "hub"
+    shutil.copytree(hub, broken)
+    weights = load_file(broken / "model.safetensors")
+    save_file({name: t for name, t in weights.items() if "head" not in name}, broken / "model.safetensors")
+    with pytest.raises(UserError, match="does not fit the model"):
+        pixelwise.load(broken)
+    (broken / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(UserError, match="cannot be read as a hub folder"):
+        pixelwise.load(broken)
+
+
+# ------------------------------------------------------------------------------------------ refused
+class Wrong:
+    """A format whose files answer a little otherwise."""
+
+    def write(self, subject: Subject, folder: Path) -> None:
+        self.model = subject.model
+        (folder / "model").write_text("…")
+
+    def open(self, folder: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda image: self.model(image) + 0.1
+
+
+def test_an_export_that_answers_otherwise_leaves_nothing(
+    model: Predictor, image: torch.Tensor, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="does not answer as the trained one") as caught:
+        export(Subject(model, image, {}), Wrong(), tmp_path / "out")
+    assert "1.0e-01" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+    export(Subject(model, image, {}), Wrong(), tmp_path / "out", tolerance=0.2)
+    with pytest.raises(UserError, match="exists already"):
+        export(Subject(model, image, {}), Wrong(), tmp_path / "out")
+
+
+def test_missing_packages_are_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelwise.export.onnx.find_spec", lambda name: None if name == "onnx" else name)
+    with pytest.raises(UserError, match=r'found:    onnx\n.*pip install "pixelwise\[export\]"'):
+        Onnx(opset=20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["format=onx"], "did you mean format=onnx?"), ([], "must be given: format")],
+)
+def test_typos_are_told(arguments: list[str], message: str, trained: Path, script: Script) -> None:
+    done = script("export.py", f"run={trained}", *arguments)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [({"checkpoint": "bset"}, "bset.ckpt does not exist"), ({"sample": "nothing.png"}, "sample=PHOTO.jpg")],
+)
+def test_what_is_missing_is_told(chosen: dict[str, str], message: str, trained: Path) -> None:
+    config = OmegaConf.merge(run_folder.load_config(trained), {"checkpoint": "best", "sample": None}, chosen)
+    with pytest.raises(UserError, match=re.escape(message)):
+        subject(config, trained)
+
+
+def test_without_a_run_the_usage_is_shown(script: Script) -> None:
+    done = script("export.py")
+    assert done.returncode == 2
+    assert "run=RUN format=onnx" in done.stderr
+    assert "is not a run folder" in script("export.py", "run=nowhere", "format=hub").stderr
