@@ -1,6 +1,7 @@
 """Train a model: `python train.py task=segmentation loss=dice` (`--help` lists every choice)."""
 
 import logging
+import sys
 
 from omegaconf import DictConfig
 
@@ -10,19 +11,30 @@ log = logging.getLogger(__name__)
 
 
 @command("train")
-def main(config: DictConfig) -> float:
-    """Make the run folder, build everything, train; what it returns is what a sweep compares."""
-    from pixelwise import run_folder
+def main(config: DictConfig) -> float | None:
+    """Make the run folder or go on in one, build everything, train; returns what a sweep compares."""
+    from pixelwise import resume, run_folder
+    from pixelwise.processes import rank
 
-    folder = run_folder.create(output_folder(), config, overrides())
+    folder, resuming = output_folder(), config.resume is not None
+    if resuming:
+        going_on = resume.reopen(folder, config, overrides())
+        if going_on is None:
+            return None
+        config = going_on
+    elif rank() == 0:
+        run_folder.create(folder, config, overrides())
+        config = run_folder.load_config(folder)
     log.info("run folder: %s", folder)
     log.info("differs from the defaults in: %s", " ".join(differences("train", config)) or "nothing")
 
-    from pixelwise import build  # torch is imported from here on
+    from pixelwise import build, checkpoint  # torch is imported from here on
     from pixelwise.train import train
 
     build.refuse_idle(config, overrides())
-    best = train(build.run(run_folder.load_config(folder), folder), folder)
+    start = checkpoint.newest(folder) if resuming else None
+    sys.argv[1:] = [f"resume='{folder}'"]  # how Lightning starts further processes of this training
+    best = train(build.run(config, folder), folder, start)
     log.info("run folder: %s", folder)
     return best
 

@@ -14,19 +14,21 @@ import lightning as L
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.augmentation import CentreView
+from pixelwise.checkpoint import WholeFile
 from pixelwise.data.module import DataModule, channel_statistics
 from pixelwise.errors import UserError
 from pixelwise.hardware import memory_format, precision, workers
 from pixelwise.interrupt import StopOnSignal
 from pixelwise.losses import WeightedSum
+from pixelwise.metrics_file import MetricsFile
 from pixelwise.models import Composition, Normalize
 from pixelwise.module import Module
 from pixelwise.parameters import parameter_groups
 from pixelwise.phases import FollowPlan
+from pixelwise.position import Position
 from pixelwise.quiet import silence
 from pixelwise.schedule import Plan, make_plan
 from pixelwise.types import Source
@@ -205,10 +207,13 @@ def trainer(
     loggers = []
     if training:
         loggers = [make(c, f"logger.{n}", save_dir=str(folder)) for n, c in config.logger.items() if c]
-        loggers.insert(0, CSVLogger(str(folder), name="", version=""))
-        callbacks = [FollowPlan(phase_plan, losses), *callbacks, StopOnSignal()]
+        loggers.insert(0, MetricsFile(folder / "metrics.csv"))
+        follow = [Position(phase_plan, config.seed), FollowPlan(phase_plan, losses)]
+        callbacks = [*follow, *callbacks, StopOnSignal()]
+    settings["strategy"] = strategy(config, phase_plan)
     return L.Trainer(
         **settings,
+        plugins=[WholeFile()],
         default_root_dir=folder,
         logger=loggers,
         callbacks=callbacks if training else progress,
@@ -218,6 +223,18 @@ def trainer(
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
     )
+
+
+def strategy(config: DictConfig, phase_plan: Plan) -> Any:
+    """How processes share the work: a name that Lightning knows, or a class with its arguments."""
+    settings = config.trainer.strategy
+    if isinstance(settings, str):
+        return settings
+    settings = dict(settings)
+    if settings.get("find_unused_parameters", True) is None:
+        # a part that a phase freezes gets no gradient, and costs its search only where there is one
+        settings["find_unused_parameters"] = any(phase.freeze for phase in phase_plan.phases)
+    return make(settings, "trainer.strategy")
 
 
 def make(config: Any, key: str, **arguments: Any) -> Any:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import operator
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from pixelwise.errors import UserError, nearest
 from pixelwise.models import Composition
+from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)
 
@@ -22,18 +26,59 @@ log = logging.getLogger(__name__)
 class Checkpoint(L.Callback):
     """Write `checkpoints/best.ckpt` (weights) and `last.ckpt`, `previous.ckpt` (all of the state).
 
+    The state is saved between two optimizer steps, when everything before is logged and validated: at
+    the start of each epoch but the first, at the end of training, and as often within an epoch as said.
+
     Args:
         monitor: the logged score that chooses the best epoch.
         mode: "max" or "min".
+        every_n_steps: optimizer steps between two checkpoints within an epoch; None for none.
+        every_n_minutes: likewise by the clock.
     """
 
-    def __init__(self, monitor: str, mode: str) -> None:
+    def __init__(
+        self, monitor: str, mode: str, every_n_steps: int | None = None, every_n_minutes: float | None = None
+    ) -> None:
         self.monitor = monitor
         if mode not in ("max", "min"):
             raise UserError("task.mode", found=mode, expected="max or min")
+        for key, value in (("every_n_steps", every_n_steps), ("every_n_minutes", every_n_minutes)):
+            if value is not None and value <= 0:
+                raise UserError(f"callbacks.checkpoint.{key}", found=value, expected="more than 0, or null")
         self.better = operator.gt if mode == "max" else operator.lt
         self.best = math.nan
         self.best_epoch = -1
+        self.every_n_steps = every_n_steps
+        self.seconds = every_n_minutes and 60 * every_n_minutes
+        self._saved_step = 0
+        self._saved_at = 0.0
+        self._ended_early = False
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """What a run starts from needs no saving."""
+        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Save before this batch, if it is time."""
+        if between_steps(trainer, batch_idx) and self._due(trainer, batch_idx):
+            self._save(trainer)
+
+    def _due(self, trainer: L.Trainer, batch_idx: int) -> bool:
+        step = trainer.global_step
+        if step == self._saved_step:
+            return False
+        if batch_idx == 0 or (self.every_n_steps and step % self.every_n_steps == 0):
+            return True
+        if self.seconds is None:
+            return False
+        late = time.monotonic() - self._saved_at > self.seconds
+        return trainer.strategy.reduce_boolean_decision(late, all=False)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        save_last(trainer)
+        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep the weights if they are the best yet; of equal ones, the first."""
@@ -50,30 +95,92 @@ class Checkpoint(L.Callback):
             self.best, self.best_epoch = score, trainer.current_epoch
             trainer.save_checkpoint(path(trainer, "best"), weights_only=True)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Keep the state, and the one before it in case this one is damaged."""
-        save_last(trainer)
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """The state that a longer run would go on from."""
+        self._ended_early = trainer.should_stop and trainer.global_step < trainer.max_steps
+        self._save(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to go on comparing."""
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        return {"best": self.best, "best_epoch": self.best_epoch, "ended_early": self._ended_early}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the comparison."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
 
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """A run that stopped early has nothing left to train."""
+        trainer.should_stop = checkpoint["callbacks"][self.state_key]["ended_early"]
+
+
+class WholeFile(TorchCheckpointIO):
+    """Checkpoints that are there whole, or not at all."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write beside the file, then take its place."""
+        file = Path(path)
+        part = file.with_suffix(".part")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            torch.save(checkpoint, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+
+
+def between_steps(trainer: L.Trainer, batch_idx: int) -> bool:
+    """Whether no gradients are being accumulated, which a checkpoint would not hold."""
+    return batch_idx % trainer.accumulate_grad_batches == 0
+
 
 def path(trainer: L.Trainer, name: str) -> Path:
     """Where a checkpoint of the run lies."""
-    return Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
+    return file_of(Path(trainer.default_root_dir), name)
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """Where a checkpoint lies in a run folder."""
+    return folder / "checkpoints" / f"{name}.ckpt"
 
 
 def save_last(trainer: L.Trainer) -> None:
-    """Write the whole state; the one written before becomes `previous`."""
+    """Write the whole state, after what was logged up to it; the one before becomes `previous`."""
+    for logger in trainer.loggers:
+        logger.save()
     last = path(trainer, "last")
-    if last.is_file():
-        last.replace(path(trainer, "previous"))
-    trainer.save_checkpoint(last)
+    fresh = path(trainer, "fresh")
+    trainer.save_checkpoint(fresh)
+    if trainer.is_global_zero:
+        if last.is_file():
+            last.replace(path(trainer, "previous"))
+        fresh.replace(last)
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a run folder, or None where none was made yet.
+
+    Raises:
+        UserError: when there are some, all of them damaged.
+    """
+    damaged: list[UserError] = []
+    for name in ("last", "previous"):
+        file = file_of(folder, name)
+        if not file.is_file():
+            continue
+        try:
+            read(file)
+        except UserError as error:
+            log.warning("%s", error)
+            damaged.append(error)
+        else:
+            return file
+    if damaged:
+        raise damaged[0]
+    return None
 
 
 def read(file: Path) -> dict[str, Any]:

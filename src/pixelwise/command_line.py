@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pixelwise.errors import UserError, nearest
+from pixelwise.processes import rank
 
 CONF = Path(__file__).parents[2] / "conf"
 Job = Callable[[DictConfig], Any]
@@ -37,20 +38,27 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
         config_name: a file of conf/, without suffix.
         *settings: overrides that always hold for this command.
     """
+    typed: list[str] = []
 
     def decorate(job: Job) -> Callable[[], None]:
         @functools.wraps(job)
         def guarded(config: DictConfig) -> Any:
+            sys.argv[1:] = typed  # what a launcher of further processes repeats
             try:
                 return job(config)
             except UserError as error:
                 raise CompactHydraException(f"\nerror: {error}") from error
 
         def main() -> None:
-            arguments = [*sys.argv[1:], *settings]
-            takes_run = "\nrun: ???" in (CONF / f"{config_name}.yaml").read_text()
-            if takes_run:
+            typed[:] = sys.argv[1:]
+            arguments = [*typed, *settings]
+            content = (CONF / f"{config_name}.yaml").read_text()
+            if "\nrun: ???" in content:
                 arguments = start_from_run(arguments, job.__globals__["__doc__"])
+            elif "\nresume: null" in content:
+                arguments = go_on_from_run(arguments)
+            if rank() > 0:
+                arguments = quietly(arguments)
             sys.argv[1:] = arguments
             check(config_name, arguments)
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
@@ -67,14 +75,7 @@ def start_from_run(arguments: list[str], usage: str) -> list[str]:
         wanted = {"-h", "--help"} & set(arguments)
         print(usage.strip(), file=sys.stdout if wanted else sys.stderr)
         sys.exit(0 if wanted else 2)
-    folder = Path(run.strip("'\"")).expanduser()
-    if not (folder / "config.yaml").is_file():
-        found = "a folder without config.yaml" if folder.is_dir() else "no such folder"
-        stop(
-            UserError(
-                f"run={run} is not a run folder", found=found, expected="the folder that train.py printed"
-            )
-        )
+    folder = run_argument("run", run)
     groups = {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra"}
     for argument in arguments:
         if (name := argument.split("=")[0]) in groups:
@@ -85,6 +86,43 @@ def start_from_run(arguments: list[str], usage: str) -> list[str]:
                 )
             )
     return ["--config-dir", str(folder), *arguments]
+
+
+def go_on_from_run(arguments: list[str]) -> list[str]:
+    """`resume=RUN` repeats what was typed for that run, in its folder; what is typed now comes on top."""
+    run = next((a.split("=", 1)[1] for a in arguments if a.startswith("resume=")), None)
+    if run is None:
+        return arguments
+    folder = run_argument("resume", run).resolve()
+    for flag in ("-m", "--multirun"):
+        if flag in arguments:
+            stop(UserError(f"resume={run} goes on with one run", fix=f"leave {flag} out"))
+    flags = [a for a in arguments if a.startswith("-")]
+    overrides = [*OmegaConf.load(folder / "overrides.yaml"), *(a for a in arguments if a not in flags)]
+    by_key = {key_of(str(override)): str(override) for override in overrides}  # the last one counts
+    return [*flags, *by_key.values(), f"hydra.run.dir='{folder}'"]
+
+
+def run_argument(key: str, value: str) -> Path:
+    """A run folder as it was typed, or the end with status 2."""
+    folder = Path(value.strip("'\"")).expanduser()
+    if not (folder / "config.yaml").is_file():
+        found = "a folder without config.yaml" if folder.is_dir() else "no such folder"
+        expected = "the folder that train.py printed"
+        stop(UserError(f"{key}={value} is not a run folder", found=found, expected=expected))
+    return folder
+
+
+def quietly(arguments: Sequence[str]) -> list[str]:
+    """For all processes of a training but the first: no log, and no folder of its own."""
+    folder = [] if any(key_of(a) == "hydra.run.dir" for a in arguments) else ["hydra.run.dir=."]
+    own = ("hydra.job.name", "hydra/job_logging")
+    return [*(a for a in arguments if key_of(a) not in own), *folder, "hydra/job_logging=none"]
+
+
+def key_of(override: str) -> str:
+    """The key that an override is about: `+data.root=x` and `~data.root` are about data.root."""
+    return override.split("=", 1)[0].lstrip("+~")
 
 
 def check(config_name: str, arguments: Sequence[str]) -> None:

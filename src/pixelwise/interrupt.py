@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning as L
 
-from pixelwise.checkpoint import save_last
+from pixelwise.checkpoint import between_steps, save_last
 from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)
@@ -38,14 +38,24 @@ class StopOnSignal(L.Callback):
         self._received = number
         log.info("%s: stopping after this step; once more leaves at once", signal.Signals(number).name)
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    def on_train_batch_start(
+        self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Between two steps the state is whole: save it and leave."""
-        if self._received is not None:
+        """Between two steps the state is whole: save it and leave, all processes at the same step."""
+        received = trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
+        if received and between_steps(trainer, batch_idx):
             save_last(trainer)
-            log.info("stopped at step %d; saved in %s", trainer.global_step, trainer.default_root_dir)
-            raise SystemExit(128 + self._received)
+            self._leave(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """The state after the last step was saved; scoring it is left to a resumed run."""
+        if trainer.strategy.reduce_boolean_decision(self._received is not None, all=False):
+            self._leave(trainer)
+
+    def _leave(self, trainer: L.Trainer) -> None:
+        folder = trainer.default_root_dir
+        log.info("stopped at step %d; go on with: python train.py resume=%s", trainer.global_step, folder)
+        raise SystemExit(128 + (self._received or signal.SIGTERM))
 
     def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         """Give the signals back."""

@@ -8,7 +8,7 @@ from typing import Any, cast
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
+from torchmetrics import MeanMetric, Metric
 
 from pixelwise.errors import UserError
 from pixelwise.losses import WeightedSum
@@ -52,6 +52,7 @@ class Module(L.LightningModule):
         """Name of the phase that is being trained."""
         self.results: dict[str, float] = {}
         """Scores of the last evaluation in full precision, by flat name such as "test/miou"."""
+        self._means: dict[str, MeanMetric] = {}
         self.summary = ""
         """Over how many classes the means of the last evaluation run."""
 
@@ -98,15 +99,22 @@ class Module(L.LightningModule):
         logged = {f"{stage}/loss": loss.detach()}
         if len(terms) > 1:
             logged |= {f"{stage}/loss/{name}": term.detach() for name, term in terms.items()}
-        rows = len(batch["key"]) if training else int(batch["valid"].sum())
-        self.log_dict(
-            cast(dict[str, Any], logged),
-            batch_size=rows,
-            on_step=training,
-            on_epoch=not training,
-            prog_bar=False,
-        )
+        if training:
+            self.log_dict(cast(dict[str, Any], logged), batch_size=len(batch["key"]), sync_dist=True)
+        else:
+            for name, value in logged.items():
+                self._mean(name).update(value, weight=batch["valid"].sum())
         return loss, logits
+
+    def _mean(self, name: str) -> MeanMetric:
+        """The mean of a loss over all images of an evaluation, whichever process they fell to."""
+        if name not in self._means:
+            dtype = (
+                torch.float32 if self.device.type == "mps" else torch.float64
+            )  # in which order adds up equal
+            self._means[name] = MeanMetric(nan_strategy="disable")
+            self._means[name].set_dtype(dtype).to(self.device)
+        return self._means[name]
 
     def on_validation_epoch_end(self) -> None:
         """Scores of the validation split."""
@@ -121,13 +129,11 @@ class Module(L.LightningModule):
         scores: Mapping[str, Tensor] = metric.compute()
         self.summary = cast(Any, metric).summary()
         metric.reset()
-        loss = self.trainer.callback_metrics.get(f"{stage}/loss")
+        losses = {name: float(mean.compute()) for name, mean in self._means.items()}
+        self._means.clear()
         self.results = {f"{stage}/{name}": float(score) for name, score in scores.items()}
-        if loss is not None:
-            self.results[f"{stage}/loss"] = float(loss)
-        self.log_dict(
-            {name: torch.tensor(v) for name, v in self.results.items() if not name.endswith("/loss")}
-        )
+        self.log_dict({name: torch.tensor(value) for name, value in (losses | self.results).items()})
+        self.results[f"{stage}/loss"] = losses[f"{stage}/loss"]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint alone says what it is."""

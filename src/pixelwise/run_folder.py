@@ -47,14 +47,18 @@ def create(folder: Path, config: DictConfig, overrides: Sequence[str]) -> Path:
             f"{folder} already holds a run", fix="leave hydra.run.dir alone, or name a folder that is new"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    config = settle(config)
-    _write(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
-    _write(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=False))
+    write_choices(folder, settle(config), overrides)
     write_json(folder / "environment.json", environment())
     if diff := _git("diff", "HEAD"):
-        _write(folder / "uncommitted.diff", diff + "\n")
+        write_text(folder / "uncommitted.diff", diff + "\n")
     _point_latest(folder)
     return folder
+
+
+def write_choices(folder: Path, config: DictConfig, overrides: Sequence[str]) -> None:
+    """What was typed, and what it led to; a folder with a `config.yaml` has both."""
+    write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=False))
 
 
 def settle(config: DictConfig) -> DictConfig:
@@ -151,10 +155,10 @@ def _git(*arguments: str) -> str | None:
 
 def write_json(file: Path, content: Any) -> None:
     """Plain content as readable JSON."""
-    _write(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_text(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def _write(file: Path, text: str) -> None:
+def write_text(file: Path, text: str) -> None:
     """Write all of it or nothing."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.write_text(text)

@@ -99,6 +99,11 @@ class Plan:
         """Length of the whole plan in epochs, the last one perhaps incomplete."""
         return math.ceil(self.steps / self.steps_per_epoch)
 
+    def position(self, step: int) -> tuple[int, int]:
+        """(epoch, batch) about to be trained on after so many optimizer steps."""
+        epoch, steps = divmod(step, self.steps_per_epoch)
+        return epoch, steps * self.accumulate
+
     def index_at(self, step: int) -> int:
         """Index of the phase that a global step belongs to."""
         return next((i for i, phase in enumerate(self.phases) if step < phase.stop), len(self.phases) - 1)

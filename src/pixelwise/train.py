@@ -8,51 +8,79 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import CSVLogger
 
 from pixelwise import checkpoint, run_folder
 from pixelwise.build import Run
-from pixelwise.data.survey import survey
+from pixelwise.data.survey import compare, survey
 from pixelwise.errors import UserError
 from pixelwise.hardware import device_name
+from pixelwise.metrics_file import MetricsFile
+from pixelwise.processes import leave_process_group, rank
 from pixelwise.terminal import score_table, show
 
 log = logging.getLogger(__name__)
 
 
-def train(run: Run, folder: Path) -> float:
+def train(run: Run, folder: Path, start: Path | None = None) -> float:
     """Fit, then score the best weights on the test split (or on val, where there is none).
 
     The final scores go to the folder's `metrics.json`.
+
+    Args:
+        run: what was built from the run folder's config.
+        folder: the run folder; of several processes only the first one writes to it.
+        start: a checkpoint to go on from.
 
     Returns:
         The validation score that chose the best epoch: what a sweep may compare, unlike a test score.
     """
     status = 1
     try:
-        best = _fit_and_score(run, folder)
+        best = _fit_and_score(run, folder, start)
         status = 0
     finally:
         _finish_wandb(status)
+        leave_process_group()
     return best
 
 
-def _fit_and_score(run: Run, folder: Path) -> float:
-    run_folder.add_to_environment(folder, device=device_name(run.trainer.strategy.root_device))
-    run_folder.write_json(folder / "data.json", survey(run.data))
-    for logger in run.trainer.loggers:
-        if not isinstance(logger, CSVLogger):  # the run folder has its own config.yaml
-            logger.log_hyperparams(run.config)
+def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
+    if rank() == 0:
+        _describe(run, folder, start)
     try:
-        run.trainer.fit(run.module, datamodule=run.data)
+        run.trainer.fit(run.module, datamodule=run.data, ckpt_path=start, weights_only=True)
     except (torch.OutOfMemoryError, RuntimeError) as error:
         raise out_of_memory(run, error) from error
+    folder = run.trainer.strategy.broadcast(folder)  # the first process's, where each has started by itself
     callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]
     kept = next(c for c in callbacks if isinstance(c, checkpoint.Checkpoint))
-    checkpoint.load_model(run.module.model, checkpoint.path(run.trainer, "best"))
+    checkpoint.load_model(run.module.model, checkpoint.file_of(folder, "best"))
     log.info("best epoch: %d, with %s %.4f", kept.best_epoch + 1, kept.monitor, kept.best)
-    run_folder.write_scores(folder / "metrics.json", score(run, run.data.final_split))
+    scores = score(run, run.data.final_split)
+    if run.trainer.is_global_zero:
+        run_folder.write_scores(folder / "metrics.json", scores)
     return kept.best
+
+
+def _describe(run: Run, folder: Path, start: Path | None) -> None:
+    """Write down what became known once everything was built; a resumed run keeps what it wrote first."""
+    if start is None:
+        run_folder.add_to_environment(
+            folder,
+            device=device_name(run.trainer.strategy.root_device),
+            precision=run.trainer.precision,
+            memory_format=str(run.module.memory_format).removeprefix("torch."),
+        )
+        run_folder.write_json(folder / "data.json", survey(run.data))
+    else:
+        log.info("going on from %s", start)
+        compare(run.data, folder / "data.json")
+    steps = 0 if start is None else checkpoint.read(start)["global_step"]
+    for logger in run.trainer.loggers:
+        if isinstance(logger, MetricsFile):
+            logger.cut(steps)
+        else:
+            logger.log_hyperparams(run.config)
 
 
 def _finish_wandb(status: int) -> None:

@@ -62,6 +62,8 @@ class Sample(TypedDict):
     target: Tensor
     """(H, W) uint8 index mask, or () int64 class index."""
     key: str
+    valid: bool
+    """False for a copy that is counted nowhere."""
 
 
 class Batch(TypedDict):

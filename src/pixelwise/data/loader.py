@@ -26,6 +26,18 @@ class Draw(NamedTuple):
     phase: int
     epoch: int
     sample: int
+    valid: bool = True
+    """False for a copy that only gives this process as many batches as the others have."""
+
+
+class Share(NamedTuple):
+    """Which of several processes this is."""
+
+    rank: int = 0
+    of: int = 1
+
+
+ALL = Share()
 
 
 def generator(seed: int, draw: Draw) -> np.random.Generator:
@@ -56,7 +68,7 @@ class Samples(Dataset[Sample | UserError]):
         image, mask = self.augmentations[draw.phase](raw.image, mask, generator(self.seed, draw))
         target = torch.tensor(raw.target) if mask is None else torch.from_numpy(np.ascontiguousarray(mask))
         pixels = torch.from_numpy(np.ascontiguousarray(image))
-        return {"image": pixels.permute(2, 0, 1), "target": target, "key": raw.key}
+        return {"image": pixels.permute(2, 0, 1), "target": target, "key": raw.key, "valid": draw.valid}
 
 
 class Permutation(Sampler[int]):
@@ -84,14 +96,28 @@ class TrainingBatches(Sampler[list[Draw]]):
 
     Args:
         sampler: gives the order; exposed under this name so that Lightning calls its `set_epoch`.
-        batch_size: of a split smaller than this, all samples make one batch.
+        batch_size: of all processes together; of a split smaller than this, all samples make one batch.
         phase_of: (epoch, batch) → index of the phase that draws the batch.
+        share: of each batch that this process trains on. The batches do not depend on it.
     """
 
-    def __init__(self, sampler: Permutation, batch_size: int, phase_of: Callable[[int, int], int]) -> None:
+    def __init__(
+        self,
+        sampler: Permutation,
+        batch_size: int,
+        phase_of: Callable[[int, int], int],
+        share: Share = ALL,
+    ) -> None:
         self.sampler = sampler
         self.batch_size = min(batch_size, len(sampler))
+        if self.batch_size % share.of:
+            raise UserError(
+                f"data.batch_size={batch_size} cannot be shared by {share.of} processes",
+                found=f"{self.batch_size} samples a step",
+                expected=f"a multiple of {share.of}, as it counts the samples of all processes together",
+            )
         self.phase_of = phase_of
+        self.share = share
         self.first = 0
 
     def __len__(self) -> int:
@@ -103,19 +129,26 @@ class TrainingBatches(Sampler[list[Draw]]):
         for batch in range(first, len(self)):
             phase = self.phase_of(epoch, batch)
             indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            indices = indices[self.share.rank :: self.share.of]
             yield [Draw(phase, epoch, index) for index in indices]
 
 
 class EvaluationBatches(Sampler[list[Draw]]):
-    """Every sample once, in order, each batch of one image size."""
+    """Every sample once, in order, each batch of one image size.
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int) -> None:
+    Several processes take whole batches in turn, so that each batch is the same however many there are.
+    """
+
+    def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int, share: Share = ALL) -> None:
         order = sorted(range(len(sizes)), key=lambda i: sizes[i])  # stable: in order within a size
-        self.batches = [
+        batches = [
             [Draw(0, 0, i) for i in run[start : start + batch_size]]
             for run in (list(g) for _, g in groupby(order, key=lambda i: sizes[i]))
             for start in range(0, len(run), batch_size)
         ]
+        copies = [draw._replace(valid=False) for draw in batches[-1]]
+        batches += [copies] * (-len(batches) % share.of)
+        self.batches = batches[share.rank :: share.of]
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -147,7 +180,7 @@ class Collate:
         return {
             "image": image,
             "target": torch.stack([s["target"] for s in good]),
-            "valid": torch.arange(len(good)) < count,
+            "valid": torch.tensor([s["valid"] and row < count for row, s in enumerate(good)]),
             "key": [s["key"] for s in good],
         }
 

@@ -16,6 +16,7 @@ from pixelwise.data.loader import (
     Loader,
     Permutation,
     Samples,
+    Share,
     TrainingBatches,
     worker_settings,
 )
@@ -31,7 +32,8 @@ class DataModule(L.LightningDataModule):
     Args:
         source: gives the splits; "train" and "val" must exist, "test" may.
         classes: names, in the order of the label values.
-        batch_size: of training and of evaluation.
+        batch_size: samples of a training step, over all processes together; images that a process
+            evaluates at a time.
         num_workers: processes that read and augment; results do not depend on it.
         eval_size: None keeps each image's own size in evaluation; a size resizes and centre-crops.
         verify: read every image once before training, to find damaged ones and leakage between splits.
@@ -93,6 +95,11 @@ class DataModule(L.LightningDataModule):
         """Full training batches an epoch."""
         return max(1, len(self["train"]) // self.batch_size)
 
+    @property
+    def share(self) -> Share:
+        """This process among those of the trainer."""
+        return Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
+
     def follow(self, augmentations: Sequence[Transform], phase_of: Callable[[int, int], int]) -> None:
         """Train with one augmentation a phase, the phase being a function of (epoch, batch)."""
         self._augmentations = augmentations
@@ -101,7 +108,8 @@ class DataModule(L.LightningDataModule):
     def train_dataloader(self) -> Loader:
         """Shuffled, augmented, resumable."""
         samples = Samples(self["train"], self._augmentations, self.seed)
-        batches = TrainingBatches(Permutation(len(self["train"]), self.seed), self.batch_size, self._phase_of)
+        order = Permutation(len(self["train"]), self.seed)
+        batches = TrainingBatches(order, self.batch_size, self._phase_of, self.share)
         return Loader(
             samples,
             batch_sampler=batches,
@@ -122,7 +130,7 @@ class DataModule(L.LightningDataModule):
         sizes = [self.view.size or split.size(i) for i in range(len(split))]
         return EvaluationLoader(
             Samples(split, [self.view], self.seed),
-            batch_sampler=EvaluationBatches(sizes, self.batch_size),
+            batch_sampler=EvaluationBatches(sizes, self.batch_size, self.share),
             collate_fn=Collate(self.batch_size),
             **worker_settings(self.num_workers, self.seed),
         )

@@ -1,0 +1,74 @@
+"""`metrics.csv`: whatever is logged, one row a step, written whole so that no kill leaves half of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from pixelwise.run_folder import write_text
+
+
+class MetricsFile(Logger):
+    """Rows by step, columns in alphabetical order; a resumed run goes on below the rows it had.
+
+    Args:
+        file: the CSV file; rows that it holds already are kept.
+        flush_every: rows after which it is written, besides every checkpoint.
+    """
+
+    def __init__(self, file: Path, flush_every: int = 100) -> None:
+        super().__init__()
+        self.file = file
+        self.flush_every = flush_every
+        self._unwritten = 0
+        self._rows: list[dict[str, str]] = []
+        if file.is_file():
+            with file.open(newline="") as stream:
+                self._rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
+
+    @property
+    def name(self) -> str:
+        """Part of Lightning's interface."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Part of Lightning's interface."""
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The run folder has its own `config.yaml`."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add a row."""
+        self._rows.append({**{name: str(value) for name, value in metrics.items()}, "step": str(step)})
+        self._unwritten += 1
+        if self._unwritten >= self.flush_every:
+            self.save()
+
+    def cut(self, step: int) -> None:
+        """Forget the rows of a step and of all that follow: they are about to be run again."""
+        self._rows = [row for row in self._rows if int(row["step"]) < step]
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write all rows, or leave the file as it was."""
+        text = io.StringIO()
+        columns = sorted({name for row in self._rows for name in row})
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_text(self.file, text.getvalue())
+        self._unwritten = 0
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what is left."""
+        self.save()

@@ -1,0 +1,136 @@
+"""Going on with a run in its folder: what may differ from the first start, and what may not.
+
+Imports no torch, so that a refusal comes at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from pixelwise import run_folder
+from pixelwise.command_line import key_of, nodes
+from pixelwise.errors import UserError
+from pixelwise.processes import rank
+from pixelwise.terminal import score_table, show
+
+log = logging.getLogger(__name__)
+
+HARMLESS = (
+    "data.root",
+    "data.num_workers",
+    "data.cache",
+    "data.verify",
+    "logger",
+    *(
+        f"callbacks.{name}"
+        for name in ("checkpoint", "pictures", "progress_bar", "throughput", "device_stats")
+    ),
+    *(f"trainer.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy")),
+    *(f"trainer.{name}" for name in ("max_epochs", "max_steps", "log_every_n_steps")),
+)
+"""Keys (with all below them) that may change, as the result does not depend on them; or, of the limits,
+as they only say how far to follow the same plan."""
+
+
+def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictConfig | None:
+    """Compare what was composed now with what the run was started with.
+
+    Args:
+        folder: the run folder.
+        config: composed from the run's own overrides and those typed now.
+        overrides: all of them.
+
+    Returns:
+        The config to go on with, or None where nothing is left to do.
+
+    Raises:
+        UserError: something that would change the result differs, and `allow_change` is not set.
+    """
+    before = run_folder.load_config(folder)
+    typed = [o for o in overrides if o not in list(OmegaConf.load(folder / "overrides.yaml"))]
+    allowed = bool(config.allow_change)
+    now = run_folder.settle(config)
+    now.resume, now.allow_change = None, False
+    kept, accepted = merge(before, now, [key_of(o) for o in typed], allowed)
+    scores = folder / "metrics.json"
+    if not accepted and scores.is_file():
+        log.info("run folder: %s", folder)
+        show(score_table(run_folder.read_scores(scores), "this run is finished"))
+        return None
+    if accepted and rank() == 0:
+        log.info("changed on resuming: %s", ", ".join(accepted))
+        scores.unlink(missing_ok=True)  # of a run that now goes on
+        run_folder.write_choices(
+            folder, kept, [o for o in overrides if key_of(o) not in ("resume", "allow_change")]
+        )
+    return as_first_chosen(kept, folder)
+
+
+def merge(
+    before: DictConfig, now: DictConfig, typed: Iterable[str], allow_change: bool
+) -> tuple[DictConfig, list[str]]:
+    """The config to go on with, and the keys in which it differs from the one before.
+
+    What is harmless and was not typed now stays as it was: a relative root means another folder here.
+    """
+    old, new = dict(nodes(before)), dict(nodes(now))
+    changed = [
+        key
+        for key in old | new
+        if not _is_branch(old.get(key), new.get(key)) and old.get(key) != new.get(key)
+    ]
+    harmless = {key for key in changed if _below(key, HARMLESS)}
+    refused = [key for key in changed if key not in harmless]
+    if refused and not allow_change:
+        shown = [f"{key}: {_value(old, key)} then, {_value(new, key)} now" for key in refused[:8]]
+        if len(refused) > 8:
+            shown.append(f"and {len(refused) - 8} more")
+        raise UserError(
+            "this would be another training than the one that it resumes",
+            found="\n            ".join(shown),
+            expected="the run's own choices, as in its config.yaml; conf/ may have been edited since",
+            fix="leave them out, or accept the change with allow_change=true",
+        )
+    accepted = [key for key in changed if key in refused or _below(key, tuple(typed))]
+    if not accepted:
+        return before, []
+    kept = now.copy()
+    OmegaConf.set_struct(kept, False)
+    for key in set(changed) - set(accepted) & old.keys():
+        OmegaConf.update(kept, key, old[key]._value(), force_add=True)
+    return kept, accepted
+
+
+def as_first_chosen(config: DictConfig, folder: Path) -> DictConfig:
+    """What `auto` meant on the first machine, so that the arithmetic stays the same."""
+    file = folder / "environment.json"
+    chosen = json.loads(file.read_text()) if file.is_file() else {}
+    for key, place in (("precision", "trainer.precision"), ("memory_format", "memory_format")):
+        if key in chosen and OmegaConf.select(config, place) == "auto":
+            log.info("%s=%s: as this run was started", place, chosen[key])
+            OmegaConf.update(config, place, chosen[key].replace("contiguous_format", "contiguous"))
+    return config
+
+
+def _below(key: str, tops: Iterable[str]) -> bool:
+    return any(key == top or key.startswith(f"{top}.") for top in tops)
+
+
+def _is_branch(*nodes: Any) -> bool:
+    """Whether the difference shows further down."""
+    return all(node is None or (OmegaConf.is_dict(node) and not node._is_none()) for node in nodes)
+
+
+def _value(config: dict[str, Any], key: str) -> str:
+    node = config.get(key)
+    return (
+        "nothing"
+        if node is None
+        else str(OmegaConf.to_container(node) if OmegaConf.is_config(node) else node._value())
+    )

@@ -1,0 +1,111 @@
+"""`train.py` that notes every batch it trains on, and dies where it is told to: by SIGKILL, at an observed step.
+
+    python drill.py OVERRIDES…      with DRILL='{"step": 5, "where": "batch_end"}' in the environment
+
+Not a test by itself; tests/test_resume.py and tests/test_processes.py start it as a process of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+ORDERS = json.loads(os.environ.get("DRILL", "{}"))
+ROOT = Path(__file__).parents[1]
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sabotage() -> None:
+    """Put the notes and the deaths in place, before train.py builds its trainer."""
+    import lightning as L
+    import torch
+
+    from pixelwise import build, position
+
+    class Drill(L.Callback):
+        def __init__(self) -> None:
+            self.batch = -1
+
+        def due(self, trainer: L.Trainer, where: str) -> bool:
+            return ORDERS.get("where") == where and trainer.global_step == ORDERS["step"]
+
+        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+            note = {"step": trainer.global_step, "epoch": trainer.current_epoch, "batch": batch_idx}
+            note |= {"phase": module.phase, "keys": batch["key"], "pid": os.getpid()}
+            note["frozen"] = float(sum(p.double().sum() for p in module.model.encoder.parameters()))
+            with (Path.cwd() / f"trace_{trainer.global_rank}.jsonl").open("a") as stream:
+                stream.write(json.dumps(note) + "\n")
+            if self.due(trainer, "batch_start"):
+                die()
+
+        def on_after_backward(self, trainer: L.Trainer, module: Any) -> None:
+            if self.due(trainer, "backward"):
+                die()
+
+        def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
+            if self.due(trainer, "batch_end"):
+                die()
+
+        def on_validation_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
+            if self.due(trainer, "validation"):
+                die()
+
+        def on_train_end(self, trainer: L.Trainer, module: Any) -> None:
+            if self.due(trainer, "train_end"):
+                die()
+
+        def on_test_start(self, trainer: L.Trainer, module: Any) -> None:
+            if self.due(trainer, "test"):
+                die()
+
+    made = build.trainer
+
+    def trainer(*arguments: Any, **settings: Any) -> L.Trainer:
+        result = made(*arguments, **settings)
+        result.callbacks.insert(-1, Drill())  # type: ignore[attr-defined]
+        return result
+
+    build.trainer = trainer
+    save = torch.save
+
+    def half(content: dict[str, Any], stream: Any) -> None:
+        """Die with half of a checkpoint written."""
+        if content["global_step"] == ORDERS["step"] and "optimizer_states" in content:
+            whole = io.BytesIO()
+            save(content, whole)
+            stream.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+            stream.flush()
+            die()
+        save(content, stream)
+
+    if ORDERS.get("where") == "writing":
+        torch.save = half
+    if ORDERS.get("where") == "renaming":
+        replace = Path.replace
+
+        def between(self: Path, target: Path) -> Path:
+            if (
+                self.name == "fresh.ckpt"
+                and torch.load(self, weights_only=True)["global_step"] == ORDERS["step"]
+            ):
+                die()
+            return replace(self, target)
+
+        Path.replace = between  # type: ignore[assignment,method-assign]
+    if ORDERS.get("forget_rng"):
+        position.reseed = lambda *numbers: None
+
+
+if __name__ == "__main__":
+    sabotage()
+    sys.argv[0] = str(Path(__file__))
+    runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
