@@ -20,11 +20,13 @@ def main(config: DictConfig) -> None:
     """Build everything from the run folder, score its best weights."""
     from pixelwise import build, run_folder
     from pixelwise.evaluate import evaluate
+    from pixelwise.processes import rank
 
     folder = run_folder.open_run(config.run)
-    print(f"run folder: {folder}")
+    if rank() == 0:
+        print(f"run folder: {folder}")
     scores = evaluate(build.run(config, folder, training=False), folder, config.split, config.checkpoint)
-    if config.output is not None:
+    if config.output is not None and rank() == 0:
         run_folder.write_scores(Path(config.output), scores)
 
 

@@ -1,4 +1,4 @@
-"""`train.py` that notes every batch it trains on, and dies where it is told to: by SIGKILL, at an observed step.
+"""`train.py` that notes every batch it trains on, and dies where it is told to, by SIGKILL.
 
     python drill.py OVERRIDES…      with DRILL='{"step": 5, "where": "batch_end"}' in the environment
 
@@ -7,12 +7,11 @@ Not a test by itself; tests/test_resume.py and tests/test_processes.py start it 
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
-import runpy
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,5 +106,8 @@ def sabotage() -> None:
 
 if __name__ == "__main__":
     sabotage()
-    sys.argv[0] = str(Path(__file__))
-    runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+    spec = importlib.util.spec_from_file_location("train", ROOT / "train.py")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    module.main()  # this file stays sys.argv[0], so that the processes that Lightning starts run it, too

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,8 @@ def test_killed_anywhere_it_ends_as_if_it_never_was(unbroken: Path, tmp_path: Pa
     ]
     killed(tmp_path, deaths, workers=(0, 2))
     assert_equal_to(unbroken, tmp_path, len(deaths))
-    resumed = [
-        note for before, note in zip(trace(tmp_path), trace(tmp_path)[1:]) if note["pid"] != before["pid"]
-    ]
+    notes = trace(tmp_path)
+    resumed = [note for before, note in pairwise(notes) if note["pid"] != before["pid"]]
     assert any(note["batch"] > 0 for note in resumed), "no run was resumed in the middle of an epoch"
 
 
@@ -151,6 +151,75 @@ def test_a_generator_that_is_not_restored_is_noticed(unbroken: Path, tmp_path: P
     drill(tmp_path, "resume=run", forget_rng=True)
     assert order(tmp_path) == order(unbroken)
     assert "weights" in differing(result(tmp_path / "run"), result(unbroken / "run"))
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(unbroken: Path, tmp_path: Path) -> None:
+    drill(tmp_path, *RUN, "hydra.run.dir=run", step=7, where="batch_end")
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    last.write_bytes(last.read_bytes()[:20_000])
+    done = drill(tmp_path, "resume=run")
+    assert "last.ckpt cannot be read" in done.stdout
+    assert "going on from" in done.stdout
+    assert "previous.ckpt" in done.stdout
+    assert_equal_to(unbroken, tmp_path, deaths=1)
+
+    again = drill(tmp_path, "resume=run")
+    assert "this run is finished" in again.stdout
+    assert differing(result(tmp_path / "run"), result(unbroken / "run")) == []
+
+
+def test_all_checkpoints_damaged_is_an_error_and_none_a_fresh_start(tmp_path: Path) -> None:
+    assert checkpoint.newest(tmp_path) is None
+    for name in ("last", "previous"):
+        file = checkpoint.file_of(tmp_path, name)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("not a checkpoint")
+    with pytest.raises(UserError, match=r"last\.ckpt cannot be read"):
+        checkpoint.newest(tmp_path)
+
+
+# ---------------------------------------------------------------------- what may change on resuming
+@pytest.fixture
+def started(compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path) -> Callable[..., Any]:
+    """`started(*typed)` composes a run's config again with more typed, and merges the two."""
+    folder = run_folder.create(tmp_path / "run", compose(*tiny), tiny)
+
+    def merge(*typed: str, allow_change: bool = False) -> tuple[DictConfig, list[str]]:
+        now = run_folder.settle(compose(*tiny, *typed))
+        keys = [override.split("=")[0].lstrip("+~") for override in typed]
+        return resume.merge(run_folder.load_config(folder), now, keys, allow_change)
+
+    return merge
+
+
+@pytest.mark.fast
+def test_what_changes_the_mathematics_is_refused_unless_allowed(started: Callable[..., Any]) -> None:
+    assert started()[1] == []
+    for typed, shown in {
+        "optimizer.lr=0.5": "optimizer.lr: 0.002 then, 0.5 now",
+        "loss=dice": "loss._target_: pixelwise.losses.CrossEntropy then, pixelwise.losses.Dice now",
+        "data.batch_size=2": "data.batch_size: 4 then, 2 now",
+        "+encoder.drop_path_rate=0.1": "encoder.drop_path_rate: nothing then, 0.1 now",
+    }.items():
+        with pytest.raises(UserError, match="another training") as refused:
+            started(typed)
+        assert shown in str(refused.value)
+        assert "allow_change=true" in str(refused.value)
+        config, accepted = started(typed, allow_change=True)
+        key, value = typed.lstrip("+").split("=")
+        assert any(name.startswith(key) for name in accepted)
+        if key != "loss":
+            assert OmegaConf.select(config, key) == float(value)
+
+
+@pytest.mark.fast
+def test_what_is_harmless_changes_when_typed_and_else_stays(started: Callable[..., Any]) -> None:
+    config, accepted = started(
+        "data.num_workers=2", "trainer.devices=2", "logger=wandb", "trainer.max_steps=5"
+    )
+    assert {"data.num_workers", "trainer.devices", "trainer.max_steps"} <= set(accepted)
+    assert (config.data.num_workers, config.trainer.devices) == (2, 2)
+    assert config.logger.wandb.project == "pixelwise"
 
 
 @pytest.mark.slow

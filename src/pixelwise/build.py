@@ -14,6 +14,7 @@ import lightning as L
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.augmentation import CentreView
@@ -211,18 +212,25 @@ def trainer(
         follow = [Position(phase_plan, config.seed), FollowPlan(phase_plan, losses)]
         callbacks = [*follow, *callbacks, StopOnSignal()]
     settings["strategy"] = strategy(config, phase_plan)
-    return L.Trainer(
-        **settings,
-        plugins=[WholeFile()],
-        default_root_dir=folder,
-        logger=loggers,
-        callbacks=callbacks if training else progress,
-        enable_progress_bar=bool(progress),
-        enable_checkpointing=False,  # `callbacks.checkpoint` does it
-        enable_model_summary=False,  # each phase prints its parts
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-    )
+    try:
+        return L.Trainer(
+            **settings,
+            plugins=[WholeFile()],
+            default_root_dir=folder,
+            logger=loggers,
+            callbacks=callbacks if training else progress,
+            enable_progress_bar=bool(progress),
+            enable_checkpointing=False,  # `callbacks.checkpoint` does it
+            enable_model_summary=False,  # each phase prints its parts
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise UserError(
+            "trainer: Lightning cannot work with these settings",
+            found=error,
+            fix="trainer=default takes the device that is there; trainer.accelerator and trainer.devices choose",
+        ) from error
 
 
 def strategy(config: DictConfig, phase_plan: Plan) -> Any:

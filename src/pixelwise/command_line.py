@@ -116,8 +116,8 @@ def run_argument(key: str, value: str) -> Path:
 def quietly(arguments: Sequence[str]) -> list[str]:
     """For all processes of a training but the first: no log, and no folder of its own."""
     folder = [] if any(key_of(a) == "hydra.run.dir" for a in arguments) else ["hydra.run.dir=."]
-    own = ("hydra.job.name", "hydra/job_logging")
-    return [*(a for a in arguments if key_of(a) not in own), *folder, "hydra/job_logging=none"]
+    logging = ["hydra/job_logging=none", "hydra/hydra_logging=none"]
+    return [*(a for a in arguments if key_of(a) != "hydra.job.name"), *folder, *logging]
 
 
 def key_of(override: str) -> str:

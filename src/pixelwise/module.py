@@ -8,12 +8,13 @@ from typing import Any, cast
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric
 
 from pixelwise.errors import UserError
 from pixelwise.losses import WeightedSum
 from pixelwise.models import Composition
 from pixelwise.parameters import parameter_groups
+from pixelwise.scores import Mean
 from pixelwise.types import IGNORE, Batch
 
 
@@ -52,7 +53,7 @@ class Module(L.LightningModule):
         """Name of the phase that is being trained."""
         self.results: dict[str, float] = {}
         """Scores of the last evaluation in full precision, by flat name such as "test/miou"."""
-        self._means: dict[str, MeanMetric] = {}
+        self._means: dict[str, Mean] = {}
         self.summary = ""
         """Over how many classes the means of the last evaluation run."""
 
@@ -103,18 +104,9 @@ class Module(L.LightningModule):
             self.log_dict(cast(dict[str, Any], logged), batch_size=len(batch["key"]), sync_dist=True)
         else:
             for name, value in logged.items():
-                self._mean(name).update(value, weight=batch["valid"].sum())
+                mean = self._means.setdefault(name, Mean(self.device))
+                mean.update(value, batch["valid"].sum())
         return loss, logits
-
-    def _mean(self, name: str) -> MeanMetric:
-        """The mean of a loss over all images of an evaluation, whichever process they fell to."""
-        if name not in self._means:
-            dtype = (
-                torch.float32 if self.device.type == "mps" else torch.float64
-            )  # in which order adds up equal
-            self._means[name] = MeanMetric(nan_strategy="disable")
-            self._means[name].set_dtype(dtype).to(self.device)
-        return self._means[name]
 
     def on_validation_epoch_end(self) -> None:
         """Scores of the validation split."""

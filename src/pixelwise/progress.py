@@ -58,7 +58,7 @@ class Throughput(L.Callback):
         now = time.perf_counter()
         self._working += now - self._since
         self._since = now
-        self._images += len(batch["valid"])
+        self._images += len(batch["valid"]) * trainer.world_size
         module.log("images/s", self.speed, prog_bar=True, logger=False)  # times would make metrics.csv differ
 
     @property

@@ -11,6 +11,7 @@ IRRELEVANT = {
     r"`isinstance\(treespec, LeafSpec\)` is deprecated": "Lightning calling PyTorch",
     r".*does not have many workers": "the epoch's line says how much time waiting for data takes",
     r".*[Tt]he '\w+_dataloader' does not have many workers": "likewise",
+    r"It is recommended to use `self.log\('(val|test)/": "summed over processes before they are logged",
     r"The `srun` command is available on your system but is not used": "a cluster's login node is no mistake",
 }
 

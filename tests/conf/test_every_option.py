@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import build
 from pixelwise.command_line import nodes
 from pixelwise.errors import UserError
+from pixelwise.processes import leave_process_group
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -29,7 +30,7 @@ ONLY = {Path("loss/bce"): "tagging"}
 CASES = [
     pytest.param(option, task, id=f"{option}-{task}")
     for option in OPTIONS
-    if option.parent.name not in ("task", "source", "experiment", "debug")
+    if option.parent.name not in ("task", "source", "experiment", "debug", "trainer")
     for task in (TASKS if option.parent.name in BOTH else ["segmentation"])
     if ONLY.get(option, task) == task
 ]
@@ -138,12 +139,24 @@ def test_every_experiment_takes_a_step(
     step(compose(*small([experiment, *root]), *ONE_STEP), tmp_path)
 
 
+@pytest.mark.parametrize("option", named("trainer"), ids=lambda o: o.name)
+def test_every_trainer_builds_and_steps_on_one_device(option: Path, compose: Compose, tmp_path: Path) -> None:
+    config = compose(*small([f"trainer={option.name}", SCENES]), "trainer.devices=1", *ONE_STEP)
+    if "FSDP" in str(config.trainer.strategy):
+        with pytest.raises(UserError, match="trainer"):
+            build.run(config, tmp_path)
+    else:
+        step(config, tmp_path)
+    leave_process_group()
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("option", named("trainer"), ids=lambda o: o.name)
 def test_every_trainer_on_a_gpu(option: Path, compose: Compose, tmp_path: Path) -> None:
-    accelerator = "trainer.accelerator=gpu"
-    step(compose(*small([f"trainer={option.name}", accelerator, SCENES]), *ONE_STEP), tmp_path)
+    where = ["trainer.accelerator=gpu", "trainer.devices=1"]
+    step(compose(*small([f"trainer={option.name}", *where, SCENES]), *ONE_STEP), tmp_path)
+    leave_process_group()
 
 
 # ------------------------------------------------------------------------------------ what follows what

@@ -1,0 +1,121 @@
+"""Two processes on the CPU train, score, resume and write as one does."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_resume import RUN, differing, drill, order, result, trace
+
+PLAIN = (
+    "encoder.name=test_convnext",  # no batch-norm, whose statistics depend on the share of a process
+    "decoder=linear",
+    "loss=cross_entropy",
+    "augmentation=none",
+    "epochs=5",
+    "data.crop_size=32",
+    "data.batch_size=4",
+    "data.source.counts={train:16,val:5,test:1}",  # an odd number, and fewer than processes
+    "trainer.precision=32-true",
+    "trainer.log_every_n_steps=1",
+)
+
+
+def losses(folder: Path) -> list[float]:
+    with (folder / "metrics.csv").open() as stream:
+        return [float(row["train/loss"]) for row in csv.DictReader(stream) if row["train/loss"]]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two processes have trained."""
+    cwd = tmp_path_factory.mktemp("two")
+    drill(cwd, *PLAIN, "trainer=ddp_sim", "hydra.run.dir=run")
+    return cwd
+
+
+def test_two_processes_train_as_one_does(two: Path, tmp_path: Path) -> None:
+    drill(tmp_path, *PLAIN, "trainer.accelerator=cpu", "hydra.run.dir=run")
+    alone = losses(tmp_path / "run")
+    assert len(alone) == 20
+    assert losses(two / "run") == pytest.approx(alone, abs=1e-5)
+    first, second = trace(two), trace(two, rank=1)
+    for note, mine, other in zip(trace(tmp_path), first, second, strict=True):
+        assert mine["keys"] == note["keys"][0::2]
+        assert other["keys"] == note["keys"][1::2]
+
+
+def test_only_the_first_process_writes(two: Path) -> None:
+    files = {str(f.relative_to(two / "run")) for f in (two / "run").rglob("*") if f.is_file()}
+    known = {"config.yaml", "overrides.yaml", "environment.json", "data.json", "metrics.csv", "metrics.json"}
+    known |= {"train.log", "uncommitted.diff", "pictures/batch_all.png", "pictures/test.png"}
+    assert files <= known | {f"checkpoints/{name}.ckpt" for name in ("best", "last", "previous")}
+    log = (two / "run/train.log").read_text()
+    assert len(re.findall("epoch 1/5", log)) == 1
+    assert {p.name for p in two.iterdir()} == {"run", "latest", "trace_0.jsonl", "trace_1.jsonl"}
+
+
+def test_scores_do_not_depend_on_the_number_of_processes(two: Path) -> None:
+    written = (two / "run/metrics.json").read_text()
+    for devices in (1, 2):
+        command = [sys.executable, str(Path(__file__).parents[1] / "evaluate.py"), "run=run"]
+        command += [f"trainer.devices={devices}", f"output={devices}.json"]
+        done = subprocess.run(command, cwd=two, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert "to the last digit" in done.stdout
+        assert (two / f"{devices}.json").read_text() == written
+
+
+def test_ranks_stay_equal_when_a_part_is_unfrozen_and_resume_exactly(tmp_path: Path) -> None:
+    run = [o for o in RUN if not o.startswith("trainer.accelerator")] + [
+        "trainer=ddp_sim",
+        "hydra.run.dir=run",
+    ]
+    drill(tmp_path / "whole", *run)
+    drill(tmp_path / "cut", *run, step=7, where="batch_end")
+    drill(tmp_path / "cut", "resume=run")
+    assert differing(result(tmp_path / "cut/run"), result(tmp_path / "whole/run")) == []
+    assert order(tmp_path / "cut") == order(tmp_path / "whole")
+    encoder = [[note["frozen"] for note in trace(tmp_path / "whole", rank)] for rank in (0, 1)]
+    assert encoder[0] == encoder[1]
+    assert len(set(encoder[0][:5])) == 1, "the encoder is frozen for four steps"
+    assert len(set(encoder[0][4:])) == len(encoder[0][4:]), "and trains after them"
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_goes_on_with_the_same_batches(two: Path, tmp_path: Path) -> None:
+    drill(tmp_path, *PLAIN, "trainer=ddp_sim", "hydra.run.dir=run", step=13, where="batch_end")
+    drill(tmp_path, "resume=run", "trainer.devices=1")
+    assert losses(tmp_path / "run") == pytest.approx(losses(two / "run"), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_jobs_of_a_sweep_start_processes_of_their_own(tmp_path: Path) -> None:
+    drill(tmp_path, *PLAIN, "trainer=ddp_sim", "epochs=1", "-m", "seed=1,2", "hydra.sweep.dir=sweep")
+    scores = [json.loads((tmp_path / f"sweep/{job}/metrics.json").read_text()) for job in (0, 1)]
+    assert scores[0] != scores[1]
+    assert len({note["pid"] for note in trace(tmp_path, 1)}) == 2
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_processes_as_well(tmp_path: Path, two: Path) -> None:
+    script = str(Path(__file__).parents[1] / "train.py")
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        "--master_port=29876",
+        script,
+    ]
+    done = subprocess.run(
+        [*command, *PLAIN, "trainer=ddp_sim"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = [f for f in (tmp_path / "runs").iterdir() if not f.is_symlink()]
+    assert losses(folder) == losses(two / "run")
