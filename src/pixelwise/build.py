@@ -229,7 +229,7 @@ def trainer(
         raise UserError(
             "trainer: Lightning cannot work with these settings",
             found=error,
-            fix="trainer=default takes the device that is there; trainer.accelerator and trainer.devices choose",
+            fix="trainer=default takes the device that is there; or trainer.accelerator=… trainer.devices=…",
         ) from error
 
 
