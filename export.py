@@ -17,8 +17,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command, stop
-from pixelwise.errors import UserError, nearest
+from pixelwise.command_line import check_choice, command
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +25,7 @@ log = logging.getLogger(__name__)
 @command("export")
 def main(config: DictConfig) -> None:
     """Restore the model, write it, compare."""
-    if config.format not in config.formats:
-        near = nearest(config.format, config.formats, 1)
-        stop(
-            UserError(
-                f"format={config.format}: there is no such format",
-                expected=", ".join(config.formats),
-                fix=f"did you mean format={near[0]}?" if near else None,
-            )
-        )
+    check_choice("format", config.format, config.formats)
 
     from pixelwise import build, run_folder
     from pixelwise.export import export, subject

@@ -3,10 +3,14 @@
     python predict.py run=RUN input=photo.jpg output=DIR
     python predict.py run=RUN input=FOLDER output=DIR          every image below FOLDER
     python predict.py run=RUN 'input=FOLDER/*.png' output=DIR
+    python predict.py run=RUN input=TILE.tif output=DIR        a georeferenced map of a GeoTIFF
+    python predict.py run=RUN input=TILE.tif output=DIR tta=d4 probabilities=true
 
-A segmenter writes NAME.png (class indices, with their colours) and NAME_overlay.png for each image,
-at the image's own size; a classifier writes probabilities.csv. Called again, it goes on where it
-stopped. `checkpoint=last` takes other weights than the best.
+A segmenter writes NAME.png (class indices, with their colours) and NAME_overlay.png for each image, at
+the image's own size; for a TIFF NAME.tif with the same CRS and transform, NAME_areas.csv and a small
+overlay. Images larger than `window=1024` pixels go through in windows that overlap and are blended.
+A classifier writes probabilities.csv. Called again, it goes on where it stopped. `checkpoint=last` takes
+other weights than the best, `bands=[4,1,2]` these bands of a TIFF.
 """
 
 import logging
@@ -14,7 +18,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command
+from pixelwise.command_line import check_choice, command, overrides
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +26,9 @@ log = logging.getLogger(__name__)
 @command("predict")
 def main(config: DictConfig) -> None:
     """Rebuild the model from the run folder and predict."""
+    for name in [config.tta] if isinstance(config.tta, str) else config.tta or []:
+        check_choice("tta", name, config.views)
+
     from pixelwise import build, checkpoint, run_folder
     from pixelwise.predict import find_images, predict, prepare_output
 
@@ -29,8 +36,9 @@ def main(config: DictConfig) -> None:
     images = find_images(config.input)
     weights = folder / "checkpoints" / f"{config.checkpoint}.ckpt"
     model = checkpoint.load_model(build.model(build.without_downloads(config)), weights)
-    prepare_output(output, weights)
-    count = predict(model, images, build.writer(config, output), **build.prediction_settings(config))
+    writer = build.writer(config, output, overrides())
+    prepare_output(output, weights, build.prediction_identity(config))
+    count = predict(model, images, writer, output, **build.prediction_settings(config))
     log.info("run folder: %s, weights %s", folder, config.checkpoint)
     log.info("%d predictions in %s", count, output)
 

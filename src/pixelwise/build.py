@@ -21,7 +21,8 @@ from pixelwise.augmentation import CentreView
 from pixelwise.checkpoint import WholeFile
 from pixelwise.data.module import DataModule, channel_statistics
 from pixelwise.errors import UserError
-from pixelwise.hardware import memory_format, precision, workers
+from pixelwise.hardware import memory_format, precision, windows, workers
+from pixelwise.inference import Tiling
 from pixelwise.interrupt import StopOnSignal
 from pixelwise.losses import WeightedSum
 from pixelwise.metrics_file import MetricsFile
@@ -33,6 +34,7 @@ from pixelwise.position import Position
 from pixelwise.quiet import silence
 from pixelwise.schedule import Plan, make_plan
 from pixelwise.types import Source
+from pixelwise.writers import MapOptions
 
 log = logging.getLogger(__name__)
 
@@ -127,20 +129,40 @@ def resolve_statistics(network: Composition, config: DictConfig, data_module: Da
         log.info("data.mean=%s data.std=%s: measured on the training split", *rounded)
 
 
-def writer(config: DictConfig, output: Path) -> Any:
-    """What the task writes for each predicted image."""
-    palette = OmegaConf.to_container(config.data.palette) if config.data.palette else None
-    return make(
-        config.task.prediction, "task.prediction", output=output, classes=config.data.classes, palette=palette
+def writer(config: DictConfig, output: Path, overrides: Sequence[str] = ()) -> Any:
+    """What the task writes for each predicted image.
+
+    Args:
+        config: a run's, with the keys of conf/predict.yaml.
+        output: a folder.
+        overrides: what was typed; one that has no effect on this writer is refused.
+    """
+    tiling = Tiling(_plain(config.window), config.overlap, windows(config.batch_size))
+    built = make({**config.task.prediction, "_partial_": True}, "task.prediction")(
+        output=output,
+        classes=list(config.data.classes),
+        palette=_plain(config.data.palette),
+        channels=config.data.channels,
+        view=CentreView(_plain(config.data.eval_size)),
+        maps=MapOptions(tiling, config.probabilities, _plain(config.bands)),
     )
+    for override in overrides:
+        if override.split("=")[0] in built.IDLE:
+            raise UserError(f"{override} has no effect: task={config.task.name} makes no maps")
+    return built
+
+
+def prediction_identity(config: DictConfig) -> dict[str, Any]:
+    """What of conf/predict.yaml changes a prediction, in plain containers."""
+    return {key: _plain(config[key]) for key in ("window", "overlap", "tta", "bands")}
 
 
 def prediction_settings(config: DictConfig) -> dict[str, Any]:
-    """How the model of a run wants its images."""
+    """How the model of a run computes, and what it looks at."""
+    names = [config.tta] if isinstance(config.tta, str) else config.tta or []
     return {
-        "view": CentreView(config.data.eval_size),
-        "channels": config.data.channels,
         "bf16": precision(config.trainer.precision, config.trainer.accelerator).startswith("bf16"),
+        "views": [make(config.views[name], f"views.{name}") for name in names],
     }
 
 
@@ -271,6 +293,11 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
         if isinstance(cause, TypeError):
             raise UserError(f"{key}: {config['_target_']} does not take this", found=cause) from error
         raise
+
+
+def _plain(value: Any) -> Any:
+    """A config node's value without OmegaConf's containers."""
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def _targets(config: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ import functools
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -222,6 +222,19 @@ def _as_typed(node: Any) -> str:
     value = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_list(node) else node._value()
     text = json.dumps(value, ensure_ascii=False).replace('"', "").replace(", ", ",")
     return text if len(text) < 60 else text[:59] + "…"
+
+
+def check_choice(key: str, name: str, options: Iterable[str]) -> None:
+    """Stop with the nearest option where `key=name` names none."""
+    if name not in (options := list(options)):
+        near = nearest(name, options, 1)
+        stop(
+            UserError(
+                f"{key}={name}: there is no such {key}",
+                expected=", ".join(options),
+                fix=f"did you mean {key}={near[0]}?" if near else None,
+            )
+        )
 
 
 def stop(error: UserError) -> NoReturn:

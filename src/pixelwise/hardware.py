@@ -62,6 +62,16 @@ def workers(setting: int | str) -> int:
     return chosen
 
 
+def windows(setting: int | str) -> int:
+    """Resolve predict's `batch_size=auto`: windows at once. One fills the cores of a CPU."""
+    if setting != "auto":
+        return setting  # type: ignore[return-value]
+    chosen = 4 if torch.cuda.is_available() else 1
+    reason = "on a GPU" if chosen > 1 else "one window occupies a CPU"
+    log.info("batch_size=%d: %s; pin it with batch_size=…", chosen, reason)
+    return chosen
+
+
 def memory_format(setting: str) -> torch.memory_format:
     """Resolve `memory_format=auto`: channels-last, which convolutions are fastest in."""
     if setting == "auto":

@@ -2,112 +2,35 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+import shutil
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from types import FrameType
+from typing import Any
 
-import numpy as np
+import psutil
 import torch
-from PIL import Image
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from pixelwise.augmentation import CentreView
-from pixelwise.data.images import SUFFIXES, read_image
+from pixelwise.data.images import SUFFIXES
 from pixelwise.errors import UserError
+from pixelwise.inference import Forward, View, seen_through
+from pixelwise.inference.geotiff import gdal
+from pixelwise.maps import MaskWriter
 from pixelwise.models import Composition
-from pixelwise.report import colours, overlay, rgb
-from pixelwise.types import FULL_SCALE
+from pixelwise.writers import Plan, ProbabilityWriter, TagWriter, Writer
+
+__all__ = ["MaskWriter", "ProbabilityWriter", "TagWriter", "find_images", "predict", "prepare_output"]
 
 log = logging.getLogger(__name__)
-
-
-class Writer(Protocol):
-    """Where predictions go; a task's config names a class of this shape."""
-
-    def done(self, name: str) -> bool:
-        """Whether this image's prediction is complete already."""
-        ...
-
-    def write(self, name: str, image: np.ndarray, probabilities: Tensor) -> None:
-        """Write one prediction, whole or not at all.
-
-        Args:
-            name: path of the image below the common folder, without suffix.
-            image: (H, W, C) as the model saw it, before normalisation.
-            probabilities: (K,) or (K, H, W), softmax over the first axis.
-        """
-        ...
-
-    def close(self) -> None:
-        """Called once, also when the job is interrupted."""
-        ...
-
-
-class MaskWriter:
-    """`NAME.png`, an index mask with its colour table, and `NAME_overlay.png`, both of the image's size."""
-
-    def __init__(self, output: Path, classes: Sequence[str], palette: Sequence[Sequence[int]] | None) -> None:
-        self.output = output
-        self.table = colours(len(classes), palette)
-
-    def done(self, name: str) -> bool:
-        """The overlay is written last."""
-        return (self.output / f"{name}_overlay.png").exists()
-
-    def write(self, name: str, image: np.ndarray, probabilities: Tensor) -> None:
-        """Argmax over the classes, as numbers and as colours over the image."""
-        mask = probabilities.max(0).indices.to(torch.uint8).numpy()
-        indexed = Image.fromarray(mask)
-        indexed.putpalette(self.table.tobytes())
-        picture = rgb(image / FULL_SCALE.get(image.dtype.name, 1.0))
-        save(indexed, self.output / f"{name}.png")
-        save(Image.fromarray(overlay(picture, mask, self.table)), self.output / f"{name}_overlay.png")
-
-    def close(self) -> None:
-        """Everything is on disk already."""
-
-
-class ProbabilityWriter:
-    """`probabilities.csv`: file, predicted class, and the probability of each class."""
-
-    def __init__(self, output: Path, classes: Sequence[str], palette: Sequence[Sequence[int]] | None) -> None:
-        self.file = output / "probabilities.csv"
-        self.classes = list(classes)
-        self.rows: dict[str, list[str]] = {}
-        if self.file.exists():
-            with self.file.open(newline="") as stream:
-                self.rows = {row[0]: row for row in list(csv.reader(stream))[1:]}
-
-    def done(self, name: str) -> bool:
-        """There is a row for it."""
-        return name in self.rows
-
-    def write(self, name: str, image: np.ndarray, probabilities: Tensor) -> None:
-        """Add a row."""
-        values = [f"{p:.6f}" for p in probabilities.tolist()]
-        self.rows[name] = [name, self.classes[int(probabilities.argmax())], *values]
-
-    def close(self) -> None:
-        """Write the table at once."""
-        temporary = self.file.with_suffix(".part")
-        with temporary.open("w", newline="") as stream:
-            rows = [["file", "class", *self.classes], *(self.rows[name] for name in sorted(self.rows))]
-            csv.writer(stream).writerows(rows)
-        temporary.replace(self.file)
-
-
-def save(picture: Image.Image, file: Path) -> None:
-    """Write a PNG, or leave nothing behind."""
-    file.parent.mkdir(parents=True, exist_ok=True)  # images may lie in folders below the common one
-    temporary = file.with_suffix(".part")
-    picture.save(temporary, format="PNG")
-    temporary.replace(file)
 
 
 def find_images(pattern: str) -> dict[str, Path]:
@@ -140,55 +63,128 @@ def find_images(pattern: str) -> dict[str, Path]:
     return images
 
 
-def prepare_output(output: Path, weights: Path) -> None:
-    """Make the folder; refuse one that holds predictions of other weights, which would be skipped."""
-    identity = {"weights": hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}
+def prepare_output(output: Path, weights: Path, settings: Mapping[str, Any]) -> None:
+    """Make the folder; refuse one that holds other predictions, which would be skipped.
+
+    Args:
+        output: the folder.
+        weights: the checkpoint.
+        settings: whatever else changes a prediction.
+    """
+    identity = {"weights": hashlib.sha256(weights.read_bytes()).hexdigest()[:16], **settings}
     note = output / "prediction.json"
     try:
         output.mkdir(parents=True, exist_ok=True)
-        if note.exists() and json.loads(note.read_text()) != identity:
+        found = json.loads(note.read_text()) if note.exists() else identity
+        if found != identity and any(file != note for file in output.iterdir()):
+            other = ", ".join(key for key in identity if found.get(key) != identity[key])
             raise UserError(
-                f"output={output} holds predictions of other weights", fix="another output=, or remove it"
+                f"output={output} holds predictions of other {other}", fix="another output=, or remove it"
             )
         note.write_text(json.dumps(identity) + "\n")
     except OSError as error:
         raise UserError(f"output={output} cannot be written", found=error) from error
 
 
-@torch.inference_mode()
 def predict(
     model: Composition,
     images: dict[str, Path],
     writer: Writer,
-    view: CentreView,
-    channels: int,
+    output: Path,
     bf16: bool = False,
+    views: Sequence[View] = (),
 ) -> int:
-    """Predict each image at the size that the view leaves it; finished ones are skipped.
+    """Predict each image; finished ones are skipped.
 
     Args:
         model: with its weights; moved to a GPU where there is one.
         images: files by name.
-        writer: takes the probabilities.
-        view: the evaluation view that the model was trained with.
-        channels: bands that the model takes.
+        writer: predicts one image and keeps the result.
+        output: its folder.
         bf16: compute as in mixed-precision training.
+        views: test-time augmentation.
 
     Returns:
         Number of images predicted now.
+
+    Raises:
+        UserError: an image does not fit the model, or there is no room for the result.
+        SystemExit: interrupted; status 130 after Ctrl-C and 143 after SIGTERM.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     waiting = {name: file for name, file in images.items() if not writer.done(name)}
     if len(waiting) < len(images):
         log.info("%d of %d images are predicted already and skipped", len(images) - len(waiting), len(images))
+    finished = 0
+    with gdal(), interruptible():
+        plans = {name: writer.plan(name, file) for name, file in waiting.items()}
+        check_room(output, plans.values())
+        forward = network(model, bf16, views)
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        bar = Progress(*columns, disable=not waiting)
+        windows = bar.add_task("windows", total=sum(plan.windows for plan in plans.values()))
+        try:
+            with bar:
+                for name, file in waiting.items():
+                    bar.update(windows, description=file.name)
+                    writer.predict(name, file, forward, lambda: bar.advance(windows))
+                    finished += 1
+        except OSError as error:
+            raise UserError(f"output={output} cannot be written", found=error) from error
+        except (KeyboardInterrupt, SystemExit) as stop:
+            log.info("stopped after %d of %d images; the same command goes on", finished, len(waiting))
+            raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
+        finally:
+            writer.close()
+    return finished
+
+
+def network(model: Composition, bf16: bool = False, views: Sequence[View] = ()) -> Forward:
+    """Raw images → logits, on a GPU where there is one, as evaluation computes them."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def look_once(image: Tensor) -> Tensor:
+        return model(image.contiguous(memory_format=torch.channels_last)).float()
+
+    look = seen_through(look_once, views)
+
+    @torch.inference_mode()
+    def forward(pixels: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return look(model.normalize(pixels.to(device)))
+
+    return forward
+
+
+def check_room(output: Path, plans: Iterable[Plan]) -> None:
+    """Refuse a job that would fill the disk or the memory, before it starts."""
+    plans = list(plans)
+    limits = {
+        "disk": (sum(plan.disk for plan in plans), shutil.disk_usage(output).free),
+        "memory": (max((plan.memory for plan in plans), default=0), psutil.virtual_memory().available),
+    }
+    for what, (needed, free) in limits.items():
+        if needed > free:
+            raise UserError(
+                f"not enough {what} for this prediction",
+                found=f"{free / 1e9:.1f} GB free",
+                expected=f"up to {needed / 1e9:.1f} GB",
+                fix="another output=, or fewer images" if what == "disk" else "smaller window= or overlap=",
+            )
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM unwind as Ctrl-C does, so that files under way are removed."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, leave)
     try:
-        for name, file in track(waiting.items(), description="predicting", disable=not waiting):
-            image, _ = view(read_image(file, channels))
-            pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                logits = model(model.normalize(pixels))
-            writer.write(name, image, logits[0].float().softmax(0).cpu())
+        yield
     finally:
-        writer.close()
-    return len(waiting)
+        signal.signal(signal.SIGTERM, previous)

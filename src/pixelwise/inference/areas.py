@@ -1,0 +1,79 @@
+"""How much ground each class covers."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.inference.geotiff import Place
+from pixelwise.types import IGNORE
+
+EQUATOR, FLATTENING = 6378137.0, 1 / 298.257223563
+"""Semi-major axis in metres and flattening of the WGS 84 ellipsoid."""
+
+
+class Areas:
+    """Pixels and square metres of each class, summed over the rows of a map.
+
+    Args:
+        classes: their names.
+        place: of the map.
+    """
+
+    def __init__(self, classes: Sequence[str], place: Place) -> None:
+        self.classes = list(classes)
+        self.pixel = pixel_areas(place)
+        self.pixels = np.zeros(len(classes), np.int64)
+        self.metres = np.zeros(len(classes))
+
+    def add(self, top: int, labels: np.ndarray) -> None:
+        """Count rows (rows, W) of class indices, of which the first is row `top` of the map."""
+        for number, row in enumerate(labels, top):
+            counts = np.bincount(row, minlength=IGNORE + 1)[: len(self.classes)]
+            self.pixels += counts
+            if self.pixel is not None:
+                self.metres += counts * self.pixel[number]
+
+    def write(self, file: Path) -> None:
+        """A row for each class; `area_m2` stays empty where nobody knows it."""
+        total = max(1, int(self.pixels.sum()))
+        with file.open("w", newline="") as stream:
+            table = csv.writer(stream)
+            table.writerow(["class", "pixels", "share", "area_m2"])
+            for name, pixels, metres in zip(self.classes, self.pixels, self.metres, strict=True):
+                area = "" if self.pixel is None else f"{metres:.4f}"
+                table.writerow([name, int(pixels), f"{pixels / total:.6f}", area])
+
+
+def pixel_areas(place: Place) -> np.ndarray | None:
+    """Square metres of a pixel in each row (H,), or None where the raster does not say.
+
+    On a map projection it is the area on the map, in the middle of a UTM zone 0.08 % less than on the ground;
+    in degrees it is the area on the WGS 84 ellipsoid.
+    """
+    crs, transform = place.crs, place.transform
+    if crs is None:
+        return None
+    if crs.is_projected:
+        metres = crs.linear_units_factor[1]
+        return np.full(place.height, abs(transform.determinant) * metres**2)
+    if crs.is_geographic and transform.b == transform.d == 0:
+        edges = np.radians(transform.f + transform.e * np.arange(place.height + 1))
+        return np.abs(np.diff(_area_below(edges))) * math.radians(abs(transform.a))
+    return None
+
+
+def _area_below(latitude: np.ndarray) -> np.ndarray:
+    """Square metres per radian of longitude between the equator and a latitude in radians.
+
+    Half of the squared semi-major axis times q, equation 3-12 of J. P. Snyder, "Map Projections: A Working
+    Manual", USGS Professional Paper 1395, 1987.
+    """
+    squared = FLATTENING * (2 - FLATTENING)
+    eccentricity, sine = math.sqrt(squared), np.sin(latitude)
+    q = (1 - squared) * (sine / (1 - squared * sine**2) + np.arctanh(eccentricity * sine) / eccentricity)
+    return EQUATOR**2 / 2 * q

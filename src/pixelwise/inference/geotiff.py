@@ -1,0 +1,232 @@
+"""GeoTIFFs, read by windows and written by rows of tiles: neither is ever in memory as a whole."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import rasterio
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
+
+from pixelwise.data.images import readable
+from pixelwise.errors import UserError
+
+CACHE = 64
+"""Megabytes of decoded blocks that GDAL may keep. Its own limit is 5 % of the machine's memory."""
+
+TILE = 256
+"""Side of the tiles that are written."""
+
+
+class Place(NamedTuple):
+    """Where on earth the pixels of a raster lie."""
+
+    height: int
+    width: int
+    crs: CRS | None = None
+    transform: Affine = Affine.identity()
+
+
+@contextmanager
+def gdal() -> Iterator[None]:
+    """Bound GDAL's cache, and leave out its remark on images that lie nowhere on earth."""
+    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+class Raster:
+    """A `Reader` of a GeoTIFF, to be used in a `with` block.
+
+    A pixel is valid unless all its bands are nodata, or the file's mask or alpha band leaves it out.
+
+    Args:
+        file: a TIFF, georeferenced or not.
+        channels: bands that the model takes.
+        bands: which of the file's bands these are, counted from 1; None takes all.
+
+    Raises:
+        UserError: the file is damaged, or its bands or its number type do not fit.
+    """
+
+    def __init__(self, file: Path, channels: int, bands: Sequence[int] | None = None) -> None:
+        self.file = file
+        with readable(file):
+            self._dataset = rasterio.open(file)
+        self.bands = list(bands or range(1, self._dataset.count + 1))
+        try:
+            self._check(channels)
+        except UserError:
+            self._dataset.close()
+            raise
+        flags = [flag for band in self.bands for flag in self._dataset.mask_flag_enums[band - 1]]
+        self.has_mask = not all(flag.name == "all_valid" for flag in flags)
+        self.dtype = np.dtype(self._dataset.dtypes[0])
+
+    def _check(self, channels: int) -> None:
+        stored = self._dataset.count
+        colours = " ".join(c.name for c in self._dataset.colorinterp)
+        if not all(1 <= band <= stored for band in self.bands):
+            raise UserError(f"bands={self.bands}: {self.file} has no such band", expected=f"1 to {stored}")
+        if len(self.bands) != channels:
+            some = ",".join(str(min(band, stored)) for band in range(1, channels + 1))
+            raise UserError(
+                f"{self.file}: the run was trained on images of {channels} bands",
+                found=f"{len(self.bands)} bands ({colours})",
+                expected=f"{channels} (data.channels)",
+                fix=f"'bands=[{some}]' reads these bands of each file, for example",
+            )
+        dtypes = {self._dataset.dtypes[band - 1] for band in self.bands}
+        if len(dtypes) > 1 or not dtypes <= {"uint8", "uint16", "float32"}:
+            raise UserError(
+                f"{self.file} stores its pixels as {' and '.join(sorted(dtypes))}",
+                expected="uint8, uint16 or float32",
+                fix=f"gdal_translate -ot Float32 {self.file.name} OUT.tif, and train on the same",
+            )
+
+    def __enter__(self) -> Raster:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._dataset.close()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self._dataset.height, self._dataset.width
+
+    @property
+    def place(self) -> Place:
+        """Size, CRS and transform."""
+        return Place(*self.shape, self._dataset.crs, self._dataset.transform)
+
+    @property
+    def nodata(self) -> float | None:
+        """The value that means "nothing here", as the file says."""
+        return self._dataset.nodata
+
+    def read(self, top: int, left: int, height: int, width: int) -> np.ndarray | None:
+        """Pixels (height, width, C); None where none is valid.
+
+        In a float image what is nodata or not finite becomes 0: it would spread through the network.
+        """
+        window = Window(left, top, width, height)
+        with readable(self.file):
+            pixels = self._dataset.read(self.bands, window=window)
+            masks = self._dataset.read_masks(self.bands, window=window) if self.has_mask else np.True_
+        if not masks.any():
+            return None
+        if self.dtype.kind == "f":
+            pixels[~(np.isfinite(pixels) & (masks != 0))] = 0
+        return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+
+    def valid(self, top: int, rows: int) -> np.ndarray:
+        """Which pixels of these full rows are valid: (rows, W) bool."""
+        if not self.has_mask:
+            return np.ones((rows, self.shape[1]), bool)
+        with readable(self.file):
+            masks = self._dataset.read_masks(self.bands, window=Window(0, top, self.shape[1], rows))
+        return masks.any(0)
+
+    def thumbnail(self, height: int, width: int) -> np.ndarray:
+        """The image (height, width, 3) uint8 for the eye; deep bands from their 2nd to 98th percentile."""
+        with readable(self.file):
+            bands = self.bands[:3] if len(self.bands) >= 3 else self.bands[:1] * 3
+            pixels = self._dataset.read(
+                bands, out_shape=(3, height, width), resampling=Resampling.average, masked=True
+            )
+        shown = [_stretched(band) if self.dtype != np.uint8 else band.filled(0) for band in pixels]
+        return np.stack(shown, axis=-1)
+
+
+class MapFile:
+    """A tiled, compressed GeoTIFF of uint8 whose rows come from top to bottom, to be used in a `with` block.
+
+    Rows wait until they fill tiles: GDAL writes a tile again each time it gets a part of it.
+
+    Args:
+        file: new.
+        place: its size and georeference.
+        names: of the bands.
+        nodata: the value that means "nothing here".
+        table: (256, 3) uint8, colours of a single band.
+        tags: further facts for the file's metadata.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        place: Place,
+        names: Sequence[str],
+        nodata: int | None = None,
+        table: np.ndarray | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        settings: dict[str, Any] = {
+            "driver": "GTiff",
+            "dtype": "uint8",
+            "count": len(names),
+            "nodata": nodata,
+            **place._asdict(),
+            "tiled": True,
+            "blockxsize": TILE,
+            "blockysize": TILE,
+            "compress": "deflate",
+            "interleave": "band",
+            "bigtiff": "if_safer",
+        }
+        if table is None:
+            settings["photometric"] = "minisblack"  # three or four bands are no colours
+        self._dataset = rasterio.open(file, "w", **settings)
+        if table is not None:
+            self._dataset.write_colormap(1, {i: tuple(map(int, rgb)) for i, rgb in enumerate(table)})
+        else:
+            self._dataset.scales = [1 / 255] * len(names)
+        for band, name in enumerate(names, 1):
+            self._dataset.set_band_description(band, name)
+        self._dataset.update_tags(**(tags or {}))
+        self._waiting = np.empty((len(names), 0, place.width), np.uint8)
+        self._written = 0
+
+    def __enter__(self) -> MapFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            self._flush(self._waiting.shape[1])
+        self._dataset.close()
+
+    def write(self, rows: np.ndarray) -> None:
+        """The next rows (N, rows, W)."""
+        self._waiting = np.concatenate([self._waiting, rows], axis=1)
+        self._flush(self._waiting.shape[1] // TILE * TILE)
+
+    def _flush(self, count: int) -> None:
+        if count:
+            window = Window(0, self._written, self._waiting.shape[2], count)
+            self._dataset.write(self._waiting[:, :count], window=window)
+            self._waiting = self._waiting[:, count:].copy()
+            self._written += count
+
+
+def read_small(file: Path, height: int, width: int) -> np.ndarray:
+    """The first band of a raster at another size, by its nearest pixels."""
+    with rasterio.open(file) as dataset:
+        return dataset.read(1, out_shape=(height, width), resampling=Resampling.nearest)
+
+
+def _stretched(band: np.ma.MaskedArray) -> np.ndarray:
+    """uint8, from the 2nd to the 98th percentile of the valid pixels."""
+    values = band.compressed()
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, (2, 98)) if len(values) else (0, 1)
+    scaled = (np.nan_to_num(band.filled(low)).astype(np.float32) - low) / max(high - low, 1e-12)
+    return np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)

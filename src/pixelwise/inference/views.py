@@ -1,0 +1,109 @@
+"""Test-time augmentation: the mean of the logits over several views of an image.
+
+A view object takes a network and images, shows the network each view, turns the answers back and averages
+them. `seen_through` nests them: scales in flips give the product of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from pixelwise.errors import UserError
+
+Network = Callable[[Tensor], Tensor]
+"""Normalised images (B, C, H, W) → logits (B, K) or (B, K, H, W)."""
+
+
+class View(Protocol):
+    """A way to look several times. A new one is a class of this shape and a line in conf/predict.yaml."""
+
+    def __call__(self, network: Network, image: Tensor) -> Tensor:
+        """Mean logits, of the shape that the network gives for these images."""
+        ...
+
+
+class Symmetries:
+    """Views under symmetries of the square, each a transposition (or none) followed by flips.
+
+    Args:
+        views: (transpose, dimensions to flip) of each; dimensions are counted from the end.
+    """
+
+    def __init__(self, views: Sequence[tuple[bool, tuple[int, ...]]]) -> None:
+        self.views = tuple(views)
+
+    def __call__(self, network: Network, image: Tensor) -> Tensor:
+        """Mean over the views; logits of whole images need no turning back."""
+        total: Tensor | None = None
+        for transpose, flips in self.views:
+            logits = network((image.mT if transpose else image).flip(flips))
+            if logits.ndim == 4:
+                logits = logits.flip(flips)
+                logits = logits.mT if transpose else logits
+            total = logits if total is None else total + logits
+        assert total is not None
+        return total / len(self.views)
+
+
+FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+
+
+class Flips(Symmetries):
+    """As it is, left-right, upside down, and both."""
+
+    def __init__(self) -> None:
+        super().__init__([(False, flips) for flips in FLIPS])
+
+
+class D4(Symmetries):
+    """All eight symmetries of the square, for images that have no upper side, such as aerial ones."""
+
+    def __init__(self) -> None:
+        super().__init__([(transpose, flips) for transpose in (False, True) for flips in FLIPS])
+
+
+class Scales:
+    """Views at several sizes, with bilinear resizing there and back.
+
+    Args:
+        factors: of height and width; 1 is the image as it is.
+
+    Raises:
+        UserError: one of them is not a positive number.
+    """
+
+    def __init__(self, factors: Sequence[float]) -> None:
+        if not factors or not all(isinstance(f, int | float) and 0 < f <= 8 for f in factors):
+            raise UserError(
+                "views.scales.factors", found=factors, expected="numbers above 0, as in [0.75,1,1.25]"
+            )
+        self.factors = tuple(factors)
+
+    def __call__(self, network: Network, image: Tensor) -> Tensor:
+        """Mean over the sizes."""
+        size = image.shape[-2:]
+        total: Tensor | None = None
+        for factor in self.factors:
+            zoomed = [max(1, round(side * factor)) for side in size]
+            logits = network(image if factor == 1 else _resize(image, zoomed))
+            if logits.ndim == 4 and factor != 1:
+                logits = _resize(logits, size)
+            total = logits if total is None else total + logits
+        assert total is not None
+        return total / len(self.factors)
+
+
+def seen_through(network: Network, views: Sequence[View]) -> Network:
+    """The network with all these views, the first outermost."""
+    return reduce(lambda inner, view: partial(view, inner), reversed(views), network)
+
+
+def _resize(values: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear; smoothed before it shrinks."""
+    shrinks = size[0] < values.shape[-2] or size[1] < values.shape[-1]
+    return F.interpolate(values.float(), tuple(size), mode="bilinear", align_corners=False, antialias=shrinks)

@@ -1,0 +1,169 @@
+"""Maps: the class of each pixel of an image of any size, as a PNG or a GeoTIFF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pixelwise.augmentation import CentreView
+from pixelwise.data.images import read_image, read_size
+from pixelwise.errors import UserError
+from pixelwise.inference import Block, Forward, Pixels, Reader, bands, blend, labels, labels_and_probabilities
+from pixelwise.inference.areas import Areas
+from pixelwise.inference.geotiff import MapFile, Place, Raster, read_small
+from pixelwise.report import colours, overlay, rgb
+from pixelwise.types import FULL_SCALE, IGNORE
+from pixelwise.writers import MapOptions, Plan, whole_files
+
+RASTERS = frozenset({".tif", ".tiff"})
+"""Endings of the files that are read by windows and whose maps are GeoTIFFs."""
+
+
+class MaskWriter:
+    """The class of each pixel, as numbers with a colour table and as colours over the image.
+
+    `photo.jpg` gives `photo.png` and `photo_overlay.png`. `tile.tif` gives `tile.tif`, georeferenced as it
+    was, with nodata 255; `tile_areas.csv`; and a small `tile_overlay.png`. Both may give
+    `…_probabilities.tif`, a band for each class, 255 being 1.
+    """
+
+    IDLE = ()
+    GLANCE = 1500
+    """Longest side in pixels of a raster's overlay."""
+
+    def __init__(
+        self,
+        output: Path,
+        classes: Sequence[str],
+        palette: Sequence[Sequence[int]] | None,
+        channels: int,
+        view: CentreView,
+        maps: MapOptions,
+    ) -> None:
+        self.output = output
+        self.classes = list(classes)
+        self.table = colours(len(classes), palette)
+        self.channels = channels
+        self.view = view
+        self.maps = maps
+        self._extra = ["_probabilities.tif"] if maps.probabilities else []
+
+    def done(self, name: str) -> bool:
+        """The overlay is written last, but for what was not asked for then."""
+        return all((self.output / f"{name}{suffix}").exists() for suffix in ["_overlay.png", *self._extra])
+
+    def plan(self, name: str, file: Path) -> Plan:
+        """Count windows and bytes; nothing is decoded."""
+        bands = 1 + len(self.classes) * self.maps.probabilities
+        if is_raster(file):
+            self._refuse_view(file)
+            with Raster(file, self.channels, self.maps.bands) as image:
+                shape = image.shape
+            whole = 0
+        else:
+            shape = self.view.size or read_size(file)
+            whole = shape[0] * shape[1] * (self.channels + 4)  # the image, its mask and its overlay
+        target = self.output / f"{name}{'.tif' if is_raster(file) else '.png'}"
+        if target.exists() and target.samefile(file):
+            raise UserError(f"{file} would be overwritten by its own map", fix="another output=")
+        rows = self.maps.tiling.spans(shape)[0]
+        band = bands * shape[1] * max(span.done for span in rows)
+        waiting = self.maps.tiling.memory(shape, len(self.classes))
+        return Plan(self.maps.tiling.count(shape), shape[0] * shape[1] * bands, waiting + 3 * band + whole)
+
+    def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
+        """Through windows, as wide and as high as the image is."""
+        make = self._map_raster if is_raster(file) else self._map_photo
+        make(name, file, forward, advance)
+
+    def close(self) -> None:
+        """Everything is on disk already."""
+
+    def _map_photo(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
+        pixels, _ = self.view(read_image(file, self.channels))
+        height, width = pixels.shape[:2]
+        mask, drawn = np.empty((height, width), np.uint8), np.empty((height, width, 3), np.uint8)
+        suffixes = [*self._extra, ".png", "_overlay.png"]
+        with whole_files(self.output / name, suffixes) as part, ExitStack() as open_files:
+            extra = self._open_extra(open_files, part, Place(height, width))
+            for top, band in self._bands(Pixels(pixels), forward, advance):
+                rows = np.s_[top : top + band.shape[1]]
+                mask[rows] = band[0]
+                seen = rgb(pixels[rows] / FULL_SCALE.get(pixels.dtype.name, 1.0))
+                drawn[rows] = overlay(seen, band[0], self.table)
+                for each in extra:
+                    each.write(band[1:])
+            indexed = Image.fromarray(mask)
+            indexed.putpalette(self.table.tobytes())
+            indexed.save(part[".png"], format="PNG")
+            Image.fromarray(drawn).save(part["_overlay.png"], format="PNG")
+
+    def _map_raster(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
+        self._refuse_view(file)
+        suffixes = [*self._extra, ".tif", "_areas.csv", "_overlay.png"]
+        with (
+            whole_files(self.output / name, suffixes) as part,
+            Raster(file, self.channels, self.maps.bands) as image,
+        ):
+            areas = Areas(self.classes, image.place)
+            with ExitStack() as open_files:
+                index = open_files.enter_context(self._index(part[".tif"], image.place))
+                extra = self._open_extra(open_files, part, image.place)
+                for top, band in self._bands(image, forward, advance):
+                    valid = image.valid(top, band.shape[1])
+                    classes = np.where(valid, band[0], np.uint8(IGNORE))
+                    index.write(classes[None])
+                    areas.add(top, classes)
+                    for each in extra:
+                        each.write(band[1:] * valid)
+            if not areas.pixels.any():
+                raise UserError(f"{file}: every pixel is nodata", found=f"nodata={image.nodata}")
+            areas.write(part["_areas.csv"])
+            self._glance(image, part[".tif"]).save(part["_overlay.png"], format="PNG")
+
+    def _bands(
+        self, image: Reader, forward: Forward, advance: Callable[[], None]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """(top, (N, rows, W) uint8): the best class, then the probabilities that are wanted."""
+
+        def counted(blocks: Iterator[Block]) -> Iterator[Block]:
+            for block in blocks:
+                yield block
+                advance()
+
+        finish = labels_and_probabilities if self.maps.probabilities else labels
+        return bands(counted(blend(image, forward, self.maps.tiling, len(self.classes))), finish)
+
+    def _index(self, file: Path, place: Place) -> MapFile:
+        names = {f"CLASS_{index}": name for index, name in enumerate(self.classes)}
+        return MapFile(file, place, ["class"], IGNORE, self.table, names)
+
+    def _open_extra(self, stack: ExitStack, part: dict[str, Path], place: Place) -> list[MapFile]:
+        """The file of probabilities, if it is wanted."""
+        return [stack.enter_context(MapFile(part[suffix], place, self.classes)) for suffix in self._extra]
+
+    def _glance(self, image: Raster, index: Path) -> Image.Image:
+        """The map over the image, white where it is nodata."""
+        zoom = min(1, self.GLANCE / max(image.shape))
+        size = [max(1, round(side * zoom)) for side in image.shape]
+        mask = read_small(index, *size)
+        drawn = overlay(image.thumbnail(*size), mask, self.table)
+        drawn[mask == IGNORE] = 255
+        return Image.fromarray(drawn)
+
+    def _refuse_view(self, file: Path) -> None:
+        if self.view.size is not None:
+            raise UserError(
+                f"{file}: a map of {self.view.size} pixels would lie elsewhere than the image",
+                found=f"data.eval_size={list(self.view.size)}",
+                fix="data.eval_size=null",
+            )
+
+
+def is_raster(file: Path) -> bool:
+    """Whether a file is read by windows."""
+    return file.suffix.lower() in RASTERS

@@ -1,0 +1,188 @@
+"""GeoTIFFs are read and written by parts, with what they say about their place and their gaps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.transform import from_origin
+
+from pixelwise.errors import UserError
+from pixelwise.inference.areas import Areas, pixel_areas
+from pixelwise.inference.geotiff import CACHE, MapFile, Place, Raster, gdal
+
+Tiff = Callable[..., Path]
+Noise = Callable[..., np.ndarray]
+pytestmark = pytest.mark.fast
+
+
+# ----------------------------------------------------------------------------------------------- read
+def test_any_window_of_any_bands_is_read(tiff: Tiff, noise: Noise) -> None:
+    image = noise(70, 90, 5)
+    file = tiff("five.tif", image)
+    with gdal(), Raster(file, 5) as raster:
+        assert raster.shape == (70, 90)
+        assert raster.place.crs == CRS.from_epsg(32633)
+        np.testing.assert_array_equal(raster.read(10, 20, 30, 40), image[10:40, 20:60])
+        assert raster.valid(0, 70).all()
+    with gdal(), Raster(file, 3, bands=[4, 1, 1]) as raster:
+        np.testing.assert_array_equal(raster.read(0, 0, 70, 90), image[..., [3, 0, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_numbers_are_those_of_the_file(dtype: str, tiff: Tiff, noise: Noise) -> None:
+    image = noise(8, 9, 3).astype(dtype) * 200
+    with gdal(), Raster(tiff("deep.tif", image), 3) as raster:
+        found = raster.read(0, 0, 8, 9)
+        assert found is not None
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, image)
+
+
+def test_another_number_of_bands_is_refused_with_a_way_out(tiff: Tiff, noise: Noise) -> None:
+    file = tiff("tile.tif", noise(8, 9, 4))
+    with pytest.raises(
+        UserError, match=r"tile\.tif[\s\S]*found: +4 bands[\s\S]*expected: 3[\s\S]*bands=\[1,2,3\]"
+    ):
+        Raster(file, 3)
+    with pytest.raises(UserError, match=r"expected: 5[\s\S]*bands=\[1,2,3,4,4\]"):
+        Raster(file, 5)
+    with pytest.raises(UserError, match=r"bands=\[1, 2, 5\][\s\S]*no such band[\s\S]*1 to 4"):
+        Raster(file, 3, bands=[1, 2, 5])
+
+
+def test_another_number_type_is_refused(tiff: Tiff) -> None:
+    with pytest.raises(UserError, match=r"dem\.tif stores its pixels as int32"):
+        Raster(tiff("dem.tif", np.zeros((8, 9, 1), np.int32)), 1)
+
+
+@pytest.mark.parametrize("tiled", [True, False])
+def test_a_truncated_file_is_named(tiled: bool, tiff: Tiff, noise: Noise) -> None:
+    extra = {"tiled": True, "blockxsize": 64, "blockysize": 64} if tiled else {}
+    file = tiff("cut.tif", noise(300, 300, 3), **extra)
+    whole = file.read_bytes()
+    for share in (0.001, 0.5, 0.9):
+        file.write_bytes(whole[: int(len(whole) * share)])
+        with gdal(), pytest.raises(UserError, match=r"cut\.tif cannot be read"), Raster(file, 3) as raster:
+            raster.read(0, 0, 300, 300)
+
+
+# --------------------------------------------------------------------------------------------- nodata
+def test_a_pixel_is_nodata_where_all_its_bands_are(tiff: Tiff, noise: Noise) -> None:
+    image = noise(60, 80, 3)
+    image[:20] = 0
+    image[30, 40] = 0, 0, 9
+    with gdal(), Raster(tiff("gap.tif", image, nodata=0), 3) as raster:
+        valid = raster.valid(0, 60)
+        assert not valid[:20].any()
+        assert valid[20:].all()
+        assert raster.read(0, 0, 20, 80) is None
+        np.testing.assert_array_equal(raster.read(10, 0, 20, 80), image[10:30])
+
+
+@pytest.mark.parametrize("nodata", [-9999.0, math.nan])
+def test_nodata_of_a_float_image_does_not_reach_the_network(nodata: float, tiff: Tiff, noise: Noise) -> None:
+    image = noise(30, 40, 2).astype(np.float32)
+    image[:10] = nodata
+    image[15, 15, 1] = nodata  # of one band only: a hole, but no gap
+    image[16, 16, 0] = np.inf
+    with gdal(), Raster(tiff("gap.tif", image, nodata=nodata), 2) as raster:
+        pixels = raster.read(0, 0, 30, 40)
+        assert pixels is not None
+        assert not pixels[:10].any()
+        assert pixels[15, 15, 1] == pixels[16, 16, 0] == 0
+        assert np.isfinite(pixels).all()
+        assert raster.valid(10, 20).all()
+        assert not raster.valid(0, 10).any()
+
+
+def test_an_alpha_band_that_is_not_read_is_the_mask_and_one_that_is_read_is_none(
+    tiff: Tiff, noise: Noise
+) -> None:
+    image = noise(20, 30, 4)
+    image[:5, :, 3] = 0
+    file = tiff("rgba.tif", image, photometric="rgb", alpha="unspecified")
+    with rasterio.open(file, "r+") as dataset:
+        dataset.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    with gdal(), Raster(file, 3, bands=[1, 2, 3]) as raster:
+        assert not raster.valid(0, 5).any()
+        assert raster.valid(5, 15).all()
+    with gdal(), Raster(file, 4) as raster:  # near infrared that its writer took for alpha
+        assert raster.valid(0, 20).all()
+        np.testing.assert_array_equal(raster.read(0, 0, 20, 30), image)
+
+
+# ---------------------------------------------------------------------------------------------- write
+def test_rows_of_any_heights_become_a_tiled_map(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 3, (1, 700, 300), dtype=np.uint8)
+    table = rng.integers(0, 256, (256, 3), dtype=np.uint8)
+    place = Place(700, 300, CRS.from_epsg(32633), from_origin(366676, 5808769, 0.05, 0.05))
+    with gdal(), MapFile(tmp_path / "map.tif", place, ["class"], 255, table, {"CLASS_0": "road"}) as file:
+        for start, stop in ((0, 10), (10, 300), (300, 650), (650, 700)):
+            file.write(rows[:, start:stop])
+    with rasterio.open(tmp_path / "map.tif") as dataset:
+        np.testing.assert_array_equal(dataset.read(), rows)
+        assert (dataset.crs, dataset.transform, dataset.nodata) == (place.crs, place.transform, 255)
+        assert dataset.block_shapes == [(256, 256)]
+        assert dataset.compression.name == "deflate"
+        assert dataset.colormap(1)[7] == (*table[7].tolist(), 255)
+        assert dataset.tags()["CLASS_0"] == "road"
+    tight = (tmp_path / "map.tif").stat().st_size
+    assert tight < 700 * 300  # each tile was written once
+
+
+def test_probabilities_are_bands_with_names_and_a_scale(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (3, 40, 50), dtype=np.uint8)
+    with gdal(), MapFile(tmp_path / "p.tif", Place(40, 50), ["road", "tree", "car"]) as file:
+        file.write(rows)
+    with gdal(), rasterio.open(tmp_path / "p.tif") as dataset:
+        np.testing.assert_array_equal(dataset.read(), rows)
+        assert dataset.descriptions == ("road", "tree", "car")
+        assert dataset.scales == pytest.approx((1 / 255,) * 3)
+        assert dataset.colorinterp[0] is ColorInterp.gray
+        assert ColorInterp.alpha not in dataset.colorinterp
+
+
+def test_gdals_cache_is_bounded_only_inside() -> None:
+    from rasterio.env import get_gdal_config
+
+    with gdal():
+        assert int(get_gdal_config("GDAL_CACHEMAX")) == CACHE
+
+
+# ---------------------------------------------------------------------------------------------- areas
+def test_areas_on_a_map_projection_in_metres_and_feet(tmp_path: Path) -> None:
+    transform = from_origin(0, 0, 0.05, 0.05)
+    metres = pixel_areas(Place(4, 6, CRS.from_epsg(32633), transform))
+    feet = pixel_areas(Place(4, 6, CRS.from_epsg(2263), transform))  # New York, US survey feet
+    assert metres == pytest.approx(0.0025)
+    assert feet == pytest.approx(0.0025 * (1200 / 3937) ** 2)
+    assert pixel_areas(Place(4, 6)) is None
+
+    areas = Areas(["road", "tree"], Place(4, 6, CRS.from_epsg(32633), transform))
+    areas.add(0, np.array([[0, 0, 1, 255, 255, 0], [1, 1, 1, 1, 1, 1]], np.uint8))
+    areas.write(tmp_path / "areas.csv")
+    assert (tmp_path / "areas.csv").read_text().splitlines() == [
+        "class,pixels,share,area_m2",
+        "road,3,0.300000,0.0075",
+        "tree,7,0.700000,0.0175",
+    ]
+
+
+def test_areas_in_degrees_are_those_of_the_ellipsoid() -> None:
+    degree = pixel_areas(Place(180, 360, CRS.from_epsg(4326), from_origin(-180, 90, 1, 1)))
+    assert degree is not None
+    assert degree.sum() * 360 == pytest.approx(510_065_621_724_000, rel=1e-9)  # the whole of WGS 84
+    for row, latitude in ((90, -1), (30, 59), (0, 89)):  # the integral of both radii of curvature
+        angles = np.radians(latitude + (np.arange(1000) + 0.5) / 1000)
+        squared = 0.00669437999014
+        flat = 1 - squared * np.sin(angles) ** 2
+        per_radian = 6378137.0**2 * (1 - squared) * np.cos(angles) / flat**2
+        assert degree[row] == pytest.approx(per_radian.mean() * math.radians(1) ** 2, rel=1e-6)

@@ -1,0 +1,89 @@
+"""Test-time augmentation: views are turned back, averaged, and nested."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pixelwise.errors import UserError
+from pixelwise.inference import D4, Flips, Scales, View, seen_through
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    """Not symmetric in any way."""
+    torch.manual_seed(0)
+    return nn.Conv2d(3, 4, 3, padding=1).requires_grad_(False)
+
+
+@pytest.fixture
+def image() -> Tensor:
+    return torch.rand(2, 3, 24, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("view", [Flips(), D4(), Scales([1.0])], ids=["flips", "d4", "scale 1"])
+def test_a_network_that_looks_at_single_pixels_answers_as_before(view: View, image: Tensor) -> None:
+    pointwise = nn.Conv2d(3, 4, 1).requires_grad_(False)
+    torch.testing.assert_close(view(pointwise, image), pointwise(image))
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("turn", [lambda x: x.flip(-1), lambda x: x.mT, lambda x: x.rot90(1, (-2, -1))])
+def test_d4_makes_any_network_symmetric(turn: object, network: nn.Module, image: Tensor) -> None:
+    assert callable(turn)
+    assert not torch.allclose(network(turn(image)), turn(network(image)), atol=1e-2)
+    torch.testing.assert_close(D4()(network, turn(image)), turn(D4()(network, image)))
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(("view", "calls"), [(Flips(), 4), (D4(), 8), (Scales([0.5, 1.0, 2.0]), 3)])
+def test_every_view_differs_and_the_mean_is_taken(view: View, calls: int, image: Tensor) -> None:
+    seen: list[Tensor] = []
+
+    def forward(shown: Tensor) -> Tensor:
+        seen.append(shown)
+        return torch.full((len(shown), 5), float(len(seen)))  # logits of whole images are not turned back
+
+    mean = view(forward, image)
+    assert mean.shape == (2, 5)
+    assert mean.unique().item() == pytest.approx((1 + calls) / 2)
+    assert len({tuple(shown.flatten().tolist()) for shown in seen}) == calls
+
+
+@pytest.mark.fast
+def test_scales_show_other_sizes_and_answer_at_the_images_own(network: nn.Module) -> None:
+    sizes = []
+
+    def forward(shown: Tensor) -> Tensor:
+        sizes.append(tuple(shown.shape[-2:]))
+        return network(shown)
+
+    flat = torch.full((1, 3, 40, 50), 0.5)
+    logits = Scales([0.75, 1, 1.5])(forward, flat)
+    assert sizes == [(30, 38), (40, 50), (60, 75)]
+    assert logits.shape == (1, 4, 40, 50)
+    torch.testing.assert_close(logits[..., 5:-5, 5:-5], network(flat)[..., 5:-5, 5:-5])
+
+
+@pytest.mark.fast
+def test_views_nest(network: nn.Module, image: Tensor) -> None:
+    calls = 0
+
+    def forward(shown: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return network(shown)
+
+    nested = seen_through(forward, [Flips(), Scales([1, 2])])(image)
+    assert calls == 8
+    torch.testing.assert_close(nested, Flips()(lambda x: Scales([1, 2])(network, x), image))
+    assert seen_through(network, []) is network
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("factors", [[], [0], [1, -1], ["big"]])
+def test_factors_that_are_no_sizes_are_refused(factors: list[float]) -> None:
+    with pytest.raises(UserError, match=r"views\.scales\.factors"):
+        Scales(factors)
