@@ -8,7 +8,7 @@
 
 A segmenter writes NAME.png (class indices, with their colours) and NAME_overlay.png for each image, at
 the image's own size; for a TIFF NAME.tif with the same CRS and transform, NAME_areas.csv and a small
-overlay. Images larger than `window=1024` pixels go through in windows that overlap and are blended.
+overlay. Images larger than `window=768` pixels go through in windows that overlap and are blended.
 A classifier writes probabilities.csv. Called again, it goes on where it stopped. `checkpoint=last` takes
 other weights than the best, `bands=[4,1,2]` these bands of a TIFF.
 """

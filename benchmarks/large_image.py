@@ -45,7 +45,7 @@ def memory(key: str) -> float:
     return int(lines[key].split()[0]) / 1024
 
 
-def measure(file: Path, output: Path, window: int, probabilities: bool, tta: bool) -> dict[str, float]:
+def measure(file: Path, output: Path, probabilities: bool, arguments: argparse.Namespace) -> dict[str, float]:
     """Map one file in this process."""
     import torch
 
@@ -61,15 +61,15 @@ def measure(file: Path, output: Path, window: int, probabilities: bool, tta: boo
     decoder = UNet(encoder.channels, encoder.strides)
     head = PixelHead(decoder.out_channels, len(CLASSES))
     model = Composition(encoder, decoder, head, Normalize([0.5] * 3, [0.25] * 3)).eval()
-    maps = MapOptions(Tiling(window, 0.25), probabilities)
+    maps = MapOptions(Tiling(arguments.window, 0.25), probabilities)
     writer = MaskWriter(output, CLASSES, None, 3, CentreView(None), maps)
     output.mkdir(exist_ok=True)
-    bf16 = precision("auto", "cpu").startswith("bf16")
+    bf16 = precision(arguments.precision, "cpu").startswith("bf16")
     with torch.inference_mode():  # the first forward loads kernels: part of the process, not of the image
         model(torch.zeros(1, 3, 64, 64))
     idle = memory("VmRSS")
     start = perf_counter()
-    predict(model, {"tile": file}, writer, output, bf16=bf16, views=[D4()] if tta else [])
+    predict(model, {"tile": file}, writer, output, bf16=bf16, views=[D4()] if arguments.tta else [])
     return {"idle": idle, "peak": memory("VmHWM"), "seconds": perf_counter() - start}
 
 
@@ -83,7 +83,8 @@ def main() -> None:
     """Print a line for each size."""
     parser = argparse.ArgumentParser(description="Peak memory and time of mapping a large GeoTIFF.")
     parser.add_argument("sides", type=int, nargs="*", default=[6000, 12000])
-    parser.add_argument("--window", type=int, default=1024)
+    parser.add_argument("--window", type=int, default=768)
+    parser.add_argument("--precision", default="auto", help="as trainer.precision")
     parser.add_argument("--tta", action="store_true", help="D4, eight views")
     arguments = parser.parse_args()
     for side in arguments.sides:
@@ -92,7 +93,7 @@ def main() -> None:
             fresh(draw, file, side)
             for probabilities in (False, True):
                 output = Path(folder) / f"out_{probabilities}"
-                found = fresh(measure, file, output, arguments.window, probabilities, arguments.tta)
+                found = fresh(measure, file, output, probabilities, arguments)
                 print(
                     f"{side}² {'with' if probabilities else 'without'} probabilities: "
                     f"idle {found['idle']:.0f} MB, peak {found['peak'] - found['idle']:+.0f} MB, "

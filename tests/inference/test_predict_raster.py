@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from hydra import compose, initialize_config_dir
 from PIL import Image
+
+from pixelwise import build, checkpoint
+from pixelwise.errors import UserError
+from pixelwise.predict import find_images, predict, prepare_output
 
 ROOT = Path(__file__).parents[2]
 Tiff = Callable[..., Path]
 Noise = Callable[..., np.ndarray]
 Script = Callable[..., subprocess.CompletedProcess[str]]
+Job = Callable[..., int]
 SMALL = ("window=64", "overlap=0.5")
+
+
+@pytest.fixture
+def job(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """`job(*overrides)`: what predict.py does with the tiny run, without a process of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def job(*typed: str, run: Path = trained) -> int:
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            config = compose("predict", [f"run={run}", *typed, f"hydra.searchpath=[file://{run}]"])
+        weights, output = run / "checkpoints/best.ckpt", Path(config.output)
+        images = find_images(config.input)
+        model = checkpoint.load_model(build.model(config), weights)
+        writer = build.writer(config, output, typed)
+        prepare_output(output, weights, build.prediction_identity(config))
+        return predict(model, images, writer, output, **build.prediction_settings(config))
+
+    return job
 
 
 def read(file: Path) -> np.ndarray:
@@ -75,43 +100,39 @@ def test_a_map_lies_where_its_tile_lies(
 
 
 def test_a_png_and_a_tiff_of_the_same_pixels_get_the_same_map_and_views_are_used(
-    trained: Path, tiff: Tiff, noise: Noise, script: Script, tmp_path: Path
+    tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
 ) -> None:
     image = noise(90, 70, 3)
     tiff("both/raster.tif", image)
     Image.fromarray(image).save(tmp_path / "both/photo.png")
     for output, extra in (("once", []), ("views", ["tta=[d4,scales]", "batch_size=3"])):
-        done = script("predict.py", f"run={trained}", "input=both", f"output={output}", *SMALL, *extra)
-        assert done.returncode == 0, done.stderr
+        assert job("input=both", f"output={output}", "probabilities=true", *SMALL, *extra) == 2
         photo = np.asarray(Image.open(tmp_path / output / "photo.png"))
         np.testing.assert_array_equal(read(tmp_path / output / "raster.tif")[0], photo)
+        probabilities = [read(tmp_path / f"{output}/{n}_probabilities.tif") for n in ("raster", "photo")]
+        np.testing.assert_array_equal(*probabilities)
     assert (read(tmp_path / "once/raster.tif") != read(tmp_path / "views/raster.tif")).any()
 
 
 def test_another_setting_needs_another_folder_and_finished_files_are_kept(
-    trained: Path, tiff: Tiff, noise: Noise, script: Script, tmp_path: Path
+    tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
 ) -> None:
-    file = tiff("tile.tif", noise(90, 70, 3))
-    arguments = ["predict.py", f"run={trained}", f"input={file}", "output=out"]
-    assert script(*arguments).returncode == 0
+    arguments = [f"input={tiff('tile.tif', noise(90, 70, 3))}", "output=out"]
+    assert job(*arguments) == 1
     before = (tmp_path / "out/tile.tif").stat().st_mtime_ns
-    assert "1 of 1 images are predicted already" in script(*arguments).stdout
+    assert job(*arguments) == 0
     assert (tmp_path / "out/tile.tif").stat().st_mtime_ns == before
-    refused = script(*arguments, "tta=flips")
-    assert refused.returncode == 1
-    assert "output=out holds predictions of other tta" in refused.stderr
-    assert script(*arguments, "probabilities=true").returncode == 0
+    with pytest.raises(UserError, match="output=out holds predictions of other tta"):
+        job(*arguments, "tta=flips")
+    assert job(*arguments, "probabilities=true") == 1
     assert (tmp_path / "out/tile_probabilities.tif").exists()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "bands", "nodata", "type", "folder", "itself"])
-def test_bad_input_is_one_clear_error_and_leaves_nothing(
-    damage: str, trained: Path, tiff: Tiff, noise: Noise, script: Script, tmp_path: Path
-) -> None:
-    image, profile = noise(300, 300, 3), {}
-    output = tmp_path / "out"
+def damaged(damage: str, tiff: Tiff, image: np.ndarray) -> Path:
+    """A file that cannot be predicted."""
+    profile = {}
     if damage == "bands":
-        image = noise(300, 300, 4)
+        image = image[..., [0, 1, 2, 0]]
     elif damage == "nodata":
         image, profile = np.zeros_like(image), {"nodata": 0}
     elif damage == "type":
@@ -119,77 +140,119 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing(
     file = tiff("in/tile.tif", image, **profile)
     if damage == "truncated":
         file.write_bytes(file.read_bytes()[:150_000])
-    elif damage == "folder":
+    elif damage == "no image":
+        file.write_text("nothing of the kind")
+    return file
+
+
+BAD = {
+    "truncated": r"tile\.tif cannot be read as an image\n  found: +\S+[\s\S]*restore the file",
+    "no image": r"tile\.tif cannot be read as an image\n  found: +\S+",
+    "bands": r"tile\.tif: the run was trained on images of 3 bands\n  found: +4 bands",
+    "nodata": r"tile\.tif: every pixel is nodata\n  found: +nodata=0",
+    "type": r"tile\.tif stores its pixels as int16",
+    "folder": r"output=\S+ cannot be written\n  found:",
+    "itself": r"tile\.tif would be overwritten by its own map",
+}
+
+
+@pytest.mark.parametrize("damage", BAD)
+def test_bad_input_is_one_clear_error_and_leaves_nothing(
+    damage: str, tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
+) -> None:
+    file = damaged(damage, tiff, noise(300, 300, 3))
+    output = file.parent if damage == "itself" else tmp_path / "out"
+    if damage == "folder":
         output.write_text("a file")
-    elif damage == "itself":
-        output = file.parent
-    expected = {
-        "truncated": r"tile.tif cannot be read",
-        "bands": r"tile.tif: the run was trained on images of 3 bands\n  found: +4 bands",
-        "nodata": r"tile.tif: every pixel is nodata",
-        "type": r"tile.tif stores its pixels as int16",
-        "folder": r"cannot be written",
-        "itself": r"tile.tif would be overwritten by its own map",
-    }
     before = file.read_bytes()
-    done = script("predict.py", f"run={trained}", f"input={file}", f"output={output}", *SMALL)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr + done.stdout
-    assert re.search(expected[damage], done.stderr), done.stderr
+    with pytest.raises(UserError, match=BAD[damage]):
+        job(f"input={file}", f"output={output}", *SMALL)
     assert file.read_bytes() == before
-    left = [f.name for f in output.iterdir()] if output.is_dir() else []
-    assert set(left) <= {"prediction.json", "tile.tif" if damage == "itself" else ""}
+    left = {f.name for f in output.iterdir()} if output.is_dir() else set()
+    assert left <= {"prediction.json", file.name if damage == "itself" else "prediction.json"}
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(
+    tiff: Tiff, noise: Noise, trained: Path, tmp_path: Path
+) -> None:
+    file = tiff("tile.tif", noise(900, 900, 3))
+    limit = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); sys.argv = sys.argv[1:]; "
+    limit += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    typed = [f"run={trained}", f"input={file}", "output=out", "probabilities=true"]
+    command = [sys.executable, "-c", limit, str(ROOT / "predict.py"), *typed]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout
+    assert re.search(r"output=out cannot be written\n  found: +\S+", done.stderr), done.stderr
+    assert [f.name for f in (tmp_path / "out").iterdir()] == ["prediction.json"]
+
+
+def test_what_does_not_fit_on_the_disk_is_refused_before_it_starts(
+    tiff: Tiff, noise: Noise, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=39_999)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    typed = [f"input={tiff('tile.tif', noise(100, 100, 3))}", "output=out"]
+    with pytest.raises(UserError, match=r"not enough disk[\s\S]*found[\s\S]*expected"):
+        job(*typed, "probabilities=true")
+    assert job(*typed) == 1
 
 
 def test_after_a_refusal_the_same_folder_takes_what_was_advised(
-    trained: Path, tiff: Tiff, noise: Noise, script: Script, tmp_path: Path
+    tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
 ) -> None:
     image = noise(90, 70, 4)
-    arguments = ["predict.py", f"run={trained}", f"input={tiff('tile.tif', image)}", "output=out"]
-    refused = script(*arguments)
-    advice = re.search(r"'(bands=\[.*?\])'", refused.stderr)
+    arguments = [f"input={tiff('tile.tif', image)}", "output=out"]
+    with pytest.raises(UserError) as refused:
+        job(*arguments)
+    advice = re.search(r"'(bands=\[.*?\])'", str(refused.value))
     assert advice
-    assert script(*arguments, advice[1]).returncode == 0
+    assert job(*arguments, advice[1]) == 1
     tiff("tile.tif", image[..., :3])
-    assert script(*arguments[:-1], "output=three").returncode == 0
+    assert job(arguments[0], "output=three") == 1
     np.testing.assert_array_equal(read(tmp_path / "out/tile.tif"), read(tmp_path / "three/tile.tif"))
 
 
 def test_typos_and_idle_options_are_named(
-    trained: Path, trained_classifier: Path, tiff: Tiff, noise: Noise, script: Script, tmp_path: Path
+    trained: Path,
+    trained_classifier: Path,
+    tiff: Tiff,
+    noise: Noise,
+    script: Script,
+    job: Job,
+    tmp_path: Path,
 ) -> None:
     file = tiff("tile.tif", noise(40, 40, 3))
     done = script("predict.py", f"run={trained}", f"input={file}", "output=out", "tta=flip")
     assert done.returncode == 2
     assert "did you mean tta=flips?" in done.stderr
-    done = script("predict.py", f"run={trained_classifier}", f"input={file}", "output=out", "window=64")
-    assert done.returncode == 1
-    assert "window=64 has no effect: task=classification" in done.stderr
+    with pytest.raises(UserError, match="window=64 has no effect: task=classification"):
+        job(f"input={file}", "output=out", "window=64", run=trained_classifier)
     assert not (tmp_path / "out").exists()
+    assert job(f"input={file}", "output=out", "tta=d4", run=trained_classifier) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_an_interrupted_prediction_leaves_nothing_and_goes_on(
-    number: signal.Signals, trained: Path, tiff: Tiff, noise: Noise, script: Script, tmp_path: Path
+    number: signal.Signals, trained: Path, tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
 ) -> None:
     files = [tiff("in/a.tif", noise(50, 50, 3)), tiff("in/b.tif", noise(1500, 1500, 3))]
     arguments = [f"run={trained}", f"input={files[0].parent}", "output=out", "window=32", "overlap=0.75"]
     command = [sys.executable, ROOT / "predict.py", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=tmp_path, **pipes) as job:
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
         deadline = time.monotonic() + 120
-        while not list((tmp_path / "out").glob("b.tif.part")) and job.poll() is None:
+        while not list((tmp_path / "out").glob("b.tif.part")) and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        os.kill(job.pid, number)
-        told, errors = job.communicate(timeout=60)
-    assert job.returncode == 128 + number, errors
+        os.kill(process.pid, number)
+        told, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
     assert "stopped after 1 of 2 images; the same command goes on" in told
     assert "Traceback" not in errors
     left = {f.name for f in (tmp_path / "out").iterdir()}
     assert left == {"prediction.json", "a.tif", "a_areas.csv", "a_overlay.png"}
     files[1].unlink()
     tiff("in/b.tif", noise(60, 60, 3))
-    done = script("predict.py", *arguments)
-    assert "1 of 2 images are predicted already" in done.stdout
+    assert job(*arguments[1:]) == 1
     assert (tmp_path / "out/b.tif").exists()

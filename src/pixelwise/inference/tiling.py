@@ -95,7 +95,7 @@ class Tiling:
         UserError: one of them is impossible.
     """
 
-    window: int | Sequence[int] = 1024
+    window: int | Sequence[int] = 768
     overlap: float = 0.25
     batch_size: int = 1
 
