@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -80,6 +80,7 @@ def tiled(network: Callable[[Tensor], Tensor], image: np.ndarray, tiling: Tiling
 
 # ---------------------------------------------------------------------------------------- the windows
 @pytest.mark.fast
+@settings(deadline=None)
 @given(st.integers(1, 700), st.integers(1, 300), st.floats(0, 0.9))
 def test_windows_cover_an_axis_with_weights_that_sum_to_one(length: int, window: int, overlap: float) -> None:
     spans = Tiling((window, window), overlap).spans((length, length))[0]

@@ -142,12 +142,10 @@ def blend(image: Reader, forward: Forward, tiling: Tiling, classes: int) -> Iter
         Blocks of logits as they are finished, one a window. Windows that are None have logits of 0.
     """
     rows, columns = tiling.spans(image.shape)
-    below = side = torch.empty(0)
+    below = torch.empty(classes, max(span.kept for span in rows), image.shape[1])
+    side = torch.empty(classes, rows[0].size, 0)
     for (row, column), logits in _windows(image, forward, rows, columns, tiling.batch_size, classes):
-        if below.numel() == 0:  # only now is the device known
-            depth = max(span.kept for span in rows)
-            below = logits.new_empty(classes, depth, image.shape[1])
-            side = logits.new_empty(classes, row.size, 0)
+        below, side = below.to(logits.device), side.to(logits.device)  # known after the first forward
         weight = torch.from_numpy(row.weight[:, None] * column.weight).to(logits.device)
         part = logits * weight
         part[..., : column.kept] += side
@@ -239,9 +237,9 @@ def _starts(length: int, window: int, overlap: float) -> list[int]:
     step = max(1, window - math.ceil(window * overlap))
     step -= step % GRID if step > GRID else 0
     grid = math.gcd(step, GRID)
-    intervals = math.ceil((length - window) / step)
-    even = (length - window) / intervals
-    return [*(math.ceil(i * even / grid) * grid for i in range(intervals)), length - window]
+    last = length - window
+    intervals = -(-last // step)
+    return [*(-(-i * last // (intervals * grid)) * grid for i in range(intervals)), last]
 
 
 def _rise(length: int) -> np.ndarray:
