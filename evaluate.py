@@ -5,7 +5,8 @@
     python evaluate.py run=RUN output=scores.json      and write the scores to a file
 
 RUN is the folder that train.py printed, wherever it lies now. Single values of its config can be
-overridden; `checkpoint=last` takes other weights than the best.
+overridden; `checkpoint=last` takes other weights than the best, and `averaged=false` the weights
+themselves of a run that kept their moving average.
 """
 
 from pathlib import Path
@@ -25,7 +26,8 @@ def main(config: DictConfig) -> None:
     folder = run_folder.open_run(config.run)
     if rank() == 0:
         print(f"run folder: {folder}")
-    scores = evaluate(build.run(config, folder, training=False), folder, config.split, config.checkpoint)
+    run = build.run(config, folder, training=False)
+    scores = evaluate(run, folder, config.split, config.checkpoint, config.averaged)
     if config.output is not None and rank() == 0:
         run_folder.write_scores(Path(config.output), scores)
 

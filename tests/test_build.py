@@ -13,7 +13,6 @@ from pixelwise import build
 from pixelwise.errors import UserError
 from pixelwise.hardware import precision
 from pixelwise.losses import Dice
-from pixelwise.phases import FollowPlan
 
 pytestmark = pytest.mark.fast
 Compose = Callable[..., DictConfig]
@@ -75,9 +74,76 @@ def test_a_classifier_cannot_have_a_decoder(built: Callable[..., build.Run]) -> 
 
 def test_a_phase_without_its_own_loss_follows_the_global_one(built: Callable[..., build.Run]) -> None:
     run = built("loss=dice", "+schedule.phases.more={epochs:1,lr:1e-3}")
-    plan = next(c for c in run.trainer.callbacks if isinstance(c, FollowPlan))  # type: ignore[attr-defined]
-    assert [list(loss.parts) for loss in plan.losses] == [["dice"], ["dice"]]
-    assert plan.losses[0] is not plan.losses[1]
+    assert [list(loss.parts) for loss in run.module.losses] == [["dice"], ["dice"]]
+    assert run.module.losses[0] is not run.module.losses[1]
+
+
+def test_a_phase_that_is_null_is_left_out(built: Callable[..., build.Run]) -> None:
+    run = built("schedule=three_phase", "schedule.phases.polish=null")
+    assert [phase.name for phase in run.plan.phases] == ["frozen", "all"]
+    assert len(run.module.losses) == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("schedule.phases.all.epochs=0", r"schedule\.phases\.all\.epochs"),
+        ("+schedule.phases.all.steps=3", r"schedule\.phases\.all: how long\?"),
+        ("+schedule.phases.all.freeze=[encodr]", r"phases\.all\.freeze: no part 'encodr'[\s\S]*encoder"),
+        ("+schedule.phases.all.crop_size=1.5", r"schedule\.phases\.all\.crop_size"),
+        ("+schedule.phases.all.weight_decay=-1", r"schedule\.phases\.all\.weight_decay"),
+        ("schedule.phases.all.curve=cosin", r"schedule\.phases\.all\.curve: no curve 'cosin'[\s\S]*cosine"),
+        ("+schedule.phases.all.warm_up=0.1", r"schedule\.phases\.all\.warm_up[\s\S]*warmup"),
+        ("+schedule.phases.more=3", r"schedule\.phases\.more is no phase"),
+        (
+            "+schedule.phases.all.loss={_target_:pixelwise.losses.Dise}",
+            r"schedule\.phases\.all\.loss\._target_: 'pixelwise.losses.Dise'",
+        ),
+        (
+            "schedule.phases.all.curve={_target_:pixelwise.curves.Polynomial,power:-1}",
+            r"power of the curve polynomial",
+        ),
+        (
+            "schedule.phases.all.curve={_target_:pixelwise.curves.Polynomial,powr:1}",
+            r"schedule\.phases\.all\.curve: .* does not take this",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_phase_is_said_before_the_model_is_built(
+    override: str, message: str, built: Callable[..., build.Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "model", lambda config: pytest.fail("the model was built"))
+    if ".loss=" in override:  # built after the model, but before training
+        monkeypatch.undo()
+    with pytest.raises(UserError, match=message):
+        built(override)
+
+
+def test_a_phase_that_leaves_only_a_part_without_weights_is_refused(built: Callable[..., build.Run]) -> None:
+    with pytest.raises(
+        UserError, match=r"phases\.all\.freeze: nothing is left[\s\S]*decoder without weights"
+    ):
+        built("task=classification", "+schedule.phases.all.freeze=[encoder,head]")
+
+
+@pytest.mark.parametrize(
+    ("override", "idle"),
+    [
+        ("augmentation=medium", True),
+        ("augmentation.geometry.rotate=45", True),
+        ("augmentation=strong", False),
+        ("loss=dice", False),
+        ("epochs=3", False),
+        ("optimizer.lr=1", True),
+    ],
+)
+def test_an_override_that_no_phase_follows_is_refused(override: str, idle: bool, compose: Compose) -> None:
+    config = compose("schedule=three_phase", override)
+    if idle:
+        with pytest.raises(UserError, match=r"has no effect[\s\S]*schedule\.phases\."):
+            build.refuse_idle(config, [override])
+    else:
+        build.refuse_idle(config, [override])
 
 
 @pytest.mark.parametrize(

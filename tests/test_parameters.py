@@ -117,14 +117,14 @@ def test_scales_reach_the_weights() -> None:
     loss = WeightedSum({"ce": CrossEntropy()})
     module = Module(
         model,
-        loss,
+        [loss],
         SegmentationScores(["a", "b", "c"]),
         partial(torch.optim.SGD, lr=0.0, weight_decay=0.5),
         groups=partial(parameter_groups, layer_decay=0.5),
     )
     optimizer = cast(torch.optim.Optimizer, module.configure_optimizers())
     settings = {"one": {"steps": 4, "lr": {"encoder": 0.4, "decoder": 0.2, "head": 0.1}, "curve": "cosine"}}
-    callback = FollowPlan(make_plan(settings, Composition.PARTS, 4), [loss])
+    callback = FollowPlan(make_plan(settings, Composition.PARTS, 4))
     trainer = cast(Any, SimpleNamespace(global_step=2, optimizers=[optimizer]))  # half-way: ½ of the rate
     callback.on_train_batch_start(trainer, module, cast(Any, None), 2)
     watched = {

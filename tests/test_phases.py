@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig
 
 from pixelwise import build
+from pixelwise.errors import UserError
 from pixelwise.module import Module
 from pixelwise.types import Batch
 
@@ -34,6 +35,8 @@ class Watch(L.Callback):
     def __init__(self) -> None:
         self.states: list[dict[str, torch.Tensor]] = []
         self.rates: list[dict[str, float]] = []
+        self.decays: list[dict[str, float]] = []
+        self.phases: list[str] = []
         self.losses: list[list[str]] = []
         self.batches: list[Batch] = []
         self.validated: list[int] = []
@@ -46,7 +49,10 @@ class Watch(L.Callback):
     ) -> None:
         self.note(module)
         assert isinstance(module, Module)
-        self.rates.append({group["part"]: group["lr"] for group in trainer.optimizers[0].param_groups})
+        groups = trainer.optimizers[0].param_groups
+        self.rates.append({group["part"]: group["lr"] for group in groups})
+        self.decays.append({group["name"]: group["weight_decay"] for group in groups})
+        self.phases.append(module.phase)
         self.losses.append(list(module.loss.parts))
         self.batches.append(batch)
 
@@ -126,7 +132,8 @@ def test_the_logged_rates_are_those_of_the_plan(fit: Fit, tmp_path: Path) -> Non
         rows = [row for row in csv.DictReader(stream) if row["lr/head"]]
     for part in parts:
         assert [float(row[f"lr/{part}"]) for row in rows] == pytest.approx([rates[part] for rates in planned])
-    assert [float(row["phase"]) for row in rows] == [0.0] * 4 + [1.0] * 4
+    assert [float(row["phase/warmup"]) for row in rows] == [1.0] * 4 + [0.0] * 4
+    assert [float(row["phase/finetune"]) for row in rows] == [0.0] * 4 + [1.0] * 4
 
 
 def test_loss_and_augmentation_switch_within_an_epoch_and_training_ends_with_a_validation(fit: Fit) -> None:
@@ -162,3 +169,203 @@ def test_each_phase_has_its_own_randomness_and_no_two_batches_are_alike(fit: Fit
                      for half in (watch.batches[:2], watch.batches[2:]))  # fmt: skip
     assert first.keys() == second.keys()
     assert not any(np.array_equal(first[key], second[key]) for key in first)
+
+
+def test_a_weight_decay_holds_in_its_phase_for_what_decays_at_all(fit: Fit) -> None:
+    _, watch = fit(
+        "schedule=constant",
+        "epochs=1",
+        "optimizer.weight_decay=0.01",
+        "+schedule.phases.all.weight_decay=0.5",
+        "+schedule.phases.more={epochs:1,lr:1e-3}",
+    )
+    for name in watch.decays[0]:
+        expected = [0.0] * 4 if name.endswith("/no_decay") else [0.5, 0.5, 0.01, 0.01]
+        assert [decays[name] for decays in watch.decays] == expected
+
+
+def test_a_weight_decay_that_the_optimizer_does_not_have_is_refused(fit: Fit) -> None:
+    with pytest.raises(UserError, match=r"schedule\.phases\.all\.weight_decay: the optimizer has no"):
+        fit(
+            "schedule=constant",
+            "epochs=1",
+            "+schedule.phases.all.weight_decay=0.5",
+            "optimizer._target_=torch.optim.Rprop",
+            "~optimizer.weight_decay",
+            "~optimizer.fused",
+        )
+
+
+def test_accumulated_batches_belong_to_the_phase_of_their_step(fit: Fit) -> None:
+    """Five batches in steps of two, two and one: three steps an epoch; phases change after two and five."""
+    run, watch = fit(
+        "schedule=constant",
+        "data.source.counts={train:20,val:4}",
+        "trainer.accumulate_grad_batches=2",
+        "schedule.phases.all.epochs=null",
+        "+schedule.phases.all.steps=2",
+        "schedule.phases.all.lr=1e-3",
+        "+schedule.phases.all.crop_size=64",
+        "+schedule.phases.frozen={steps:3,lr:{decoder:2e-3,head:2e-3},freeze:[encoder]}",
+        "+schedule.phases.last={steps:1,lr:4e-3}",
+    )
+    first, second = ["all"] * 4 + ["frozen"], ["frozen"] * 4 + ["last"]
+    assert (run.plan.steps, run.plan.epochs, run.trainer.global_step) == (6, 2, 6)
+    assert watch.phases == first + second
+    assert [batch["image"].shape[-1] for batch in watch.batches] == [64] * 4 + [32] * 6
+    assert [r["head"] for r in watch.rates] == [1e-3] * 4 + [2e-3] * 5 + [4e-3]
+    moved = [bool(watch.changed("head", i, i + 1)) for i in range(10)]
+    assert moved == [False, True, False, True, True] * 2
+    assert watch.changed("encoder", 4, 9) == set()
+    assert watch.changed("encoder", 9, 10)
+
+
+def test_gradients_are_clipped_over_what_trains(fit: Fit) -> None:
+    """Plain SGD moves all weights together by the rate times the norm that gradients are clipped to."""
+    _, watch = fit(
+        "schedule=freeze_then_finetune",
+        *["schedule.phases.warmup.epochs=1", "schedule.phases.warmup.lr=0.5"],
+        *["schedule.phases.finetune.epochs=1", "schedule.phases.finetune.lr=0.25"],
+        "schedule.phases.finetune.curve=constant",
+        *["optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.weight_decay=0"],
+        "trainer.gradient_clip_val=1e-3",
+        "trainer.precision=32-true",
+    )
+    run_parameters = [
+        n for n in watch.states[0] if not n.endswith(("running_mean", "running_var", "tracked"))
+    ]
+    for step, expected in enumerate([0.5e-3, 0.5e-3, 0.25e-3, 0.25e-3]):
+        before, after = watch.states[step], watch.states[step + 1]
+        moved = {n: (after[n].double() - before[n].double()) for n in run_parameters}
+        norm = torch.cat([m.flatten() for m in moved.values()]).norm()
+        assert float(norm) == pytest.approx(expected, rel=1e-2)
+        assert bool(moved["encoder.body.conv1.0.weight"].any()) == (step >= 2)
+
+
+def test_terms_of_the_loss_before_are_not_logged_on(fit: Fit, tmp_path: Path) -> None:
+    """The phase changes within an epoch; Lightning would repeat the last values until its end."""
+    fit(
+        "schedule=ce_then_lovasz",
+        "loss@schedule.phases.cross_entropy.loss=ce_dice",
+        "schedule.phases.cross_entropy.epochs=null",
+        "+schedule.phases.cross_entropy.steps=3",
+        "schedule.phases.lovasz.epochs=null",
+        "+schedule.phases.lovasz.steps=3",
+        "data.source.counts={train:16,val:4}",
+    )
+    with (tmp_path / "metrics.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["train/loss"]]
+    assert [bool(row["train/loss/dice"]) for row in rows] == [True] * 3 + [False] * 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_grow_when_the_phase_is_entered_whatever_the_workers(
+    fit: Fit, workers: int, compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    """Workers fetch batches ahead; each is drawn for the phase that it will be trained in."""
+    overrides = [
+        "schedule=progressive_resize",
+        "data.crop_size=64",
+        "schedule.phases.small.epochs=null",
+        "+schedule.phases.small.steps=3",
+        "schedule.phases.full.epochs=1",
+        "data.source.counts={train:16,val:4}",
+        f"data.num_workers={workers}",
+    ]
+    _, watch = fit(*overrides)
+    assert [tuple(batch["image"].shape[-2:]) for batch in watch.batches] == [(32, 32)] * 3 + [(64, 64)] * 4
+    run = build.run(compose(*TWO_STEPS_AN_EPOCH, *overrides, "data.num_workers=0"), tmp_path)
+    expected = [batch for epoch in (0, 1) for batch in _epoch(run, epoch)][: len(watch.batches)]
+    for batch, plain in zip(watch.batches, expected, strict=True):
+        assert batch["key"] == plain["key"]
+        assert torch.equal(batch["image"], run.module.on_after_batch_transfer(plain, 0)["image"])
+
+
+def _epoch(run: build.Run, epoch: int) -> list[Batch]:
+    """The batches of an epoch, without a trainer."""
+    loader = run.data.train_dataloader()
+    loader.batch_sampler.sampler.set_epoch(epoch)
+    return list(loader)
+
+
+def test_what_is_scored_after_training_is_scored_by_the_last_loss(fit: Fit) -> None:
+    """As `evaluate.py` does, which does not know how far the plan went."""
+    run, watch = fit("schedule=ce_then_lovasz", "epochs=1", "trainer.max_steps=2")
+    assert watch.losses == [["crossentropy"]] * 2
+    assert list(run.module.loss.parts) == ["lovasz"]
+
+
+@pytest.mark.parametrize("schedule", ["three_phase", "geoseg"])
+def test_rates_of_a_ready_schedule_at_its_edges_by_hand(
+    schedule: str, compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    counts = "data.source.counts={train:40,val:4}"  # ten steps an epoch
+    plan = build.run(compose(*TWO_STEPS_AN_EPOCH, counts, f"schedule={schedule}", *{
+        "three_phase": ["epochs=4"], "geoseg": []}[schedule]), tmp_path).plan  # fmt: skip
+
+    def rates(step: int) -> list[float]:
+        phase = plan.phases[plan.index_at(step)]
+        return [phase.rate(part, step) for part in ("encoder", "decoder", "head")]
+
+    if schedule == "three_phase":
+        assert [phase.start for phase in plan.phases] + [plan.steps] == [0, 20, 60, 80]
+        assert rates(0) == pytest.approx([0, 1e-3 / 3, 1e-3 / 3])  # two steps of warm-up, then the peak
+        assert rates(2) == rates(19) == pytest.approx([0, 1e-3, 1e-3])
+        assert rates(20) == pytest.approx([2e-4 / 3, 1e-3 / 3, 1e-3 / 3])
+        assert rates(22) == pytest.approx([2e-4, 1e-3, 1e-3])
+        assert rates(22 + 19) == pytest.approx([1e-4, 5e-4, 5e-4])  # half-way down 38 steps
+        assert rates(60) == pytest.approx([1e-5, 5e-5, 5e-5])
+        assert rates(79) == pytest.approx([1e-5 / 20, 5e-5 / 20, 5e-5 / 20])
+    else:
+        assert plan.steps == 450
+        assert rates(0) == rates(150) == pytest.approx([6e-5, 6e-4, 6e-4])
+        assert rates(75) == rates(300) == pytest.approx([3e-5, 3e-4, 3e-4])
+        assert rates(149)[0] < 1e-8 < rates(150)[0]
+        assert [phase.weight_decay for phase in plan.phases] == [0.01]
+
+
+class KeepStates(L.Callback):
+    """The state before every step, by number."""
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / f"{trainer.global_step}.ckpt")
+
+
+def test_resumed_in_any_phase_it_ends_the_same(compose: Callable[..., DictConfig], tmp_path: Path) -> None:
+    """Phases that end within epochs and set all that a phase can, resumed at and off their edges."""
+    first, second = "schedule.phases.cross_entropy", "schedule.phases.lovasz"
+    overrides = [
+        *TWO_STEPS_AN_EPOCH,
+        "data.source.counts={train:16,val:4}",
+        "schedule=ce_then_lovasz",
+        *[f"{first}.epochs=null", f"+{first}.steps=3", f"+{first}.freeze=[encoder]"],
+        *[f"loss@{first}.loss=ce_dice", f"+{first}.weight_decay=0.5", f"+{first}.crop_size=64"],
+        *[
+            f"{second}.epochs=null",
+            f"+{second}.steps=3",
+            "+schedule.phases.end={steps:2,lr:1e-4,freeze:[head]}",
+        ],
+        "callbacks=[default,ema]",
+        "callbacks.ema.decay=0.9",
+        "augmentation=strong",
+    ]
+    whole = _ended(compose(*overrides), tmp_path / "whole")
+    for step in (2, 3, 4, 7):
+        resumed = _ended(compose(*overrides), tmp_path / str(step), tmp_path / f"whole/{step}.ckpt")
+        assert resumed["rows"] == [row for row in whole["rows"] if int(row["step"]) >= step]
+        for states in ("weights", "average"):
+            assert all(torch.equal(whole[states][name], resumed[states][name]) for name in whole[states])
+
+
+def _ended(config: DictConfig, folder: Path, start: Path | None = None) -> dict[str, Any]:
+    """Train to the end: weights, their average, and what was logged."""
+    folder.mkdir()
+    run = build.run(config, folder)
+    run.trainer.callbacks.append(KeepStates())  # type: ignore[attr-defined]
+    run.trainer.fit(run.module, datamodule=run.data, ckpt_path=start, weights_only=True)
+    state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    with (folder / "metrics.csv").open() as stream:
+        rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
+    return {"weights": state["current_model_state"], "average": state["state_dict"], "rows": rows}

@@ -3,10 +3,9 @@
 import math
 
 import pytest
-import torch
 
 from pixelwise.errors import UserError
-from pixelwise.schedule import CURVES, Plan, make_plan
+from pixelwise.schedule import Plan, make_plan
 
 pytestmark = pytest.mark.fast
 PARTS = ("encoder", "decoder", "head")
@@ -14,30 +13,6 @@ PARTS = ("encoder", "decoder", "head")
 
 def plan(batches_per_epoch: int = 10, accumulate: int = 1, **phases: dict) -> Plan:
     return make_plan(phases, PARTS, batches_per_epoch, accumulate)
-
-
-def torch_rates(scheduler_class: type, steps: int, **options: float) -> list[float]:
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-    scheduler = scheduler_class(optimizer, **options)
-    rates = []
-    for _ in range(steps):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return rates
-
-
-@pytest.mark.parametrize("steps", [7, 40, 101])
-def test_one_cycle_is_that_of_pytorch(steps: int) -> None:
-    expected = torch_rates(torch.optim.lr_scheduler.OneCycleLR, steps, max_lr=0.1, total_steps=steps)
-    phase = plan(1, all={"steps": steps, "lr": 0.1, "curve": "one_cycle"}).phases[0]
-    assert [phase.rate("head", s) for s in range(steps)] == pytest.approx(expected, rel=1e-9)
-
-
-def test_cosine_is_that_of_pytorch() -> None:
-    expected = torch_rates(torch.optim.lr_scheduler.CosineAnnealingLR, 30, T_max=30)
-    phase = plan(1, all={"steps": 30, "lr": 0.1, "curve": "cosine"}).phases[0]
-    assert [phase.rate("head", s) for s in range(30)] == pytest.approx(expected, rel=1e-9)
 
 
 def test_rates_at_phase_edges_by_hand() -> None:
@@ -75,10 +50,36 @@ def test_batches_map_to_steps_under_accumulation() -> None:
     assert [p.index_of_batch(e, b) for e in (0, 1) for b in range(5)] == [0] * 5 + [1] * 5
 
 
-@pytest.mark.parametrize("curve", CURVES)
-@pytest.mark.parametrize("steps", [1, 2, 3, 50])
-def test_factors_stay_between_zero_and_one(curve: str, steps: int) -> None:
-    assert all(0 <= CURVES[curve](s, steps) <= 1 for s in range(steps))
+def test_an_epoch_is_a_length_also_after_a_phase_that_ended_within_one() -> None:
+    p = plan(10, a={"steps": 3, "lr": 1.0}, b={"epochs": 1, "lr": 1.0}, c={"epochs": 0.5, "lr": 1.0})
+    assert [(phase.start, phase.stop) for phase in p.phases] == [(0, 3), (3, 13), (13, 18)]
+    assert [p.index_of_batch(0, b) for b in (2, 3, 9)] == [0, 1, 1]
+    assert [p.index_of_batch(1, b) for b in (2, 3, 7)] == [1, 2, 2]
+    assert p.epochs == 2
+
+
+def test_a_warm_up_reaches_the_peak_even_in_a_short_phase() -> None:
+    phase = plan(1, all={"steps": 2, "lr": 1.0, "warmup": 0.9}).phases[0]
+    assert [phase.rate("head", s) for s in (0, 1)] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("size", "whole", "expected"),
+    [
+        (None, 96, None),
+        (64, 96, (64, 64)),
+        ([64, 80], 96, (64, 80)),
+        (0.5, 96, (64, 64)),
+        (0.5, 512, (256, 256)),
+        (0.5, [180, 240], (96, 128)),
+        (0.1, 96, (32, 32)),
+    ],
+)
+def test_a_crop_is_pixels_or_a_share_in_multiples_of_32(
+    size: object, whole: object, expected: object
+) -> None:
+    settings = {"all": {"epochs": 1, "lr": 1.0, "crop_size": size}}
+    assert make_plan(settings, PARTS, 10, crop_size=whole).phases[0].crop_size == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,15 @@ def test_factors_stay_between_zero_and_one(curve: str, steps: int) -> None:
         ({"epochs": 1, "lr": "fast"}, "learning rate of encoder"),
         ({"epochs": 1, "lr": 1.0, "curve": "cosin"}, "no curve 'cosin'"),
         ({"epochs": 1, "lr": 1.0, "warmup": 1.0}, r"phases\.all\.warmup"),
+        ({"epochs": 1, "lr": 1.0, "warmup": "long"}, r"phases\.all\.warmup"),
+        ({"epochs": 0.25, "lr": 1.0}, r"phases\.all\.epochs[\s\S]*2\.5 steps"),
+        ({"epochs": "two", "lr": 1.0}, r"phases\.all\.epochs"),
+        ({"epochs": 1, "lr": 1.0, "freeze": "decodr"}, r"no part 'decodr'[\s\S]*expected: decoder"),
+        ({"epochs": 1, "lr": float("nan")}, "learning rate of encoder"),
+        ({"epochs": 1, "lr": 1.0, "weight_decay": "some"}, r"phases\.all\.weight_decay"),
+        ({"epochs": 1, "lr": 1.0, "crop_size": 0}, r"phases\.all\.crop_size"),
+        ({"epochs": 1, "lr": 1.0, "crop_size": [32]}, r"phases\.all\.crop_size"),
+        ({"epochs": 1, "lr": 1.0, "crop_size": 0.5}, r"phases\.all\.crop_size"),
     ],
 )
 def test_what_cannot_be_carried_out_is_an_error_that_names_the_key(settings: dict, message: str) -> None:

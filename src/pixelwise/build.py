@@ -29,7 +29,7 @@ from pixelwise.metrics_file import MetricsFile
 from pixelwise.models import Composition, Normalize
 from pixelwise.module import Module
 from pixelwise.parameters import parameter_groups
-from pixelwise.phases import FollowPlan
+from pixelwise.phases import FollowPlan, check_something_trains
 from pixelwise.position import Position
 from pixelwise.quiet import silence
 from pixelwise.schedule import Plan, make_plan
@@ -78,15 +78,16 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
     _check_requirements(config)
     L.seed_everything(config.seed, workers=True, verbose=False)
     data_module = data(config)
+    phase_plan = plan(config, data_module)
     network = model(config)
     if training:
         resolve_statistics(network, config, data_module)
-    phase_plan = plan(config, data_module)
-    losses = [loss(phase.get("loss") or config.loss) for phase in config.schedule.phases.values()]
-    data_module.follow(augmentations(config), phase_plan.index_of_batch)
+        check_something_trains(phase_plan, network)
+    losses = phase_losses(config)
+    data_module.follow(augmentations(config, phase_plan), phase_plan.index_of_batch)
     module = Module(
         model=network,
-        loss=losses[0],
+        losses=losses,
         scores=make(config.task.scores, "task.scores", classes=data_module.classes),
         optimizer=make({k: v for k, v in config.optimizer.items() if k not in GROUPING}, "optimizer"),
         memory_format=memory_format(config.memory_format),
@@ -97,7 +98,7 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
     module.config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if config.compile:
         module.model.compile()
-    loop = trainer(config, folder, phase_plan, losses, training)
+    loop = trainer(config, folder, phase_plan, training)
     return Run(loop, module, data_module, phase_plan, module.config)
 
 
@@ -175,9 +176,9 @@ def without_downloads(config: DictConfig) -> DictConfig:
     return config
 
 
-def loss(config: DictConfig) -> WeightedSum:
+def loss(config: DictConfig, key: str = "loss") -> WeightedSum:
     """Any loss as a weighted sum of named parts, so that every part is logged."""
-    built = make(config, "loss")
+    built = make(config, key)
     return built if isinstance(built, WeightedSum) else WeightedSum({type(built).__name__.lower(): built})
 
 
@@ -199,23 +200,43 @@ def plan(config: DictConfig, data_module: DataModule) -> Plan:
     limit = config.trainer.limit_train_batches
     if limit is not None:
         batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
-    phases = OmegaConf.to_container(config.schedule.phases, resolve=True)
-    return make_plan(phases, Composition.PARTS, batches, config.trainer.accumulate_grad_batches)  # type: ignore[arg-type]
+    settings = {name: phase_settings(name, phase) for name, phase in phases(config).items()}
+    accumulate = config.trainer.accumulate_grad_batches
+    return make_plan(settings, Composition.PARTS, batches, accumulate, config.data.crop_size)
 
 
-def augmentations(config: DictConfig) -> list[Any]:
+def phases(config: DictConfig) -> dict[str, Any]:
+    """The phases of a config in their order, as plain containers; one that is null is left out."""
+    found: Any = OmegaConf.to_container(config.schedule.phases, resolve=True)
+    return {name: phase for name, phase in found.items() if phase is not None}
+
+
+def phase_settings(name: str, phase: Any) -> Any:
+    """A phase with its curve built, where the config names the class of one."""
+    if isinstance(phase, Mapping) and isinstance(curve := phase.get("curve"), Mapping):
+        return {**phase, "curve": make(curve, f"schedule.phases.{name}.curve")}
+    return phase
+
+
+def phase_losses(config: DictConfig) -> list[WeightedSum]:
+    """One loss a phase: its own or the global one."""
+    return [
+        loss(phase["loss"], f"schedule.phases.{name}.loss") if phase.get("loss") else loss(config.loss)
+        for name, phase in phases(config).items()
+    ]
+
+
+def augmentations(config: DictConfig, phase_plan: Plan) -> list[Any]:
     """One augmentation a phase: its own or the global one, at its own crop size or the global one."""
     built = []
-    for name, phase in config.schedule.phases.items():
-        size = {"size": phase.crop_size} if phase.get("crop_size") else {}
-        key = f"schedule.phases.{name}.augmentation"
-        built.append(make(phase.get("augmentation") or config.augmentation, key, **size))
+    for (name, settings), phase in zip(phases(config).items(), phase_plan.phases, strict=True):
+        size = {"size": list(phase.crop_size)} if phase.crop_size else {}
+        key = f"schedule.phases.{name}.augmentation" if settings.get("augmentation") else "augmentation"
+        built.append(make(settings.get("augmentation") or config.augmentation, key, **size))
     return built
 
 
-def trainer(
-    config: DictConfig, folder: Path, phase_plan: Plan, losses: list[WeightedSum], training: bool = True
-) -> L.Trainer:
+def trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: bool = True) -> L.Trainer:
     """Lightning's trainer; the plan says how long, `trainer.max_epochs` and `max_steps` only shorten.
 
     Without training it shows its progress and leaves the run folder and the loggers alone.
@@ -231,7 +252,7 @@ def trainer(
     if training:
         loggers = [make(c, f"logger.{n}", save_dir=str(folder)) for n, c in config.logger.items() if c]
         loggers.insert(0, MetricsFile(folder / "metrics.csv"))
-        follow = [Position(phase_plan, config.seed), FollowPlan(phase_plan, losses)]
+        follow = [Position(phase_plan, config.seed), FollowPlan(phase_plan)]
         callbacks = [*follow, *callbacks, StopOnSignal()]
     settings["strategy"] = strategy(config, phase_plan)
     try:
@@ -341,6 +362,19 @@ def refuse_idle(config: DictConfig, overrides: Sequence[str]) -> None:
             raise UserError(
                 f"{override} has no effect: the phases of this schedule have their own", fix=phases
             )
+        group = key.split(".")[0]
+        if group in ("augmentation", "loss") and _unused(config, group):
+            choice = "" if "." in key else f"{group}@"
+            raise UserError(
+                f"{override} has no effect: every phase of this schedule has its own {group}",
+                fix=f"{choice}schedule.phases.PHASE.{override}",
+            )
+
+
+def _unused(config: DictConfig, group: str) -> bool:
+    """Whether every phase has its own augmentation or loss, and none is the global one."""
+    own = [phase.get(group) for phase in phases(config).values() if isinstance(phase, Mapping)]
+    return all(own) and OmegaConf.to_container(config[group], resolve=True) not in own
 
 
 def _check_requirements(config: DictConfig) -> None:

@@ -205,21 +205,29 @@ def read(file: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def load_model(model: Composition, file: Path) -> Composition:
+def load_model(model: Composition, file: Path, averaged: bool = True) -> Composition:
     """Put a checkpoint's weights into a model.
 
     Raises:
-        UserError: when they are of another model than the config describes.
+        UserError: when they are of another model than the config describes, or no average.
     """
-    fill(model, model_weights(read(file)), file)
+    state = read(file)
+    if not averaged and "current_model_state" not in state:
+        raise UserError(
+            f"averaged=false: {file} holds one set of weights only", expected="a run with callbacks=ema"
+        )
+    fill(model, model_weights(state, averaged), file)
     return model
 
 
-def model_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The composition's weights in a checkpoint's content."""
+def model_weights(state: Mapping[str, Any], averaged: bool = True) -> dict[str, Tensor]:
+    """The composition's weights in a checkpoint's content.
+
+    Where a run kept a moving average, that is what it was scored with; the weights themselves lie beside it.
+    """
     return {
         name.removeprefix("model."): tensor
-        for name, tensor in state["state_dict"].items()
+        for name, tensor in state["state_dict" if averaged else "current_model_state"].items()
         if name.startswith("model.")
     }
 

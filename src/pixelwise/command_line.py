@@ -203,13 +203,15 @@ def nodes(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def differences(config_name: str, config: DictConfig) -> list[str]:
     """What this job does otherwise than `conf/<config_name>.yaml` alone: choices, then single values."""
-    usual = compose(config_name, return_hydra_config=True).hydra.runtime.choices
-    choices = {
-        group: option
-        for group, option in HydraConfig.get().runtime.choices.items()
-        if "/" not in group and group not in ("experiment", "debug") and usual.get(group) != option
-    }
-    changed = [f"{group}={option}" for group, option in choices.items()]
+    changed: list[str] = []
+    for inner in (False, True):  # what a schedule chose for its phases follows from the schedule
+        usual = compose(config_name, changed, return_hydra_config=True).hydra.runtime.choices
+        changed += [
+            f"{group}={option}"
+            for group, option in HydraConfig.get().runtime.choices.items()
+            if ("@" in group) == inner and "/" not in group and group not in ("experiment", "debug")
+            if usual.get(group) != option
+        ]
     default = dict(nodes(compose(config_name, changed)))
     for key, node in nodes(config):
         if not OmegaConf.is_dict(node) and (key not in default or default[key] != node):
@@ -251,3 +253,13 @@ def output_folder() -> Path:
 def overrides() -> list[str]:
     """What was typed for this job, one choice of each sweep."""
     return list(HydraConfig.get().overrides.task)
+
+
+def choice(group: str) -> str:
+    """Which file of a group of conf/ this job runs with."""
+    return str(HydraConfig.get().runtime.choices[group])
+
+
+def compose_alone(config_name: str, words: list[str]) -> DictConfig:
+    """What a root script would start from with these words, within the job of another."""
+    return compose(config_name, words)

@@ -14,7 +14,9 @@ from pixelwise.train import score
 log = logging.getLogger(__name__)
 
 
-def evaluate(run: Run, folder: Path, split: str | None = None, weights: str = "best") -> dict[str, float]:
+def evaluate(
+    run: Run, folder: Path, split: str | None = None, weights: str = "best", averaged: bool = True
+) -> dict[str, float]:
     """Score a run's weights again and say whether its own scores came out.
 
     Args:
@@ -22,12 +24,13 @@ def evaluate(run: Run, folder: Path, split: str | None = None, weights: str = "b
         folder: the run folder.
         split: "val" or "test"; None takes the one that training ended with.
         weights: name of the checkpoint.
+        averaged: False takes the weights themselves, where the run kept their moving average.
     """
     split = split or run.data.final_split
     if split not in ("val", "test") or not run.data.splits[split]:
         raise UserError("split", found=split, expected="one of the run's splits, val or test")
     compare(run.data, folder / "data.json")
-    checkpoint.load_model(run.module.model, folder / "checkpoints" / f"{weights}.ckpt")
+    checkpoint.load_model(run.module.model, folder / "checkpoints" / f"{weights}.ckpt", averaged)
     scores = score(run, split)
     recorded = folder / "metrics.json"
     if recorded.is_file():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -19,11 +20,12 @@ from pixelwise.types import IGNORE, Batch
 
 
 class Module(L.LightningModule):
-    """A composition with its loss, its scores and its optimizer.
+    """A composition with its losses, its scores and its optimizer.
 
     Args:
         model: gives logits (B, K) or (B, K, H, W).
-        loss: of the first phase; a phase callback may exchange it.
+        losses: one a phase. All are held from the start, so that all are on the device. Outside of training
+            the last one is used.
         scores: accumulates logits and targets; copied for each evaluation stage.
         optimizer: parameter groups → optimizer. Each group says its part of the model, by which the
             schedule sets its learning rate before every step.
@@ -34,7 +36,7 @@ class Module(L.LightningModule):
     def __init__(
         self,
         model: Composition,
-        loss: WeightedSum,
+        losses: Sequence[WeightedSum],
         scores: Metric,
         optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
         memory_format: torch.memory_format = torch.channels_last,
@@ -42,7 +44,7 @@ class Module(L.LightningModule):
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=memory_format)
-        self.loss = loss
+        self.losses = nn.ModuleList(losses)
         self.scores = nn.ModuleDict({"val": scores, "test": scores.clone()})
         self.optimizer = optimizer
         self.groups = groups
@@ -51,11 +53,17 @@ class Module(L.LightningModule):
         """The resolved config in plain containers; saved in every checkpoint."""
         self.phase = ""
         """Name of the phase that is being trained."""
+        self.index_of_loss = -1
         self.results: dict[str, float] = {}
         """Scores of the last evaluation in full precision, by flat name such as "test/miou"."""
         self._means: dict[str, Mean] = {}
         self.summary = ""
         """Over how many classes the means of the last evaluation run."""
+
+    @property
+    def loss(self) -> WeightedSum:
+        """The loss of the phase that is being trained, or else of the last one."""
+        return cast(WeightedSum, self.losses[self.index_of_loss])
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits for a normalised (B, C, H, W) image."""
@@ -128,8 +136,15 @@ class Module(L.LightningModule):
         self.results[f"{stage}/loss"] = losses[f"{stage}/loss"]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint alone says what it is."""
+        """A checkpoint alone says what it is.
+
+        Lightning tells callbacks of whole states only; the best weights are to be the averaged ones, too.
+        """
         checkpoint["config"] = self.config
+        callbacks: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks:
+            if isinstance(callback, WeightAveraging) and "current_model_state" not in checkpoint:
+                callback.on_save_checkpoint(self.trainer, self, checkpoint)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Parameters in the groups that the schedule sets rates for."""

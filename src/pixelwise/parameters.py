@@ -21,11 +21,11 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """The parameters of a composition as an optimizer takes them.
 
-    Each group says its `part` and a `scale`; before every step the schedule sets its rate to the
-    part's rate times the scale. Scales follow ELECTRA (Clark et al., ICLR 2020) and BEiT (Bao et al.,
-    ICLR 2022; arXiv:2106.08254): 1 for decoder, head and the encoder's neck, d for the encoder's last
-    layer, d² for the one before, and so on. Layers are timm's: the stem and each stage of a convolutional
-    encoder, the embedding and each block of a transformer.
+    Each group says its `part`, a `scale` and whether it `decays`; before every step the schedule sets its
+    rate to the part's rate times the scale, and the weight decay of what decays. Scales follow ELECTRA
+    (Clark et al., ICLR 2020) and BEiT (Bao et al., ICLR 2022; arXiv:2106.08254): 1 for decoder, head and
+    the encoder's neck, d for the encoder's last layer, d² for the one before, and so on. Layers are timm's:
+    the stem and each stage of a convolutional encoder, the embedding and each block of a transformer.
 
     Args:
         model: the composition.
@@ -54,6 +54,7 @@ def parameter_groups(
                 "name": key,
                 "part": part,
                 "scale": (layer_decay or 1.0) ** (count - layer),
+                "decays": decays,
             }
             if not decays:
                 group["weight_decay"] = 0.0

@@ -7,42 +7,12 @@ optimizer steps taken, so that a resumed run cannot disagree with an uninterrupt
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pixelwise.curves import CURVES
 from pixelwise.errors import UserError, nearest
-
-Curve = Callable[[int, int], float]
-"""(step, steps) → factor on the phase's learning rate, for 0 ≤ step < steps."""
-
-
-def constant(step: int, steps: int) -> float:
-    """The same rate throughout."""
-    return 1.0
-
-
-def cosine(step: int, steps: int) -> float:
-    """Half a cosine from 1 towards 0 (Loshchilov & Hutter, SGDR, ICLR 2017), reached after the last step."""
-    return 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def one_cycle(
-    step: int, steps: int, rise: float = 0.3, start: float = 1 / 25, end: float = 1e-4 / 25
-) -> float:
-    """Up from `start` to 1 during the share `rise` of the steps, then down to `end`, along cosines.
-
-    Smith & Topin, Super-Convergence (2018), with the shape and the defaults of PyTorch's OneCycleLR.
-    """
-    peak, last = rise * steps - 1, steps - 1
-    if step <= peak:
-        low, high, t = start, 1.0, step / max(peak, 1e-9)
-    else:
-        low, high, t = 1.0, end, (step - peak) / max(last - peak, 1e-9)
-    return high + (low - high) * 0.5 * (1 + math.cos(math.pi * t))
-
-
-CURVES: dict[str, Curve] = {"constant": constant, "cosine": cosine, "one_cycle": one_cycle}
 
 
 @dataclass(frozen=True)
@@ -53,18 +23,22 @@ class Phase:
         name: the key in `schedule.phases`.
         start, stop: the optimizer steps it covers, stop excluded.
         lr: peak learning rate of each part.
-        curve: factor on the rate over the phase's steps after the warm-up.
+        curve: (step, steps) → factor on the rate over the phase's steps after the warm-up.
         warmup: number of steps over which the rate rises linearly to its peak.
         freeze: parts whose weights and batch-norm statistics stand still.
+        weight_decay: of the parameters that decay at all; None keeps the optimizer's.
+        crop_size: (height, width) of the training images; None keeps the data's.
     """
 
     name: str
     start: int
     stop: int
     lr: Mapping[str, float]
-    curve: Curve
+    curve: Callable[[int, int], float]
     warmup: int
     freeze: frozenset[str]
+    weight_decay: float | None = None
+    crop_size: tuple[int, int] | None = None
 
     def rate(self, part: str, step: int) -> float:
         """Learning rate of a part at a global step; 0 where the part is frozen."""
@@ -113,19 +87,39 @@ class Plan:
         return self.index_at(epoch * self.steps_per_epoch + batch // self.accumulate)
 
 
-KEYS = ("epochs", "steps", "lr", "curve", "warmup", "freeze", "augmentation", "crop_size", "loss")
+KEYS = (
+    "epochs",
+    "steps",
+    "lr",
+    "curve",
+    "warmup",
+    "freeze",
+    "weight_decay",
+    "augmentation",
+    "crop_size",
+    "loss",
+)
+"""What a phase may say. Its augmentation and its loss are built elsewhere."""
 
 
 def make_plan(
-    phases: Mapping[str, Mapping[str, Any]], parts: Sequence[str], batches_per_epoch: int, accumulate: int = 1
+    phases: Mapping[str, Mapping[str, Any]],
+    parts: Sequence[str],
+    batches_per_epoch: int,
+    accumulate: int = 1,
+    crop_size: int | Sequence[int] | None = None,
 ) -> Plan:
     """Check the phases of a config and lay them end to end.
 
+    An epoch is a length here, as many steps as the data give: after a phase of `steps` that ends within an
+    epoch, a phase of one epoch lasts until the same place of the next.
+
     Args:
-        phases: `schedule.phases` as plain containers, in order.
+        phases: `schedule.phases` as plain containers, in order; a curve is a name or already built.
         parts: names that `lr` and `freeze` may use, such as encoder, decoder, head.
         batches_per_epoch: batches that an epoch really has, limits included.
         accumulate: batches that make one optimizer step.
+        crop_size: the data's, of which a phase may take a share.
 
     Raises:
         UserError: naming the key, for anything that cannot be carried out.
@@ -136,35 +130,44 @@ def make_plan(
     planned: list[Phase] = []
     for name, settings in phases.items():
         start = planned[-1].stop if planned else 0
-        planned.append(_phase(name, settings, parts, start, steps_per_epoch))
+        planned.append(_phase(name, settings, parts, start, steps_per_epoch, crop_size))
     return Plan(tuple(planned), batches_per_epoch, accumulate)
 
 
 def _phase(
-    name: str, settings: Mapping[str, Any], parts: Sequence[str], start: int, steps_per_epoch: int
+    name: str,
+    settings: Mapping[str, Any],
+    parts: Sequence[str],
+    start: int,
+    steps_per_epoch: int,
+    crop_size: int | Sequence[int] | None,
 ) -> Phase:
     key = f"schedule.phases.{name}"
-    for unknown in settings.keys() - set(KEYS):
-        raise UserError(
-            f"{key}.{unknown}: a phase has no such setting",
-            expected=" or ".join(nearest(unknown, KEYS)) or ", ".join(KEYS),
-        )
+    if not isinstance(settings, Mapping):
+        raise UserError(f"{key} is no phase", found=settings, expected="keys such as epochs, lr and curve")
+    for unknown in (k for k in settings if k not in KEYS):
+        raise UserError(f"{key}.{unknown}: a phase has no such setting", expected=_meant(unknown, KEYS))
     steps = _length(key, settings, steps_per_epoch)
-    freeze = frozenset(settings.get("freeze") or ())
-    for part in freeze - set(parts):
-        raise UserError(f"{key}.freeze: no part {part!r}", expected=f"some of {', '.join(parts)}")
-    if freeze >= set(parts):
-        raise UserError(f"{key}.freeze: nothing is left to train", expected=f"some of {', '.join(parts)}")
+    freeze = _frozen(f"{key}.freeze", settings.get("freeze") or (), parts)
     warmup = settings.get("warmup") or 0.0
-    if not 0 <= warmup < 1:
+    if not _is_number(warmup, 0) or warmup >= 1:
         raise UserError(
             f"{key}.warmup", found=warmup, expected="the share of the phase's steps, 0 ≤ warmup < 1"
         )
-    curve = settings.get("curve", "constant")
-    if curve not in CURVES:
-        raise UserError(f"{key}.curve: no curve {curve!r}", expected=f"one of {', '.join(CURVES)}")
-    rates = _rates(key, settings.get("lr"), parts, freeze)
-    return Phase(name, start, start + steps, rates, CURVES[curve], round(warmup * steps), freeze)
+    decay = settings.get("weight_decay")
+    if decay is not None and not _is_number(decay, 0):
+        raise UserError(f"{key}.weight_decay", found=decay, expected="a number of at least 0")
+    return Phase(
+        name=name,
+        start=start,
+        stop=start + steps,
+        lr=_rates(key, settings.get("lr"), parts, freeze),
+        curve=_curve(key, settings.get("curve") or "constant"),
+        warmup=min(round(warmup * steps), steps - 1),
+        freeze=freeze,
+        weight_decay=decay,
+        crop_size=_crop(f"{key}.crop_size", settings.get("crop_size"), crop_size),
+    )
 
 
 def _length(key: str, settings: Mapping[str, Any], steps_per_epoch: int) -> int:
@@ -173,22 +176,82 @@ def _length(key: str, settings: Mapping[str, Any], steps_per_epoch: int) -> int:
     if len(given) != 1:
         raise UserError(f"{key}: how long?", found=given or "no length", expected="either epochs or steps")
     unit, length = given.popitem()
-    steps = length * (steps_per_epoch if unit == "epochs" else 1)
-    if isinstance(length, bool) or not isinstance(length, int | float) or steps != int(steps) or steps < 1:
+    if not _is_number(length, 0) or (steps := length * (steps_per_epoch if unit == "epochs" else 1)) < 1:
         raise UserError(f"{key}.{unit}", found=length, expected="a whole number of at least 1")
-    return int(steps)
+    if abs(steps - round(steps)) > 1e-6:
+        found = f"{length}, which is {steps:g} steps" if unit == "epochs" else length
+        raise UserError(f"{key}.{unit}", found=found, expected="a whole number of steps")
+    return round(steps)
+
+
+def _frozen(key: str, freeze: str | Iterable[str], parts: Sequence[str]) -> frozenset[str]:
+    """The parts that stand still, some but not all."""
+    frozen = [freeze] if isinstance(freeze, str) else list(freeze)
+    for part in frozen:
+        if part not in parts:
+            raise UserError(f"{key}: no part {part!r}", expected=_meant(part, parts))
+    if set(frozen) >= set(parts):
+        raise UserError(f"{key}: nothing is left to train", expected=f"some of {', '.join(parts)}")
+    return frozenset(frozen)
+
+
+def _curve(key: str, curve: Any) -> Callable[[int, int], float]:
+    """A curve by its name, or as it was built."""
+    if callable(curve):
+        return curve
+    if curve not in CURVES:
+        raise UserError(f"{key}.curve: no curve {curve!r}", expected=_meant(curve, CURVES))
+    return CURVES[curve]
 
 
 def _rates(key: str, lr: Any, parts: Sequence[str], freeze: frozenset[str]) -> dict[str, float]:
     """One learning rate for each part that trains."""
     if not isinstance(lr, Mapping):
         lr = dict.fromkeys(parts, lr)
-    for part in lr.keys() - set(parts):
-        raise UserError(f"{key}.lr: no part {part!r}", expected=f"some of {', '.join(parts)}")
+    for part in lr:
+        if part not in parts:
+            raise UserError(f"{key}.lr: no part {part!r}", expected=_meant(part, parts))
     rates = {part: lr.get(part) for part in parts if part not in freeze}
     for part, rate in rates.items():
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or rate < 0:
+        if not _is_number(rate, 0):
             raise UserError(
                 f"{key}.lr: the learning rate of {part}", found=rate, expected="a number of at least 0"
             )
     return rates
+
+
+def _crop(key: str, size: Any, whole: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """(height, width) in pixels; a share of the data's is rounded to multiples of 32, the usual stride."""
+    if size is None:
+        return None
+    if isinstance(size, float) and 0 < size < 1 and whole is not None:
+        size = [32 * max(1, round(size * side / 32)) for side in _pair(whole)]
+    sides = _pair(size)
+    if len(sides) != 2 or not all(
+        isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides
+    ):
+        raise UserError(
+            key, found=size, expected="pixels, [height, width], or a share of data.crop_size between 0 and 1"
+        )
+    return sides[0], sides[1]
+
+
+def _pair(size: Any) -> Sequence[Any]:
+    """[height, width] of a size that may be one number."""
+    return size if isinstance(size, Sequence) and not isinstance(size, str) else [size, size]
+
+
+def _is_number(value: Any, low: float) -> bool:
+    """Whether a config's value is a finite number of at least `low`."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and low <= value
+        and math.isfinite(value)
+    )
+
+
+def _meant(word: Any, known: Iterable[str]) -> str:
+    """The known words that look like this one, or all of them."""
+    known = list(known)
+    return " or ".join(nearest(str(word), known)) or "one of " + ", ".join(known)

@@ -1,0 +1,200 @@
+"""A moving average: worked out by hand, chosen by, saved, evaluated, and resumed beside the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from pixelwise import build, checkpoint, run_folder
+from pixelwise.averaging import MovingAverage
+from pixelwise.errors import UserError
+from pixelwise.evaluate import evaluate
+from pixelwise.loading import load
+from pixelwise.module import Module
+from pixelwise.train import train
+from pixelwise.types import Batch
+
+EVERY_STEP = "callbacks.checkpoint.every_n_steps=1"
+EMA = ["callbacks=[default,ema]", "callbacks.ema.decay=0.5"]
+Compose = Callable[..., DictConfig]
+
+
+class Watch(L.Callback):
+    """Copies of the weights after every step and at every validation, and what validation scored."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Tensor]] = []
+        self.validated: list[dict[str, Tensor]] = []
+        self.scores: list[float] = []
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self.steps.append(copy(module))
+
+    def on_validation_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        self.validated.append(copy(module))
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.scores.append(float(trainer.callback_metrics["val/miou"]))
+
+
+def copy(module: L.LightningModule) -> dict[str, Tensor]:
+    assert isinstance(module, Module)
+    return {name: tensor.detach().clone() for name, tensor in module.model.state_dict().items()}
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def folder_of(compose: Compose, folder: Path, *overrides: str) -> Path:
+    return run_folder.create(folder, compose(*overrides), overrides)
+
+
+@pytest.fixture
+def watched(compose: Compose, tiny: list[str], tmp_path: Path) -> tuple[Path, Watch]:
+    """A trained run folder, and what happened in it: four steps, a validation after every second."""
+    folder, watch = folder_of(compose, tmp_path / "run", *tiny, *EMA, EVERY_STEP), Watch()
+    run = build.run(run_folder.load_config(folder), folder)
+    run.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
+    train(run, folder)
+    return folder, watch
+
+
+def averages(steps: list[dict[str, Tensor]], decay: float = 0.5) -> list[dict[str, Tensor]]:
+    """By hand: the first weights, then decayed, with a decay that grows as (1 + t) / (10 + t)."""
+    average = {name: tensor.double() for name, tensor in steps[0].items()}
+    found = [average]
+    for t, weights in enumerate(steps[1:], start=1):
+        now = min(decay, (1 + t) / (10 + t))
+        average = {n: now * average[n] + (1 - now) * weights[n].double() for n in average}
+        found.append(average)
+    return found
+
+
+def test_validation_sees_the_average_worked_out_by_hand(watched: tuple[Path, Watch]) -> None:
+    _, watch = watched
+    expected = averages(watch.steps)
+    for validated, average in zip(watch.validated, (expected[1], expected[3]), strict=False):
+        floats = [n for n, tensor in validated.items() if tensor.is_floating_point()]
+        assert any(n.endswith("running_mean") for n in floats)
+        for name in floats:
+            torch.testing.assert_close(validated[name].double(), average[name], rtol=1e-5, atol=1e-6)
+
+
+def test_training_goes_on_with_the_weights_themselves(
+    watched: tuple[Path, Watch], compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    _, watch = watched
+    plain, other = Watch(), folder_of(compose, tmp_path / "plain", *tiny)
+    run = build.run(run_folder.load_config(other), other)
+    run.trainer.callbacks.append(plain)  # type: ignore[attr-defined]
+    run.trainer.fit(run.module, datamodule=run.data)
+    assert all(equal(a, b) for a, b in zip(watch.steps, plain.steps, strict=True))
+
+
+def test_the_best_checkpoint_holds_the_average_that_was_chosen_and_the_weights_beside_it(
+    watched: tuple[Path, Watch],
+) -> None:
+    folder, watch = watched
+    best = 0 if watch.scores[0] >= watch.scores[1] else 1
+    state = checkpoint.read(folder / "checkpoints/best.ckpt")
+    assert equal(checkpoint.model_weights(state), watch.validated[best])
+    assert equal(checkpoint.model_weights(state, averaged=False), watch.steps[2 * best + 1])
+    assert "optimizer_states" not in state
+    last = checkpoint.read(folder / "checkpoints/last.ckpt")
+    assert equal(checkpoint.model_weights(last), watch.validated[1])
+    assert equal(checkpoint.model_weights(last, averaged=False), watch.steps[3])
+
+
+def test_evaluate_and_load_take_the_average_unless_asked_otherwise(watched: tuple[Path, Watch]) -> None:
+    folder, watch = watched
+
+    def again(**options: Any) -> dict[str, float]:
+        run = build.run(run_folder.load_config(folder), folder, training=False)
+        return evaluate(run, folder, **options)
+
+    recorded = run_folder.read_scores(folder / "metrics.json")
+    assert {name: str(value) for name, value in again().items()} == {n: str(v) for n, v in recorded.items()}
+    assert again(averaged=False)["test/loss"] != recorded["test/loss"]
+    best = 0 if watch.scores[0] >= watch.scores[1] else 1
+    assert equal(dict(load(folder).state_dict()), watch.validated[best])
+
+
+def test_scoring_on_val_after_training_scores_the_best_weights(
+    compose: Compose, folders: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    """There is no test split: Lightning's callback would put the last average in their place."""
+    small = ["encoder=test_resnet", "epochs=3", "data.crop_size=32", "data.batch_size=2", "optimizer.lr=0.05"]
+    folder = folder_of(compose, tmp_path / "run", *folders("segmentation"), *small, *EMA)
+    train(build.run(run_folder.load_config(folder), folder), folder)
+    run = build.run(run_folder.load_config(folder), folder, training=False)
+    recorded = run_folder.read_scores(folder / "metrics.json")
+    assert {n: str(v) for n, v in evaluate(run, folder).items()} == {n: str(v) for n, v in recorded.items()}
+    last = build.run(run_folder.load_config(folder), folder, training=False)
+    assert evaluate(last, folder, weights="last")["val/loss"] != recorded["val/loss"]
+
+
+def test_a_resumed_run_goes_on_with_weights_and_average(
+    watched: tuple[Path, Watch], compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    folder, watch = watched
+    rest = Watch()
+    again = folder_of(compose, tmp_path / "again", *tiny, *EMA)
+    run = build.run(run_folder.load_config(again), again)
+    run.trainer.callbacks.append(rest)  # type: ignore[attr-defined]
+    train(run, again, start=folder / "checkpoints/previous.ckpt")  # after three of the four steps
+    assert len(rest.steps) == 1
+    assert equal(rest.steps[-1], watch.steps[-1])
+    assert equal(rest.validated[-1], watch.validated[1])
+
+
+def test_a_frozen_part_is_not_moved_by_a_bit_in_the_average_either(
+    compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    watch = Watch()
+    frozen = ["schedule=constant", "epochs=4", "+schedule.phases.all.freeze=[encoder]"]
+    run = build.run(compose(*tiny, *frozen, "callbacks=[default,ema]"), tmp_path)
+    run.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
+    before = copy(run.module)
+    run.trainer.fit(run.module, datamodule=run.data)
+    encoder = [name for name in before if name.startswith(("encoder.", "normalize."))]
+    assert all(torch.equal(before[name], watch.validated[-1][name]) for name in encoder)
+    assert not torch.equal(before["head.conv.weight"], watch.validated[-1]["head.conv.weight"])
+
+
+def test_the_average_counts_optimizer_steps_under_accumulation(
+    compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    watch = Watch()
+    run = build.run(compose(*tiny, *EMA, "trainer.accumulate_grad_batches=2"), tmp_path)
+    run.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
+    run.trainer.fit(run.module, datamodule=run.data)
+    assert run.trainer.global_step == 2
+    expected = averages([watch.steps[1], watch.steps[3]])[1]
+    torch.testing.assert_close(
+        watch.validated[-1]["head.conv.weight"].double(), expected["head.conv.weight"], rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.fast
+def test_without_an_average_asking_for_the_weights_beside_it_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "best.ckpt"
+    torch.save({"state_dict": {}}, file)
+    with pytest.raises(UserError, match=r"averaged=false[\s\S]*callbacks=ema"):
+        checkpoint.load_model(None, file, averaged=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("decay", [-0.1, 1.0, "much", True])
+def test_a_decay_out_of_range_is_refused(decay: Any) -> None:
+    with pytest.raises(UserError, match=r"callbacks\.ema\.decay"):
+        MovingAverage(decay)
