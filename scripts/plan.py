@@ -1,0 +1,34 @@
+"""Draw what a training would do, without training.
+
+    python scripts/plan.py schedule=three_phase encoder=resnet50 optimizer.layer_decay=0.75
+
+Takes the same words as train.py. Prints for each phase its length, the learning rate of each part, what is
+frozen, augmentation, crop and loss; the same as a picture lies in plan_<schedule>.png. Nothing is downloaded.
+"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from pixelwise.command_line import choice, command, overrides
+
+
+@command("train", "hydra.run.dir=.", "hydra/job_logging=terminal")
+def main(config: DictConfig) -> None:
+    """Print the table, write the picture."""
+    import rich
+
+    from pixelwise.build import refuse_idle
+    from pixelwise.plan import outline
+    from pixelwise.report.plan import draw, table
+
+    refuse_idle(config, overrides())
+    plan = outline(config)
+    rich.print(table(plan))
+    picture = Path(f"plan_{choice('schedule')}.png")
+    draw(plan).savefig(picture)
+    print(f"picture: {picture}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""A plan of training as a picture and as a table: rates, frozen parts, augmentation, crops and losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import blended_transform_factory
+from rich import box
+from rich.table import Table
+
+from pixelwise.schedule import Phase, Plan
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
+"""Of the parts (Okabe & Ito, 2008: told apart by everybody)."""
+
+BANDS = ("#e8eef7", "#fbf1e0", "#e6f4ea", "#f6e9f2", "#f1f1f1")
+"""Of the phases."""
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A plan in words.
+
+    Attributes:
+        plan: the phases.
+        augmentations, crops, losses: one a phase.
+        weights: number of weights in each part.
+        scales: of each part, the lowest and the highest factor on its rate: layer decay.
+    """
+
+    plan: Plan
+    augmentations: Sequence[str]
+    crops: Sequence[str]
+    losses: Sequence[str]
+    weights: Mapping[str, int]
+    scales: Mapping[str, tuple[float, float]]
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts that have weights."""
+        return [part for part, count in self.weights.items() if count]
+
+
+# --------------------------------------------------------------------------------------- the picture
+def draw(outline: Outline) -> Figure:
+    """Phases as cards, the rate of each part over the steps, and below it which parts are frozen.
+
+    Args:
+        outline: what to draw.
+
+    Returns:
+        A figure that belongs to no window; `savefig` writes it.
+    """
+    figure = Figure(figsize=(10, 6), dpi=150, layout="constrained")
+    cards, rates, parts = figure.subplots(3, height_ratios=[1.5, 4, 0.35 * len(outline.parts)], sharex=True)
+    _draw_cards(cards, outline)
+    _draw_rates(rates, outline)
+    _draw_parts(parts, outline)
+    parts.set_xlim(0, outline.plan.steps)
+    parts.set_xlabel(f"optimizer step ({outline.plan.steps_per_epoch} an epoch)")
+    return figure
+
+
+def _draw_cards(axes: Axes, outline: Outline) -> None:
+    """One card a phase, all equally wide, each leading down to the steps that it covers."""
+    plan, count = outline.plan, len(outline.plan.phases)
+    axes.axis("off")
+    axes.set_ylim(0, 1)
+    for index, phase in enumerate(plan.phases):
+        left, right = plan.steps * index / count, plan.steps * (index + 1) / count
+        outer = [(left, 1), (right, 1), (right, 0.22), (phase.stop, 0), (phase.start, 0), (left, 0.22)]
+        axes.fill(*zip(*outer, strict=True), color=BANDS[index % len(BANDS)], lw=0)
+        middle = (left + right) / 2
+        axes.text(middle, 0.95, phase.name, ha="center", va="top", weight="bold", fontsize=11)
+        name, rest, _ = outline.augmentations[index].partition(":")
+        frozen = ", ".join(part for part in outline.parts if part in phase.freeze)
+        lines = [
+            f"{frozen} frozen" if frozen else "all parts train",
+            f"augmentation: {name if rest else 'own'}",
+            f"{outline.losses[index]}  ·  {outline.crops[index]} px",
+        ]
+        size = 8.5 if count <= 4 else 7
+        axes.text(middle, 0.77, "\n".join(lines), ha="center", va="top", fontsize=size, linespacing=1.25)
+
+
+def _draw_rates(axes: Axes, outline: Outline) -> None:
+    """Lines on a logarithmic axis, of different widths so that equal ones show; with layer decay a range."""
+    plan = outline.plan
+    _shade(axes, plan)
+    peaks: list[float] = []
+    for number, part in enumerate(outline.parts):
+        low, high = outline.scales[part]
+        label = part if low == high else f"{part}, its layers ×{low:.2g} to {high:.2g}"
+        style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "solid_capstyle": "butt"}
+        for phase in plan.phases:
+            steps = sample(phase)
+            line = np.array([phase.rate(part, step) for step in steps])
+            if not line.any():
+                continue
+            peaks += [line.max() * high, line.max() * low]
+            line = np.where(line > 0, line, np.nan)
+            edges = [*steps, phase.stop]  # a rate holds until the next step
+            axes.step(
+                edges, [*line * high, line[-1] * high], where="post", label=label,
+                lw=max(1.4, 4 - 1.3 * number), **style,
+            )  # fmt: skip
+            label = "_again"
+            if low < high:
+                axes.fill_between(steps, line * low, line * high, color=style["color"], alpha=0.18, lw=0)
+    axes.set_yscale("log")
+    axes.set_ylim(min(peaks, default=1e-3) / 100, max(peaks, default=1e-3) * 1.7)
+    axes.set_ylabel("learning rate")
+    axes.grid(axis="y", color="white", lw=0.8)
+    axes.legend(loc="lower left", fontsize=8.5)
+
+
+def _draw_parts(axes: Axes, outline: Outline) -> None:
+    """A bar a part: coloured where it trains, hatched where it is frozen."""
+    for row, part in enumerate(outline.parts):
+        for phase in outline.plan.phases:
+            frozen = part in phase.freeze
+            axes.broken_barh(
+                [(phase.start, phase.stop - phase.start)], (row - 0.36, 0.72),
+                facecolor="#dddddd" if frozen else COLOURS[row % len(COLOURS)],
+                hatch="////" if frozen else None, edgecolor="white", lw=0.8,
+            )  # fmt: skip
+            if frozen and phase.stop - phase.start > 0.07 * outline.plan.steps:
+                middle = (phase.start + phase.stop) / 2
+                axes.text(middle, row, "frozen", ha="center", va="center", fontsize=8, color="#444444")
+    names = [f"{part} {_count(outline.weights[part])}" for part in outline.parts]
+    axes.set_yticks(range(len(names)), names, fontsize=8.5)
+    axes.invert_yaxis()
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _count(weights: int) -> str:
+    return f"{weights / 1e6:.2f} M" if weights >= 1e4 else f"{weights:,}"
+
+
+def _shade(axes: Axes, plan: Plan) -> None:
+    """The phases as bands, and the epochs as ticks where they can be told apart."""
+    for index, phase in enumerate(plan.phases):
+        axes.axvspan(phase.start, phase.stop, color=BANDS[index % len(BANDS)], lw=0, zorder=0)
+    if plan.epochs <= 100:
+        place = blended_transform_factory(axes.transData, axes.transAxes)
+        for step in range(plan.steps_per_epoch, plan.steps, plan.steps_per_epoch):
+            axes.plot([step, step], [0, 0.02], color="#888888", lw=0.8, transform=place)
+
+
+def sample(phase: Phase, most: int = 1000) -> list[int]:
+    """Steps of a phase, the first and the last among them, and all of its warm-up's edge."""
+    steps = np.linspace(phase.start, phase.stop - 1, min(most, phase.stop - phase.start)).round()
+    edge = [s for s in (phase.start + phase.warmup - 1, phase.start + phase.warmup) if s >= phase.start]
+    return sorted({int(step) for step in [*steps, *edge]})
+
+
+# ----------------------------------------------------------------------------------------- the table
+def table(outline: Outline) -> Table:
+    """A column a phase: its length, the rate of each part with its shape, and what else it sets."""
+    plan = outline.plan
+    epochs = f"{plan.steps / plan.steps_per_epoch:g}"
+    title = f"{plan.steps} steps, {epochs} epochs of {plan.steps_per_epoch} steps"
+    grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    grid.add_column("")
+    for phase in plan.phases:
+        grid.add_column(phase.name)
+    grid.add_row("steps", *[_length(phase, plan) for phase in plan.phases])
+    for part in outline.parts:
+        low, high = outline.scales[part]
+        layers = "" if low == high else f"\n×{low:.2g} … {high:.2g}"
+        grid.add_row(part + layers, *[_rate(phase, part) for phase in plan.phases])
+    grid.add_row("curve", *[str(phase.curve) for phase in plan.phases])
+    if any(phase.warmup for phase in plan.phases):
+        grid.add_row("warm-up", *[f"{phase.warmup} steps" if phase.warmup else "" for phase in plan.phases])
+    if any(phase.weight_decay is not None for phase in plan.phases):
+        decays = [phase.weight_decay for phase in plan.phases]
+        grid.add_row("weight decay", *["optimizer's" if d is None else f"{d:g}" for d in decays])
+    grid.add_row("augmentation", *outline.augmentations)
+    grid.add_row("crop", *[f"{crop} px" for crop in outline.crops])
+    grid.add_row("loss", *outline.losses)
+    return grid
+
+
+def _length(phase: Phase, plan: Plan) -> str:
+    epochs = (phase.stop - phase.start) / plan.steps_per_epoch
+    return f"{phase.start} … {phase.stop - 1}, {epochs:.3g} epochs"
+
+
+def _rate(phase: Phase, part: str, width: int = 16) -> str:
+    """The shape of a part's rate over the phase, and its largest value."""
+    if part in phase.freeze:
+        return "frozen"
+    steps = np.linspace(phase.start, phase.stop - 1, min(width, phase.stop - phase.start)).round()
+    rates = [phase.rate(part, int(step)) for step in steps]
+    peak = max(phase.rate(part, step) for step in sample(phase))
+    if not peak:
+        return "0"
+    return "".join(BLOCKS[round(7 * min(rate / peak, 1))] for rate in rates) + f" {peak:.3g}"
+
+
+# ----------------------------------------------------------------------------------------- the words
+def augmentation_in_words(config: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    """What an augmentation does, from its config.
+
+    Args:
+        config: with everything resolved.
+        known: the ready ones by name, for the same data; their `size` does not matter.
+    """
+    plain = {key: value for key, value in config.items() if key != "size"}
+    name = next((n for n, c in known.items() if {k: v for k, v in c.items() if k != "size"} == plain), None)
+    if "geometry" not in config and "colour" not in config:
+        words = [str(config.get("_target_", "")).rsplit(".", 1)[-1]]
+    else:
+        geometry = {k: v for k, v in (config.get("geometry") or {}).items() if k != "_target_"}
+        words = [f"{key} {_range(value)}" for key, value in geometry.items() if value not in (0, [1, 1])]
+        words += ["colour"] * bool(config.get("colour"))
+        words += [str(extra) for extra, value in (config.get("extra") or {}).items() if value]
+    text = ", ".join(words) or "nothing but the crop"
+    return f"{name}: {text}" if name else text
+
+
+def loss_in_words(config: Mapping[str, Any]) -> str:
+    """The names of a loss's parts."""
+    if "parts" in config:
+        return " + ".join(config["parts"])
+    return str(config.get("_target_", "")).rsplit(".", 1)[-1]
+
+
+def _range(value: Any) -> str:
+    return "–".join(f"{v:g}" for v in value) if isinstance(value, list) else f"{value:g}"

@@ -1,0 +1,169 @@
+"""The plan drawn without training: what the table says, what the picture shows, for every schedule."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from omegaconf import DictConfig
+from PIL import Image
+from rich.console import Console
+
+from pixelwise import build
+from pixelwise.errors import UserError
+from pixelwise.plan import outline
+from pixelwise.report.plan import COLOURS, augmentation_in_words, draw, loss_in_words, sample, table
+from pixelwise.schedule import make_plan
+
+SCHEDULES = sorted(f.stem for f in (Path(__file__).parents[1] / "conf/schedule").glob("*.yaml"))
+SMALL = ["encoder=test_resnet", "data.crop_size=64", "data.source.counts={train:160,val:4}"]
+Compose = Callable[..., DictConfig]
+
+
+def printed(content: object, width: int = 120) -> str:
+    console = Console(width=width, file=io.StringIO())
+    console.print(content)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_is_drawn_as_it_would_be_trained(
+    schedule: str, compose: Compose, tmp_path: Path
+) -> None:
+    config = compose(*SMALL, f"schedule={schedule}")
+    plan = outline(config)
+    run = build.run(config, tmp_path)
+    assert plan.plan == run.plan
+    assert [words.lower() for words in plan.losses] == [" + ".join(loss.parts) for loss in run.module.losses]
+    trained = [transform.size for transform in run.data._augmentations]  # type: ignore[attr-defined]
+    assert plan.crops == [f"{height}×{width}" for height, width in trained]
+    text = printed(table(plan))
+    for phase in plan.plan.phases:
+        assert phase.name in text
+        assert f"{phase.start} … {phase.stop - 1}" in text
+    draw(plan).savefig(tmp_path / "plan.png")
+    assert Image.open(tmp_path / "plan.png").size == (1500, 900)
+
+
+@pytest.mark.fast
+def test_the_table_says_what_three_phases_do(compose: Compose) -> None:
+    text = printed(table(outline(compose(*SMALL, "schedule=three_phase"))), width=240)
+    rows = {
+        line.split()[0]: re.split(r"\s{2,}", line.strip())[1:] for line in text.splitlines() if line.split()
+    }
+    assert rows["steps"] == ["0 … 19, 2 epochs", "20 … 79, 6 epochs", "80 … 99, 2 epochs"]
+    frozen, cosine, linear = rows["encoder"]
+    assert frozen == "frozen"
+    assert re.fullmatch("▃█+▇+▆+▅+▄+▃+▂+▁+ 0.0002", cosine)  # a quarter of the peak, then down
+    assert re.fullmatch("█+▇+▆+▅+▄+▃+▂+▁+ 1e-05", linear)
+    assert rows["head"][0] == "▃▆" + "█" * 14 + " 0.001"
+    assert rows["curve"] == ["constant", "cosine", "linear"]
+    assert rows["warm-up"] == ["2 steps", "3 steps"]
+    assert [cell.split(",")[0] for cell in rows["augmentation"]] == [
+        "light: hflip 0.5", "strong: hflip 0.5", "none: nothing but the crop",
+    ]  # fmt: skip
+
+
+@pytest.mark.fast
+def test_the_picture_shows_frozen_parts_and_layer_decay(compose: Compose) -> None:
+    figure = draw(outline(compose(*SMALL, "schedule=three_phase", "optimizer.layer_decay=0.5")))
+    cards, rates, parts = figure.axes
+    words = [text.get_text() for text in cards.texts]
+    assert words[0::2] == ["frozen", "all", "polish"]
+    assert words[1].startswith("encoder frozen\naugmentation: light")
+    assert words[3].startswith("all parts train\naugmentation: strong")
+    labels = [text.get_text() for text in rates.get_legend().get_texts()]
+    assert labels == ["encoder, its layers ×0.031 to 0.5", "decoder", "head"]
+    encoder = [line for line in rates.lines if to_hex(line.get_color()) == COLOURS[0].lower()]
+    assert len(encoder) == 2  # none in the first phase
+    assert float(encoder[0].get_ydata().max()) == pytest.approx(0.5 * 2e-4)
+    hatched = [bar for bar in parts.collections if bar.get_hatch()]
+    assert len(hatched) == 1
+    assert [text.get_text() for text in parts.texts] == ["frozen"]
+
+
+@pytest.mark.fast
+def test_lines_are_the_plans_rates(compose: Compose) -> None:
+    plan = outline(compose(*SMALL, "schedule=cosine"))
+    (head,) = (x for x in draw(plan).axes[1].lines if to_hex(x.get_color()) == COLOURS[2].lower())
+    phase = plan.plan.phases[0]
+    steps, rates = np.asarray(head.get_xdata())[:-1], np.asarray(head.get_ydata())[:-1]
+    assert rates.tolist() == pytest.approx([phase.rate("head", int(step)) for step in steps])
+    assert steps.tolist() == list(range(60))
+
+
+@pytest.mark.fast
+def test_a_long_phase_is_sampled_with_its_edges() -> None:
+    settings = {"all": {"steps": 1_000_000, "lr": 1.0, "warmup": 0.123456}}
+    steps = sample(make_plan(settings, ["head"], 10).phases[0])
+    assert len(steps) <= 1002
+    assert {0, 123_455, 123_456, 999_999} <= set(steps)
+
+
+@pytest.mark.fast
+def test_nothing_is_downloaded_and_no_weights_are_drawn(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn.init, "kaiming_normal_", lambda tensor, **_: _on_meta(tensor))
+    plan = outline(
+        compose(*SMALL, "encoder=convnext_tiny", "encoder.pretrained=true", "optimizer.layer_decay=0.7")
+    )
+    assert plan.scales["encoder"] == (pytest.approx(0.7**5), pytest.approx(0.7))
+    assert plan.weights["encoder"] == 27_818_592
+
+
+def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
+    assert tensor.is_meta
+    return tensor
+
+
+@pytest.mark.fast
+def test_a_classifier_has_no_decoder_to_draw(compose: Compose) -> None:
+    plan = outline(compose(*SMALL, "task=classification", "schedule=cosine"))
+    assert plan.parts == ["encoder", "head"]
+    with pytest.raises(UserError, match=r"phases\.all\.freeze: nothing is left to train"):
+        outline(compose(*SMALL, "task=classification", "+schedule.phases.all.freeze=[encoder,head]"))
+
+
+@pytest.mark.fast
+def test_words() -> None:
+    light = {
+        "_target_": "pixelwise.augmentation.Augmentation",
+        "size": 64,
+        "geometry": {"hflip": 0.5, "scale": [1, 1]},
+    }
+    assert augmentation_in_words(light, {"light": {**light, "size": 96}}) == "light: hflip 0.5"
+    turned = {
+        **light,
+        "geometry": {"hflip": 0.5, "scale": [0.5, 2.0]},
+        "extra": {"blur": {"p": 1}, "off": None},
+    }
+    assert augmentation_in_words(turned, {"light": light}) == "hflip 0.5, scale 0.5–2, blur"
+    assert augmentation_in_words({"_target_": "mine.Mine"}, {}) == "Mine"
+    assert loss_in_words({"parts": {"ce": {}, "dice": {}}}) == "ce + dice"
+
+
+def test_the_script_prints_the_table_and_leaves_the_picture(
+    script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = script("scripts/plan.py", *SMALL, "schedule=progressive_resize")
+    assert done.returncode == 0, done.stderr
+    assert "32×32 px" in done.stdout
+    assert [file.name for file in tmp_path.iterdir()] == ["plan_progressive_resize.png"]
+
+    done = script("scripts/plan.py", *SMALL, "schedule=three_phase", "schedule.phases.frozen.freeze=[encodr]")
+    assert done.returncode == 1
+    assert "schedule.phases.frozen.freeze: no part 'encodr'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+    done = script("scripts/plan.py", *SMALL, "schedule=three_phase", "augmentation=medium")
+    assert done.returncode == 1
+    assert "fix:      augmentation@schedule.phases.PHASE.augmentation=medium" in done.stderr
