@@ -26,6 +26,7 @@ HARMLESS = (
     "data.num_workers",
     "data.cache",
     "data.verify",
+    "encoder.weights",
     "logger",
     *(
         f"callbacks.{name}"

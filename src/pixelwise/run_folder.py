@@ -62,12 +62,16 @@ def write_choices(folder: Path, config: DictConfig, overrides: Sequence[str]) ->
 
 
 def settle(config: DictConfig) -> DictConfig:
-    """A copy that means the same tomorrow and elsewhere: no clock, no environment, no relative root."""
+    """A copy that means the same tomorrow and elsewhere: no clock, no environment, no relative path.
+
+    `encoder.weights=runs/latest` becomes the run that it leads to now, before this one.
+    """
     config = config.copy()
     _freeze_passing(config)
-    root = OmegaConf.select(config, "data.root")
-    if root is not None:
-        config.data.root = str(Path(root).expanduser().resolve())
+    for key in ("data.root", "encoder.weights"):
+        path = OmegaConf.select(config, key)
+        if path is not None:
+            OmegaConf.update(config, key, str(Path(path).expanduser().resolve()))
     return config
 
 

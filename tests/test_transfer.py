@@ -1,0 +1,131 @@
+"""The story of transfer on a handful of scenes: what is trained, kept, refused and reported."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+
+from pixelwise import checkpoint, run_folder
+from pixelwise.errors import UserError
+from pixelwise.transfer import SCRATCH, TRANSFER, Score, Story, plot, table, tell
+
+Compose = Callable[..., DictConfig]
+STORY = Story(
+    seeds=[1],
+    masks=[4, 8],
+    both={
+        "callbacks": "checkpoint",
+        "encoder": "test_resnet",
+        "data.crop_size": 32,
+        "data.batch_size": 4,
+        "data.source.counts": "{train:8,val:4,test:6}",
+        "trainer.accelerator": "cpu",
+    },
+    classifier={"task": "classification", "epochs": 1},
+    segmenter={
+        "task": "segmentation",
+        "schedule.phases.all.epochs": None,
+        "schedule.phases.all.steps": 2,
+        "optimizer.lr": 0,
+    },
+)
+RUNS = [
+    "classifier_seed1",
+    *(f"{kind}_{count}_seed1" for count in (4, 8) for kind in ("scratch", "transfer")),
+]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory, compose: Compose) -> tuple[Path, list[Score]]:
+    folder = tmp_path_factory.mktemp("transfer")
+    return folder, tell(STORY, folder, lambda words: compose(*words))
+
+
+def test_every_run_is_there_with_its_own_log(told: tuple[Path, list[Score]]) -> None:
+    folder, scores = told
+    assert sorted(f.parent.name for f in folder.glob("*_*/metrics.json")) == sorted(RUNS)
+    assert [(s.masks, s.start) for s in scores] == [(4, SCRATCH), (4, TRANSFER), (8, SCRATCH), (8, TRANSFER)]
+    for score in scores:
+        kind = "transfer" if score.start == TRANSFER else "scratch"
+        recorded = run_folder.read_scores(folder / f"{kind}_{score.masks}_seed1/metrics.json")
+        assert score.miou == recorded["test/miou"]
+        said = (folder / f"{kind}_{score.masks}_seed1/train.log").read_text()
+        assert "phase 'all' (1/1), steps 0 to 1" in said
+        assert ("classifier_seed1" in said) == (kind == "transfer")
+
+
+def test_only_the_encoder_is_carried_over(told: tuple[Path, list[Score]]) -> None:
+    """Both arms are one command but for `encoder.weights`; at a rate of 0 they keep what they start with."""
+    folder, _ = told
+    scratch, transfer = (
+        (folder / f"{kind}_4_seed1/overrides.yaml").read_text().splitlines()
+        for kind in ("scratch", "transfer")
+    )
+    assert transfer[: len(scratch)] == scratch
+    assert len(transfer) == len(scratch) + 1
+    best = [
+        checkpoint.model_weights(checkpoint.read(folder / f"{name}/checkpoints/best.ckpt"))
+        for name in ("classifier_seed1", "transfer_4_seed1", "scratch_4_seed1")
+    ]
+    classifier, transferred, scratch = best
+    encoder = [name for name in classifier if name.startswith("encoder.") and name.endswith(".weight")]
+    assert all(torch.equal(classifier[name], transferred[name]) for name in encoder)
+    assert not any(torch.equal(classifier[name], scratch[name]) for name in encoder if "conv" in name)
+    assert set(transferred) - set(classifier) >= {"decoder.blocks.0.0.0.weight", "head.conv.weight"}
+
+
+def test_told_again_it_trains_only_what_is_not_finished(
+    told: tuple[Path, list[Score]], compose: Compose, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, scores = told
+    (folder / "scratch_8_seed1/metrics.json").unlink()
+    before = {f: f.stat().st_mtime_ns for f in folder.glob("*_*/metrics.json")}
+    caplog.set_level(logging.INFO)
+    assert tell(STORY, folder, lambda words: compose(*words)) == scores
+    assert {f: f.stat().st_mtime_ns for f in folder.glob("*_*/metrics.json") if f in before} == before
+    assert "scratch_8_seed1 was not finished: it starts again" in caplog.text
+    assert not list(folder.glob("*/checkpoints/last.ckpt"))
+
+
+def test_runs_of_other_words_are_not_mixed_in(told: tuple[Path, list[Score]], compose: Compose) -> None:
+    folder, _ = told
+    other = Story([1], [4], {**STORY.both, "loss": "dice"}, STORY.classifier, STORY.segmenter)
+    with pytest.raises(UserError, match=r"classifier_seed1 holds another run[\s\S]*loss=dice"):
+        tell(other, folder, lambda words: compose(*words))
+
+
+def test_what_is_written(told: tuple[Path, list[Score]]) -> None:
+    folder, scores = told
+    assert [row["miou"] for row in json.loads((folder / "transfer.json").read_text())] == [
+        s.miou for s in scores
+    ]
+    assert (folder / "transfer.md").read_text() == table(scores)
+    assert Image.open(folder / "transfer.png").size == (900, 600)
+
+
+@pytest.mark.fast
+def test_the_table_and_the_plot_by_hand() -> None:
+    scores = [
+        *(Score(16, seed, SCRATCH, miou) for seed, miou in ((1, 0.2), (2, 0.4))),
+        *(Score(16, seed, TRANSFER, miou) for seed, miou in ((2, 0.6), (1, 0.5))),
+    ]
+    assert "| 16 | 0.300 ± 0.141 | 0.550 ± 0.071 | +0.250 ± 0.071 |" in table(scores)
+    assert "over 2 seeds" in table(scores)
+    axes = plot(scores).axes[0]
+    assert [list(line.get_ydata()) for line in axes.lines] == [
+        [pytest.approx(0.3)], [0.2, 0.4], [pytest.approx(0.55)], [0.5, 0.6],
+    ]  # fmt: skip
+    assert "| 16 | 0.200 | 0.500 | +0.300 |" in table([scores[0], scores[3]])
+
+
+@pytest.mark.fast
+def test_a_story_without_seeds_is_refused() -> None:
+    with pytest.raises(UserError, match="seeds is empty"):
+        Story([], [16], {}, {}, {})
