@@ -81,6 +81,21 @@ def test_only_the_encoder_is_carried_over(told: tuple[Path, list[Score]]) -> Non
     assert set(transferred) - set(classifier) >= {"decoder.blocks.0.0.0.weight", "head.conv.weight"}
 
 
+@pytest.mark.fast
+def test_weights_of_the_latest_run_are_those_of_the_run_that_it_leads_to_now(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new run becomes the latest itself before its encoder is built."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/first/checkpoints").mkdir(parents=True)
+    (tmp_path / "runs/latest").symlink_to("first", target_is_directory=True)
+    overrides = ["encoder.weights=runs/latest/checkpoints/best.ckpt"]
+    folder = run_folder.create(tmp_path / "runs/second", compose(*overrides), overrides)
+    assert (tmp_path / "runs/latest").resolve() == folder
+    weights = run_folder.load_config(folder).encoder.weights
+    assert weights == str(tmp_path / "runs/first/checkpoints/best.ckpt")
+
+
 def test_told_again_it_trains_only_what_is_not_finished(
     told: tuple[Path, list[Score]], compose: Compose, caplog: pytest.LogCaptureFixture
 ) -> None:
