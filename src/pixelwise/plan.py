@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from pixelwise import build
+from pixelwise.command_line import CONF
 from pixelwise.models import Composition
 from pixelwise.parameters import parameter_groups
 from pixelwise.phases import check_something_trains, weights_of
 from pixelwise.report.plan import Outline, augmentation_in_words, loss_in_words
 from pixelwise.schedule import Plan
-
-AUGMENTATIONS = Path(__file__).parents[2] / "conf/augmentation"
 
 
 def outline(config: DictConfig) -> Outline:
@@ -69,7 +69,10 @@ def in_words(plan: Plan, model: Composition, config: Mapping[str, Any]) -> Outli
 
 
 def ready_augmentations(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The files of `conf/augmentation`, as they are for these data."""
-    found = {file.stem: OmegaConf.load(file) for file in sorted(AUGMENTATIONS.glob("*.yaml"))}
-    known: Any = OmegaConf.to_container(OmegaConf.create({"data": data, "known": found}), resolve=True)
-    return known["known"]
+    """The files of `conf/augmentation` as they are for these data, where nothing else decides."""
+    known: dict[str, Any] = {}
+    for file in sorted((CONF / "augmentation").glob("*.yaml")):
+        with suppress(OmegaConfBaseException):
+            settings = OmegaConf.create({"data": data, "one": OmegaConf.load(file)})
+            known[file.stem] = OmegaConf.to_container(settings.one, resolve=True)
+    return known
