@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
+from pixelwise import class_weights
 from pixelwise.augmentation import CentreView
 from pixelwise.checkpoint import WholeFile
 from pixelwise.data.module import DataModule, channel_statistics
@@ -83,6 +84,7 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
     if training:
         resolve_statistics(network, config, data_module)
         check_something_trains(phase_plan, network)
+    class_weights.resolve(config, data_module, folder)
     losses = phase_losses(config)
     data_module.follow(augmentations(config, phase_plan), phase_plan.index_of_batch)
     module = Module(

@@ -20,6 +20,7 @@ from pixelwise.data.loader import (
     TrainingBatches,
     worker_settings,
 )
+from pixelwise.data.statistics import Histogram
 from pixelwise.errors import UserError
 from pixelwise.types import FULL_SCALE, Raw, Source, Split
 
@@ -76,6 +77,7 @@ class DataModule(L.LightningDataModule):
             self.splits["train"] = Subset(self["train"], train_samples, seed)
         if cache:
             self.splits = {name: split and InMemory(split) for name, split in self.splits.items()}
+        self.histograms: dict[str, Histogram] = {}  # of the splits, once the survey has read their labels
         self._augmentations: Sequence[Transform] = ()
         self._phase_of: Callable[[int, int], int] = lambda epoch, batch: 0
 

@@ -24,7 +24,7 @@ def survey(data: DataModule) -> dict[str, Any]:
     if describe := getattr(data.source, "describe", None):
         log.info(describe())
     report = identity(data)
-    for name, histogram in (verified(data) if data.verify else labels(data)).items():
+    for name, histogram in histograms(data).items():
         shares = dict(zip(data.classes, histogram.shares.tolist(), strict=True))
         listed = ", ".join(f"{label} {share:.1%}" for label, share in shares.items())
         ignored = f"; {histogram.ignored_share:.1%} ignored" if histogram.ignored else ""
@@ -33,6 +33,17 @@ def survey(data: DataModule) -> dict[str, Any]:
             log.warning("%s: no label says %s", name, ", ".join(histogram.absent))
         report[name]["shares"] = shares
     return report
+
+
+def histograms(data: DataModule) -> dict[str, Histogram]:
+    """The class histogram of each split; the data are read the first time only.
+
+    Raises:
+        UserError: an image or a label cannot be used.
+    """
+    if not data.histograms:
+        data.histograms = verified(data) if data.verify else labels(data)
+    return data.histograms
 
 
 def labels(data: DataModule) -> dict[str, Histogram]:

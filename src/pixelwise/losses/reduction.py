@@ -31,10 +31,16 @@ def weights_tensor(class_weights: Sequence[float] | None, name: str = "class_wei
     """Class weights as a float32 (K,) tensor, or None for a plain mean; `name` is their option.
 
     Raises:
-        UserError: a weight is negative or not finite.
+        UserError: a weight is negative or not finite, or there are words instead of weights.
     """
     if class_weights is None:
         return None
+    if isinstance(class_weights, str):
+        raise UserError(
+            f"loss.{name}: not weights",
+            found=class_weights,
+            expected="one number for each class, or null; class_weights=auto where a training is configured",
+        )
     weights = [float(weight) for weight in class_weights]
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
         raise UserError(f"loss.{name}: cannot weigh a class so", found=weights, expected="numbers >= 0")
