@@ -24,15 +24,21 @@ def main(output: str, *patterns: str) -> None:
     def make(file: Path, channels: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         return build.make(OmegaConf.load(file), "decoder", channels=channels, strides=strides)
 
-    decoders = {file.stem: partial(make, file) for file in sorted(DECODERS.glob("*.yaml"))}
+    files = sorted(DECODERS.glob("*.yaml"))
+    decoders = {file.stem: partial(make, file) for file in files}
+    output_strides = {
+        file.stem: config.encoder_output_stride
+        for file in files
+        if "encoder_output_stride" in (config := OmegaConf.load(file))
+    }
     names = timm.list_models(list(patterns) or "")
     rows = []
-    for row in survey(names, decoders):
+    for row in survey(names, decoders, output_strides):
         rows.append(row)
         if row.native or len(rows) % 20 == 0:
             print(f"{len(rows)}/{len(names)} {row.name} {row.native}", file=sys.stderr, flush=True)
     Path(output).parent.mkdir(parents=True, exist_ok=True)
-    Path(output).write_text(report(rows, decoders))
+    Path(output).write_text(report(rows, decoders, output_strides))
     print(f"{output}: {sum(not row.native for row in rows)} of {len(rows)} work with every decoder")
 
 

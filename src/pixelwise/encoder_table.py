@@ -6,7 +6,6 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from unittest.mock import patch
 
 import timm
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from pixelwise.errors import UserError
 from pixelwise.models import Encoder
-from pixelwise.models.features import REFUSALS
+from pixelwise.models.features import REFUSALS, on_meta
 
 Sizes = tuple[tuple[int, int], ...]
 MakeDecoder = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
@@ -38,6 +37,7 @@ class Row:
         native: why it does not work at that size; empty where it does.
         odd: why it does not work at `ODD`; empty where it does.
         rebuilt: the same after building it for `ODD` with `img_size`.
+        plain: output strides that decoders ask for and that it cannot be dilated to.
     """
 
     name: str
@@ -47,58 +47,106 @@ class Row:
     native: str = ""
     odd: str = ""
     rebuilt: str = ""
+    plain: tuple[int, ...] = ()
 
 
-def survey(names: Iterable[str], decoders: Mapping[str, MakeDecoder]) -> Iterator[Row]:
+class Decoders:
+    """All decoders over the maps of an encoder, of which they know channels, strides and sizes only.
+
+    Args:
+        make: by name.
+        output_strides: by name, the stride that a decoder wants its encoder dilated to, if not 32.
+    """
+
+    def __init__(self, make: Mapping[str, MakeDecoder], output_strides: Mapping[str, int]) -> None:
+        self.make = make
+        self.wanted = {name: output_strides.get(name, 32) for name in make}
+        self.dilations = sorted(set(self.wanted.values()) - {32}, reverse=True)
+        self._reasons: dict[tuple[object, ...], str] = {}
+
+    def refuse(self, encoders: Mapping[int, Encoder], size: tuple[int, int]) -> str:
+        """Why an image of this size does not get through encoder and decoders; empty where it does.
+
+        Args:
+            encoders: one model by output stride.
+            size: (H, W) of the image.
+        """
+        reasons = []
+        for stride, encoder in encoders.items():
+            try:
+                maps = _maps(encoder, size)
+            except (UserError, *REFUSALS) as error:
+                return _reason(error)
+            if [channels for channels, *_ in maps] != list(encoder.channels):
+                return f"maps {maps} do not have the channels {encoder.channels}"
+            sizes = tuple((height, width) for _, height, width in maps)
+            key = (stride, encoder.channels, encoder.strides, sizes)
+            if key not in self._reasons:  # each distinct combination is tried once
+                self._reasons[key] = self._decode(stride, encoder, sizes)
+            reasons.append(self._reasons[key])
+        return "; ".join(filter(None, reasons))
+
+    def _decode(self, stride: int, encoder: Encoder, sizes: Sizes) -> str:
+        return "; ".join(
+            f"{name}: {reason}"
+            for name, make in self.make.items()
+            if self.wanted[name] == stride
+            and (reason := _decode(make, encoder.channels, encoder.strides, sizes))
+        )
+
+
+def survey(
+    names: Iterable[str], decoders: Mapping[str, MakeDecoder], output_strides: Mapping[str, int]
+) -> Iterator[Row]:
     """Build each model on the meta device and try it at its own size and at `ODD`.
 
     Args:
         names: of timm models.
-        decoders: by name. A decoder knows its encoder by channels, strides and sizes of the maps, so
-            that each distinct combination is tried once.
+        decoders: by name.
+        output_strides: of the decoders that want a dilated encoder. One that cannot be dilated is tried as
+            it is, which is what its users are told to do.
     """
-
-    @cache
-    def decode(channels: tuple[int, ...], strides: tuple[int, ...], maps: Sizes) -> str:
-        return "; ".join(
-            f"{name}: {reason}"
-            for name, make in decoders.items()
-            if (reason := _decode(make, channels, strides, maps))
-        )
-
-    def attempt(encoder: Encoder, size: tuple[int, int]) -> str:
-        try:
-            maps = _maps(encoder, size)
-        except (UserError, *REFUSALS) as error:
-            return _reason(error)
-        if [channels for channels, *_ in maps] != list(encoder.channels):
-            return f"maps {maps} do not have the channels {encoder.channels}"
-        return decode(encoder.channels, encoder.strides, tuple(m[1:] for m in maps))
-
+    every = Decoders(decoders, output_strides)
     for name in names:
         try:
-            encoder = _encoder(name)
+            encoders = _encoders(name, every.dilations)
         except UserError as error:
             reason = _reason(error)
             yield Row(name, native=reason, odd=reason, rebuilt=reason)
             continue
-        size = encoder.recipe.size
-        native = attempt(encoder, size)
-        odd = attempt(encoder, ODD) if encoder.recipe.multiple else encoder.recipe.sizes
+        recipe = encoders[32].recipe
+        native = every.refuse(encoders, recipe.size)
+        odd = every.refuse(encoders, ODD) if recipe.multiple else recipe.sizes
         rebuilt = odd
-        for target in (ODD, tuple(side + -side % encoder.recipe.stride for side in ODD)) if odd else ():
+        for target in (ODD, tuple(side + -side % recipe.stride for side in ODD)) if odd else ():
             try:
-                reason = attempt(_encoder(name, img_size=target), ODD)
+                reason = every.refuse(_encoders(name, every.dilations, img_size=target), ODD)
             except UserError as error:
                 reason = _reason(error.__cause__ or error)
-            rebuilt = reason and f"{encoder.recipe.sizes}; built for another size: {reason}"
+            rebuilt = reason and f"{recipe.sizes}; built for another size: {reason}"
             if not rebuilt:
                 break
-        yield Row(name, size, encoder.recipe.sizes, encoder.strides, native, odd, rebuilt)
+        plain = tuple(stride for stride in every.dilations if encoders[stride] is encoders[32])
+        yield Row(name, recipe.size, recipe.sizes, encoders[32].strides, native, odd, rebuilt, plain)
+
+
+def _encoders(name: str, dilations: Iterable[int], **options: object) -> dict[int, Encoder]:
+    """The model as it is, at key 32, and dilated to other strides; as it is where it cannot be dilated."""
+    encoders = {32: _encoder(name, **options)}
+    possible = True
+    for stride in sorted(dilations, reverse=True):  # what cannot be dilated to 16 cannot to 8 either
+        if possible:
+            try:
+                encoders[stride] = _encoder(name, output_stride=stride, **options)
+            except UserError:
+                possible = False
+        if not possible:
+            encoders[stride] = encoders[32]
+    return encoders
 
 
 def _encoder(name: str, **options: object) -> Encoder:
-    with torch.device("meta"):
+    with on_meta():
         return Encoder(name, **options).eval()  # type: ignore[arg-type]
 
 
@@ -117,7 +165,7 @@ def _maps(encoder: Encoder, size: tuple[int, int], device: str = "meta") -> list
 def _decode(make: MakeDecoder, channels: tuple[int, ...], strides: tuple[int, ...], maps: Sizes) -> str:
     """Why a decoder does not make one map of these; empty where it does."""
     try:
-        with torch.device("meta"), torch.no_grad(), patch.object(F, "interpolate", _resized):
+        with on_meta(), torch.no_grad(), patch.object(F, "interpolate", _resized):
             decoder = make(channels, strides).eval()
             features = [torch.empty(1, c, *m) for c, m in zip(channels, maps, strict=True)]
             x = decoder(features)
@@ -137,20 +185,17 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def report(rows: list[Row], decoders: Iterable[str]) -> str:
+def report(rows: list[Row], decoders: Iterable[str], output_strides: Mapping[str, int]) -> str:
     """The counts and everything that does not work, as Markdown."""
-    native = [row for row in rows if row.native]
-    odd = [row for row in rows if row.odd]
-    lost = [row for row in rows if row.rebuilt]
-    sizes: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        sizes["fixed size" if row.sizes.endswith("only") else row.sizes or "not built"].append(row)
     size = "×".join(map(str, ODD))
+    native = {row.name: row.native for row in rows if row.native}
+    odd = {row.name: row.sizes for row in rows if row.odd}
+    lost = {row.name: row.rebuilt for row in rows if row.rebuilt}
     lines = [
         "# Encoders",
         "",
         f"Every model of timm {timm.__version__} under every decoder ({', '.join(decoders)}), built with "
-        "shapes only. Made by `python scripts/encoders.py`.",
+        "shapes only. Made by `python scripts/encoders.py docs/encoders.md`.",
         "",
         "| | models |",
         "|---|---:|",
@@ -158,18 +203,37 @@ def report(rows: list[Row], decoders: Iterable[str]) -> str:
         f"| work with every decoder at their own size | {len(rows) - len(native)} |",
         f"| work with every decoder at {size} | {len(rows) - len(odd)} |",
         f"| … counting those built for it with `+encoder.img_size` | {len(rows) - len(lost)} |",
-        "",
-        "| takes | models | such as |",
-        "|---|---:|---|",
+        *_kinds(rows, output_strides),
+        *_section("Not at their own size", native),
+        *_section(f"Not at {size}, whatever the options", lost),
+        *_section(
+            f"At {size} only when built for it with `+encoder.img_size`",
+            {name: reason for name, reason in odd.items() if name not in lost},
+        ),
     ]
-    for words, same in sorted(sizes.items(), key=lambda item: -len(item[1])):
-        examples = ", ".join(row.name for row in same[:: -(-len(same) // 4)])
-        lines.append(f"| {words} | {len(same)} | {examples} |")
-    lines += _section("Not at their own size", {row.name: row.native for row in native})
-    lines += _section(f"Not at {size}, whatever the options", {row.name: row.rebuilt for row in lost})
-    rebuilt = {row.name: row.sizes for row in odd if not row.rebuilt}
-    lines += _section(f"At {size} only when built for it with `+encoder.img_size`", rebuilt)
     return "\n".join(lines) + "\n"
+
+
+def _kinds(rows: list[Row], output_strides: Mapping[str, int]) -> Iterator[str]:
+    """Which sizes models take, and how many can be dilated as decoders ask."""
+    sizes: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        sizes["fixed size" if row.sizes.endswith("only") else row.sizes or "not built"].append(row)
+    yield from ("", "| takes | models | such as |", "|---|---:|---|")
+    for words, same in sorted(sizes.items(), key=lambda item: -len(item[1])):
+        yield f"| {words} | {len(same)} | {_examples(same)} |"
+    if output_strides:
+        yield from ("", "| dilated | models | such as |", "|---|---:|---|")
+    for decoder, stride in output_strides.items():
+        dilated = [row for row in rows if row.sizes and stride not in row.plain]
+        plain = [row for row in rows if stride in row.plain]
+        words = f"not: {decoder} takes it with `decoder.encoder_output_stride=32`"
+        yield f"| to stride {stride}, as {decoder} asks | {len(dilated)} | {_examples(dilated)} |"
+        yield f"| {words} | {len(plain)} | {_examples(plain)} |"
+
+
+def _examples(rows: list[Row]) -> str:
+    return ", ".join(row.name for row in rows[:: -(-len(rows) // 4) or 1])
 
 
 def _section(title: str, reasons: Mapping[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Every decoder on pyramids of any depth; `test_models.py` has what needs an encoder under it."""
+"""Every decoder on pyramids of any depth; `test_every_pair.py` has them on encoders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from tests.models.small import DECODERS, decoder_of
 from torch import Tensor, nn
 
 from pixelwise import build
@@ -24,7 +25,6 @@ from pixelwise.models.decoders import (
     UPerNet,
 )
 
-DECODERS = sorted((Path(__file__).parents[2] / "conf/decoder").glob("*.yaml"))
 ONE_IMAGE_IS_TOO_FEW = {"deeplabv3plus", "upernet"}  # batch-norm after global pooling
 
 PYRAMIDS = {
@@ -36,7 +36,6 @@ PYRAMIDS = {
     "late": ((12, 16), (8, 16)),
     "one": ((16,), (16,)),
 }
-ENCODERS = ["resnet18", "convnext_atto", "mobilenetv3_small_050", "test_efficientnet", "regnetx_002"]
 STRIDE_4 = [DeepLabV3Plus, FPN, SegFormer, UNetFormer, UPerNet]
 SIZES = [(97, 131), (64, 96), (33, 250)]
 
@@ -51,11 +50,7 @@ def seed() -> None:
 
 
 def built(decoder: Path, pyramid: str = "five") -> Decoder:
-    channels, strides = PYRAMIDS[pyramid]
-    config = OmegaConf.load(decoder)
-    slim = {"width": 64, "pyramid_width": 32, "widths": [32, 24, 16, 16, 16]}
-    config.update({key: value for key, value in slim.items() if key in config})
-    return build.make(config, "decoder", channels=channels, strides=strides)
+    return decoder_of(decoder, *PYRAMIDS[pyramid])
 
 
 def maps(decoder: Decoder, batch: int, size: tuple[int, int], up: bool = True) -> list[Tensor]:
@@ -218,20 +213,3 @@ def test_an_encoder_that_cannot_be_dilated_says_so(name: str) -> None:
         UserError, match=rf"cannot dilate '{name}' to stride 16[\s\S]*decoder.encoder_output_stride=32"
     ):
         Encoder(name, output_stride=16)
-
-
-# ------------------------------------------------------------------------------ encoders of all kinds
-@pytest.mark.slow
-@every_decoder
-@pytest.mark.parametrize("encoder", ENCODERS)
-def test_every_decoder_trains_on_encoders_of_all_kinds(encoder: str, decoder: Path, compose: Compose) -> None:
-    """As composed, that is with the dilation that the decoder asks for, which `test_models.py` has not."""
-    model = model_of(compose, f"encoder.name={encoder}", f"decoder={decoder.stem}")
-    model(torch.randn(2, 3, 97, 131)).square().mean().backward()
-    assert [n for n, p in model.named_parameters() if p.grad is None] == []
-    model.eval()
-    image = torch.randn(1, 3, 97, 131)
-    with torch.no_grad():
-        assert model(image).shape[-2:] == image.shape[-2:]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert model(image).isfinite().all()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
-from omegaconf import OmegaConf
+from tests.models.small import DECODERS, SMALL_SWIN, SMALL_VIT, decoder_of
 from torch import nn
 
-from pixelwise import build
 from pixelwise.encoder_table import report, survey
 from pixelwise.errors import UserError
 from pixelwise.models import Encoder
@@ -20,9 +20,6 @@ from pixelwise.models.decoders import Linear, UNet
 from pixelwise.models.features import find_recipe
 from pixelwise.models.neck import SimplePyramid
 
-DECODERS = sorted((Path(__file__).parents[2] / "conf/decoder").glob("*.yaml"))
-SMALL_VIT = {"embed_dim": 32, "depth": 4, "num_heads": 2}
-SMALL_SWIN = {"embed_dim": 16, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 4, 8)}
 KINDS: dict[str, tuple[str, dict[str, Any], tuple[int, ...], tuple[int, ...]]] = {
     "cnn": ("test_resnet", {}, (32, 32, 48, 192, 96), (2, 4, 8, 16, 32)),
     "hierarchical": ("test_efficientnet", {}, (16, 24, 32, 48, 64), (2, 4, 8, 16, 32)),
@@ -157,6 +154,12 @@ def test_a_fixed_size_is_said_and_can_be_chosen() -> None:
 
 
 @pytest.mark.fast
+def test_an_unknown_encoder_suggests_near_names() -> None:
+    with pytest.raises(UserError, match=r"no model 'resnet81'[\s\S]*resnet18"):
+        Encoder("resnet81")
+
+
+@pytest.mark.fast
 def test_what_timm_does_not_know_is_said() -> None:
     with pytest.raises(UserError, match=r"cannot build 'test_resnet'[\s\S]*'widht'"):
         Encoder("test_resnet", widht=3)
@@ -235,17 +238,21 @@ def test_the_table_counts_and_gives_reasons() -> None:
             raise UserError("five maps are too many")
         return UNet(channels, strides)
 
-    rows = list(survey(["test_resnet", "test_vit", "test_vit_relpos"], {"linear": Linear, "narrow": narrow}))
+    models, decoders = ["test_resnet", "test_vit", "test_vit_relpos"], {"linear": Linear, "narrow": narrow}
+    rows = list(survey(models, decoders, {"linear": 8}))
     assert [row.native for row in rows] == ["narrow: five maps are too many", "", ""]
     assert [row.odd for row in rows][:2] == ["narrow: five maps are too many", ""]
     assert rows[2].odd == "images of 160×160 only"
     assert [row.rebuilt for row in rows][1:] == ["", ""]
-    text = report(rows, ["linear", "narrow"])
+    assert [row.plain for row in rows] == [(), (8,), (8,)]
+    text = report(rows, decoders, {"linear": 8})
     for line in (
         "| in timm | 3 |",
         "| work with every decoder at their own size | 2 |",
         "| work with every decoder at 200×264 | 1 |",
         "| … counting those built for it with `+encoder.img_size` | 2 |",
+        "| to stride 8, as linear asks | 1 | test_resnet |",
+        "| not: linear takes it with `decoder.encoder_output_stride=32` | 2 | test_vit, test_vit_relpos |",
         "- narrow: five maps are too many (1): `test_resnet`",
         "- images of 160×160 only (1): `test_vit_relpos`",
     ):
@@ -255,9 +262,6 @@ def test_the_table_counts_and_gives_reasons() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("module", timm.list_modules())
 def test_the_first_of_each_family_works_with_every_decoder(module: str) -> None:
-    def maker(file: Path) -> Any:
-        config = OmegaConf.load(file)
-        return lambda channels, strides: build.make(config, "decoder", channels=channels, strides=strides)
-
-    for row in survey(timm.list_models(module=module)[:1], {file.stem: maker(file) for file in DECODERS}):
+    decoders = {file.stem: partial(decoder_of, file) for file in DECODERS}
+    for row in survey(timm.list_models(module=module)[:1], decoders, {"deeplabv3plus": 16, "pspnet": 8}):
         assert row.native == ""

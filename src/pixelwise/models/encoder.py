@@ -33,8 +33,9 @@ class Encoder(nn.Module):
     Args:
         name: any name that `timm.list_models()` knows.
         pretrained: load timm's weights from the Hugging Face hub (or its local cache).
-        weights: a file to load instead: a run's checkpoint, or a timm `.pth` or `.safetensors` file.
-        in_chans: bands of the input; pretrained first layers are adapted by timm.
+        weights: what to load instead: a run folder or one of its checkpoints, a hub folder, or a timm `.pth`
+            or `.safetensors` file.
+        in_chans: bands of the input; the first layer of pretrained weights is adapted to them.
         output_stride: of the coarsest map; below 32 the last stages are dilated instead of strided, as
             DeepLab does. Then the last strides repeat, and not every model can do it.
         frozen_batchnorm: batch-norm keeps its statistics, scale and shift, as is usual with small

@@ -7,7 +7,8 @@ device, where a model has shapes but no numbers, so that even a large one takes 
 from __future__ import annotations
 
 import copy
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,6 +17,7 @@ import timm
 import torch
 from timm.layers import Format
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from pixelwise.errors import UserError
 
@@ -62,7 +64,7 @@ class Recipe:
     def whole(self) -> nn.Module:
         """The model with its classifier, on the meta device: it knows the layers of its parameters."""
         options = {key: value for key, value in self.options.items() if key != "out_indices"}
-        with torch.device("meta"):
+        with on_meta():
             return timm.create_model(self.name, **options)
 
     def padding(self, height: int, width: int) -> tuple[int, int]:
@@ -93,6 +95,10 @@ class Recipe:
         return "crop or resize the images to that size, or choose another encoder"
 
 
+_found: dict[str, Recipe] = {}
+"""What was tried once in this process, by the arguments."""
+
+
 def find_recipe(name: str, in_chans: int = 3, **options: Any) -> Recipe:
     """Try until the model takes as many sizes as it can.
 
@@ -104,7 +110,13 @@ def find_recipe(name: str, in_chans: int = 3, **options: Any) -> Recipe:
     Raises:
         one of REFUSALS: timm cannot build this model with features.
     """
-    options = {"in_chans": in_chans, **options}
+    key = repr((name, in_chans, sorted(options.items())))
+    if key not in _found:
+        _found[key] = _find_recipe(name, {"in_chans": in_chans, **options})
+    return _found[key]
+
+
+def _find_recipe(name: str, options: dict[str, Any]) -> Recipe:
     plain: Any = _on_meta(name, options)
     strides = [entry["reduction"] for entry in plain.feature_info.info]
     stride = max(strides)
@@ -119,7 +131,7 @@ def find_recipe(name: str, in_chans: int = 3, **options: Any) -> Recipe:
         unusual = (multiple * (3 * stride // multiple | 1), multiple * ((4 * stride // multiple | 1) + 2))
         for way, merged in enumerate(ways):
             with suppress(*REFUSALS):
-                if takes(probe(way), unusual, in_chans):
+                if takes(probe(way), unusual, options["in_chans"]):
                     return Recipe(name, merged, size, multiple, stride, single_scale)
     return Recipe(name, options, size, None, stride, single_scale)
 
@@ -160,5 +172,26 @@ def _last_of_each(strides: list[int]) -> tuple[int, ...]:
 
 
 def _on_meta(name: str, options: dict[str, Any]) -> nn.Module:
-    with torch.device("meta"):
+    with on_meta():
         return timm.create_model(name, features_only=True, **options).eval()
+
+
+class _LeaveEmpty(TorchFunctionMode):
+    """Tensors on the meta device hold no numbers: to draw some would take most of the time of building."""
+
+    NAMES = frozenset(("uniform_", "normal_", "erfinv_", "clamp_", "mul_", "add_", "fill_", "zero_"))
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Skip what would only change numbers."""
+        if getattr(func, "__name__", "") in self.NAMES and args and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def on_meta() -> Iterator[None]:
+    """Build modules without memory and without numbers."""
+    with torch.device("meta"), _LeaveEmpty():
+        yield

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +15,7 @@ import huggingface_hub
 import timm
 import torch
 from safetensors.torch import load_file
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError
@@ -23,11 +26,18 @@ CONTAINERS = ("state_dict_ema", "state_dict", "model")
 """Where training scripts keep the weights inside a checkpoint, in the order of preference."""
 
 
+def weights_file(path: Path) -> Path:
+    """The file itself, or that which a run folder or a hub folder keeps its weights in."""
+    inside = (path / name for name in ("checkpoints/best.ckpt", "model.safetensors"))
+    return next((file for file in inside if file.is_file()), path)
+
+
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The named tensors of a `.safetensors` file or a checkpoint; nothing in it is executed."""
     if not path.is_file():
         raise UserError(
-            f"encoder.weights: {path} is not a file", expected="a .ckpt, .pth or .safetensors file"
+            f"encoder.weights: {path} is not a file",
+            expected="a .ckpt, .pth or .safetensors file, a run folder or a hub folder",
         )
     try:
         if path.suffix == ".safetensors":
@@ -51,30 +61,69 @@ def names_in_encoder(name: str) -> list[str]:
 
 
 def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
-    """Copy the tensors that fit by name and shape into the encoder; refuse when none does.
+    """Copy the tensors that fit into the encoder and say which did not; refuse when none does.
 
-    Names are tried as they stand and below `model.encoder.`, where this project's checkpoints have
-    them; and as timm writes a whole model.
+    Names are tried as they stand and below `model.encoder.` and `encoder.`, where this project's
+    checkpoints and hub folders have them; and as timm writes a whole model. The first convolution of a
+    model of three bands is adapted to the encoder's, as timm adapts pretrained ones.
+
+    Raises:
+        UserError: the file cannot be read, or nothing in it fits.
     """
+    path = weights_file(path.expanduser())
     own = encoder.state_dict()
-    found = {}
+    found: dict[str, Tensor] = {}
+    unexpected, misshapen = [], []
     for name, tensor in read_state_dict(path).items():
-        name = name.removeprefix("module.").removeprefix("model.encoder.")
-        for candidate in (name, *names_in_encoder(name)):
-            if candidate in own and own[candidate].shape == tensor.shape:
-                found[candidate] = tensor
-                break
-    missing = [name for name in own if name not in found and not name.endswith("num_batches_tracked")]
+        known = [candidate for candidate in _candidates(name) if candidate in own]
+        fitting = [(c, fit) for c in known if (fit := _fit(tensor, own[c])) is not None]
+        if fitting:
+            found[fitting[0][0]] = fitting[0][1]
+        elif known:
+            misshapen.append(f"{name} {tuple(tensor.shape)} for {tuple(own[known[0]].shape)}")
+        else:
+            unexpected.append(name)
     if not found:
         raise UserError(
             f"encoder.weights: nothing in {path} fits this encoder",
+            found=_some([*misshapen, *unexpected], 3) or "no tensors",
             expected=f"tensors such as {next(iter(own))!r}",
             fix="encoder.name must be the model that the weights were trained with",
         )
+    missing = [name for name in own if name not in found and not name.endswith("num_batches_tracked")]
     encoder.load_state_dict(found, strict=False)
-    log.info("encoder weights: %d tensors from %s, %d kept as initialised", len(found), path, len(missing))
+    log.info(
+        "encoder.weights=%s: %d tensors matched, %d missing, %d unexpected",
+        path, len(found), len(missing), len(unexpected) + len(misshapen),
+    )  # fmt: skip
+    if unexpected:
+        log.info("encoder.weights: not of the encoder, left out: %s", _some(unexpected))
+    if misshapen:
+        log.warning("encoder.weights: of another shape, left out: %s", _some(misshapen))
     if missing:
-        log.warning("encoder weights not in the file: %s", ", ".join(missing[:8]) + " …" * (len(missing) > 8))
+        log.warning("encoder.weights: missing, kept as initialised: %s", _some(missing))
+
+
+def _candidates(name: str) -> list[str]:
+    """Names in an `Encoder` that a tensor of a file may be meant for, the likeliest first."""
+    name = name.removeprefix("module.")
+    prefixes = ("", "model.encoder.", "encoder.")
+    bare = [name.removeprefix(prefix) for prefix in prefixes if name.startswith(prefix)]
+    return [candidate for n in bare for candidate in (n, *names_in_encoder(n))]
+
+
+def _fit(tensor: Tensor, wanted: Tensor) -> Tensor | None:
+    """The tensor, if need be adapted from three bands to those of the encoder; None where it does not fit."""
+    if tensor.shape == wanted.shape:
+        return tensor
+    if tensor.ndim == wanted.ndim == 4 and tensor.shape[1] == 3:
+        adapted = adapt_input_conv(wanted.shape[1], tensor)
+        return adapted if adapted.shape == wanted.shape else None
+    return None
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
 
 
 def require_download(name: str, timeout_s: float = 5.0) -> None:
@@ -93,9 +142,12 @@ def require_download(name: str, timeout_s: float = 5.0) -> None:
         return
     if any(os.environ.get(v) for v in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return  # a direct connection says nothing about what the proxy reaches
-    host = urlsplit(huggingface_hub.constants.ENDPOINT).hostname
+    endpoint = urlsplit(huggingface_hub.constants.ENDPOINT)
+    host, port = endpoint.hostname or "", endpoint.port or (80 if endpoint.scheme == "http" else 443)
     try:
-        socket.create_connection((host, 443), timeout=timeout_s).close()
+        if huggingface_hub.constants.HF_HUB_OFFLINE:
+            raise OSError("HF_HUB_OFFLINE is set")
+        reach(host, port, timeout_s)
     except OSError as error:
         raise UserError(
             f"encoder.pretrained: the weights of {name!r} are not in the cache and {host} does not answer",
@@ -103,3 +155,29 @@ def require_download(name: str, timeout_s: float = 5.0) -> None:
             fix="connect to the network, give a local file with encoder.weights=FILE, or train from "
             "scratch with encoder.pretrained=false",
         ) from error
+
+
+def reach(host: str, port: int, timeout_s: float) -> None:
+    """Open a connection, in that time or not at all.
+
+    A socket's own timeout holds for each of a host's addresses anew, and not for finding its name.
+
+    Raises:
+        OSError: nothing answers there, or not in time.
+    """
+    outcome: SimpleQueue[OSError | None] = SimpleQueue()
+
+    def attempt() -> None:
+        try:
+            socket.create_connection((host, port), timeout=timeout_s).close()
+            outcome.put(None)
+        except OSError as error:
+            outcome.put(error)
+
+    threading.Thread(target=attempt, daemon=True).start()
+    try:
+        error = outcome.get(timeout=timeout_s)
+    except Empty:
+        error = TimeoutError(f"no answer in {timeout_s:g} s")
+    if error is not None:
+        raise error

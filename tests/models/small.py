@@ -1,0 +1,50 @@
+"""Small encoders of every kind and small decoders, for tests that try all pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from pixelwise import build
+from pixelwise.models import Composition, Encoder, Normalize, PixelHead
+from pixelwise.models.decoders import Decoder
+
+DECODERS = sorted((Path(__file__).parents[2] / "conf/decoder").glob("*.yaml"))
+SMALL_VIT = {"embed_dim": 32, "depth": 4, "num_heads": 2}
+SMALL_SWIN = {"embed_dim": 16, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 4, 8)}
+KINDS: dict[str, dict[str, Any]] = {
+    "test_resnet": {},  # five maps, batch-norm
+    "test_efficientnet": {},  # inverted residuals
+    "test_convnext": {},  # four maps, layer norm
+    "swin_tiny_patch4_window7_224": SMALL_SWIN,  # channels last, windows
+    "test_vit": {},  # a single scale
+    "beit_base_patch16_224": {**SMALL_VIT, "img_size": (112, 144)},  # a single scale and a fixed size
+}
+"""Encoders of six kinds; each takes an image of 97×131."""
+
+CANNOT_BE_DILATED = {
+    16: {"swin_tiny_patch4_window7_224"},
+    8: {"swin_tiny_patch4_window7_224", "test_vit", "beit_base_patch16_224"},
+}
+"""By output stride, the encoders that have to be used as they are."""
+
+SLIM = {"width": 64, "pyramid_width": 32, "widths": [32, 24, 16, 16, 16]}
+
+
+def decoder_of(file: Path, channels: tuple[int, ...], strides: tuple[int, ...]) -> Decoder:
+    """The decoder of a YAML, with fewer channels."""
+    config = OmegaConf.load(file)
+    config.update({key: value for key, value in SLIM.items() if key in config})
+    return build.make(config, "decoder", channels=channels, strides=strides)
+
+
+def composition(name: str, decoder: Path, classes: int = 3) -> Composition:
+    """One of `KINDS` under a small decoder, dilated as that asks where the encoder can be."""
+    stride = OmegaConf.load(decoder).get("encoder_output_stride", 32)
+    stride = 32 if name in CANNOT_BE_DILATED.get(stride, ()) else stride
+    encoder = Encoder(name, output_stride=stride, **KINDS[name])
+    built = decoder_of(decoder, encoder.channels, encoder.strides)
+    head = PixelHead(built.out_channels, classes)
+    return Composition(encoder, built, head, Normalize([0.0] * 3, [1.0] * 3))

@@ -1,0 +1,121 @@
+"""Every decoder on encoders of every kind: small ones quickly, those of conf/encoder and more slowly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from tests.models.small import DECODERS, KINDS, composition
+from torch import nn
+
+from pixelwise import build
+from pixelwise.errors import UserError
+from pixelwise.models import Composition
+
+ENCODERS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf/encoder").glob("*.yaml"))
+FURTHER_KINDS = [
+    "vgg11",  # six maps, from stride 1 on
+    "regnetx_002",
+    "dla46_c",  # takes multiples of 32
+    "hrnet_w18_small",
+    "ghostnet_100",
+    "repvgg_a0",
+    "nf_resnet26",  # no norms
+    "edgenext_xx_small",  # convolutions and attention
+    "fastvit_t8",
+    "pvt_v2_b0",
+    "mvitv2_tiny",
+    "hiera_tiny_224",
+    "maxvit_rmlp_pico_rw_256",  # takes multiples of 256
+    "caformer_s18",
+    "tiny_vit_5m_224",
+    "efficientvit_m0",  # strides from 16 to 64
+    "eva02_tiny_patch14_224",  # a single scale of stride 14
+    "beit_base_patch16_224",  # takes 224×224 only
+    "xcit_nano_12_p16_224",
+    "cait_xxs24_224",
+    "samvit_base_patch16",
+    "mixer_s32_224",
+    "sequencer2d_s",
+    "vit_tiny_r_s16_p8_224",  # a transformer on a convolutional stem
+]
+
+
+def unreached(model: nn.Module) -> list[str]:
+    """Parameters without a gradient."""
+    return [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+# ---------------------------------------------------------------------------------------- small ones
+@pytest.fixture(
+    scope="module",
+    params=[(name, decoder) for name in KINDS for decoder in DECODERS],
+    ids=lambda pair: f"{pair[0].split('_patch')[0]}-{pair[1].stem}",
+)
+def model(request: pytest.FixtureRequest) -> Composition:
+    torch.manual_seed(0)
+    return composition(*request.param)
+
+
+@pytest.mark.fast
+class TestEveryPair:
+    """What holds for any encoder under any decoder."""
+
+    def test_an_odd_size_in_the_same_size_out_and_no_look_at_the_others(self, model: Composition) -> None:
+        model.eval()
+        images = torch.randn(2, 3, 97, 131)
+        others = torch.cat([images[:1], 5 * torch.randn(1, 3, 97, 131)])
+        with torch.no_grad():
+            logits, beside_others = model(images), model(others)
+        assert logits.shape == (2, 3, 97, 131)
+        assert logits.isfinite().all()
+        assert torch.equal(logits[0], beside_others[0])
+        assert not torch.equal(logits[1], beside_others[1])
+
+    def test_the_gradient_reaches_every_parameter(self, model: Composition) -> None:
+        model.train()
+        for parameter in model.parameters():
+            if parameter.ndim == 1:  # timm shuts residual blocks by a batch-norm weight of 0
+                nn.init.uniform_(parameter, 0.5, 1)
+        model(torch.randn(2, 3, 97, 131)).square().mean().backward()
+        assert unreached(model) == []
+
+
+# ------------------------------------------------------------------------------------ as people use them
+def built(compose: Callable[..., DictConfig], decoder: str, encoder: str) -> Composition:
+    """As composed; an encoder that cannot be dilated is used as its error tells."""
+    overrides = ["data.channels=3", f"decoder={decoder}", encoder]
+    fix = "decoder.encoder_output_stride=32"
+    try:
+        return build.model(compose(*overrides))
+    except UserError as error:
+        if fix not in str(error):
+            raise
+        return build.model(compose(*overrides, fix))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "encoder",
+    [*(f"encoder={name}" for name in ENCODERS), *(f"encoder.name={name}" for name in FURTHER_KINDS)],
+)
+def test_it_trains_and_predicts(encoder: str, decoder: Path, compose: Callable[..., DictConfig]) -> None:
+    torch.manual_seed(0)
+    model = built(compose, decoder.stem, encoder)
+    recipe = model.encoder.recipe
+    size = recipe.size if recipe.multiple is None else (97, 131)
+    model(torch.randn(2, 3, *size)).square().mean().backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+    model.eval()
+    image = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        logits = model(image)
+        assert logits.shape[-2:] == size
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough = model(image)
+    assert rough.isfinite().all()
+    assert (rough.float() - logits).abs().mean() <= 0.05 * logits.abs().max()
