@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pixelwise.errors import UserError
 from pixelwise.models import Encoder
-from pixelwise.models.features import REFUSALS, on_meta
+from pixelwise.models.features import REFUSALS, ShapesOnly, on_meta
 
 Sizes = tuple[tuple[int, int], ...]
 MakeDecoder = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
@@ -153,7 +153,7 @@ def _encoder(name: str, **options: object) -> Encoder:
 def _maps(encoder: Encoder, size: tuple[int, int], device: str = "meta") -> list[tuple[int, int, int]]:
     """(channels, height, width) of each map of an image."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), ShapesOnly():
             maps = encoder(torch.zeros(1, 3, *size, device=device))
     except RuntimeError as error:
         if "meta tensors" not in str(error):

@@ -18,7 +18,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "test_resnet": {},  # five maps, batch-norm
     "test_efficientnet": {},  # inverted residuals
     "test_convnext": {},  # four maps, layer norm
-    "swin_tiny_patch4_window7_224": SMALL_SWIN,  # channels last, windows
+    "swin_tiny_patch4_window7_224": {**SMALL_SWIN, "drop_path_rate": 0.0},  # channels last, windows
     "test_vit": {},  # a single scale
     "beit_base_patch16_224": {**SMALL_VIT, "img_size": (112, 144)},  # a single scale and a fixed size
 }

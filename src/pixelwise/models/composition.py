@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from pixelwise.models.decoders.base import Decoder
+from pixelwise.models.encoder import Encoder
 from pixelwise.models.initialise import initialise
 from pixelwise.models.normalize import Normalize
 
@@ -25,6 +27,8 @@ class Composition(nn.Module):
         self.head = head
         self.normalize = normalize
         initialise(decoder)
+        if isinstance(encoder, Encoder) and isinstance(decoder, Decoder):
+            encoder.keep(decoder.used)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits for a normalised (B, C, H, W) image; softmax is for prediction only."""

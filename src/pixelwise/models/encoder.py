@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -100,11 +102,20 @@ class Encoder(nn.Module):
         maps = self._maps(F.pad(image, (0, right, 0, bottom)))
         rows = [_share(x.shape[-2], height, height + bottom) for x in maps]
         columns = [_share(x.shape[-1], width, width + right) for x in maps]
-        return [x[..., :h, :w] for x, h, w in zip(maps, rows, columns, strict=True)]
+        return [_first(_first(x, 2, h), 3, w) for x, h, w in zip(maps, rows, columns, strict=True)]
 
     def _maps(self, image: Tensor) -> list[Tensor]:
         maps = channels_first(self.body, self.body(image))
         return maps if self.neck is None else self.neck(maps)
+
+    def keep(self, used: Collection[int]) -> None:
+        """Drop the layers that only make maps which a decoder does not read: no gradient would reach them.
+
+        Args:
+            used: indices of the maps that it reads; the others are of no use afterwards.
+        """
+        if self.neck is not None:
+            self.neck.keep(used)
 
     def train(self, mode: bool = True) -> Encoder:
         """Switch everything but frozen batch-norm."""
@@ -117,6 +128,13 @@ class Encoder(nn.Module):
 def _share(length: int, part: int, whole: int) -> int:
     """How much of a map's side the image covers, when it covers `part` of `whole` pixels; rounded up."""
     return -(-length * part // whole)
+
+
+def _first(x: Tensor, axis: int, count: int) -> Tensor:
+    """The first rows or columns of a map; a graph for any size cannot tell how long a slice is."""
+    if torch.compiler.is_exporting():
+        return x.index_select(axis, torch.arange(count, device=x.device))
+    return x.narrow(axis, 0, count)
 
 
 def _recipe(name: str, in_chans: int, output_stride: int, options: dict[str, Any]) -> Recipe:

@@ -15,6 +15,7 @@ from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as F
 from timm.layers import Format
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -139,7 +140,7 @@ def _find_recipe(name: str, options: dict[str, Any]) -> Recipe:
 def takes(model: nn.Module, size: tuple[int, int], in_chans: int = 3, device: str = "meta") -> bool:
     """Whether a model gives the maps that it speaks of for an image of this size."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), ShapesOnly():
             maps = channels_first(model, model(torch.zeros(1, in_chans, *size, device=device)))
     except REFUSALS as error:
         if "meta tensors" not in str(error):
@@ -176,16 +177,18 @@ def _on_meta(name: str, options: dict[str, Any]) -> nn.Module:
         return timm.create_model(name, features_only=True, **options).eval()
 
 
-class _LeaveEmpty(TorchFunctionMode):
-    """Tensors on the meta device hold no numbers: to draw some would take most of the time of building."""
+class ShapesOnly(TorchFunctionMode):
+    """Skip what changes numbers alone, most of the work: tensors on the meta device hold none."""
 
-    NAMES = frozenset(("uniform_", "normal_", "erfinv_", "clamp_", "mul_", "add_", "fill_", "zero_"))
+    IN_PLACE = frozenset(("uniform_", "normal_", "erfinv_", "clamp_", "mul_", "add_", "fill_", "zero_"))
+    OF_SAME_SHAPE = frozenset((F.batch_norm, F.layer_norm, F.group_norm, F.relu, F.gelu, F.silu, F.hardswish))
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Skip what would only change numbers."""
-        if getattr(func, "__name__", "") in self.NAMES and args and args[0].is_meta:
+        """Give a tensor back as it is, or do what is asked."""
+        idle = func in self.OF_SAME_SHAPE or getattr(func, "__name__", "") in self.IN_PLACE
+        if idle and args and isinstance(args[0], Tensor) and args[0].is_meta:
             return args[0]
         return func(*args, **(kwargs or {}))
 
@@ -193,5 +196,5 @@ class _LeaveEmpty(TorchFunctionMode):
 @contextmanager
 def on_meta() -> Iterator[None]:
     """Build modules without memory and without numbers."""
-    with torch.device("meta"), _LeaveEmpty():
+    with torch.device("meta"), ShapesOnly():
         yield

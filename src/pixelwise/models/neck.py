@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
@@ -47,6 +47,11 @@ class SimplePyramid(nn.Module):
         )
         self.channels = (quarter // 4, half // 2, full, last)
         self.strides = (max(stride // 4, 1), stride // 2, stride, stride * 2 if pool else stride)
+
+    def keep(self, used: Collection[int]) -> None:
+        """Build no maps but those with these indices: the others are then the maps as they were given."""
+        for index in set(range(len(self.levels))) - set(used):
+            self.levels[index] = nn.Identity()
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """One or four (B, D, h, w) → (B, D/4, 4h, 4w), (B, D/2, 2h, 2w), (B, D, h, w), (B, D, h/2, w/2)."""

@@ -16,6 +16,10 @@ class Decoder(nn.Module):
     A decoder is built from the encoder's `channels` and `strides` (finest first) and turns the
     list of feature maps into one map (B, `out_channels`, h, w). It resizes to each map's own size,
     so that any pyramid depth and any H×W work.
+
+    Attributes:
+        out_channels: of that map.
+        used: indices of the maps that `forward` reads; what an encoder has for others alone is dropped.
     """
 
     out_channels: int
@@ -24,6 +28,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.channels = tuple(channels)
         self.strides = tuple(strides)
+        self.used: tuple[int, ...] = tuple(range(len(self.strides)))
 
     def first_map(self, stride: int) -> int:
         """Index of the finest map that is not finer than `stride`; of the last one when all are finer."""

@@ -42,6 +42,7 @@ class DeepLabV3Plus(Decoder):
     ) -> None:
         super().__init__(channels, strides)
         self.low_level = self.first_map(4)
+        self.used = (self.low_level, *self.used[-1:])
         last = self.channels[-1]
         self.aspp = nn.ModuleList([conv_bn_relu(last, width, kernel_size=1)])
         self.aspp.extend(_separable_conv(last, width, rate) for rate in rates)

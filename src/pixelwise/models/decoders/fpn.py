@@ -37,6 +37,7 @@ class FPN(Decoder):
     ) -> None:
         super().__init__(channels, strides)
         self.finest = self.first_map(4)
+        self.used = self.used[self.finest :]
         used = self.channels[self.finest :][::-1]
         self.laterals = nn.ModuleList(nn.Conv2d(c, pyramid_width, kernel_size=1) for c in used)
         stages = [max(1, len(used) - 1 - level) for level in range(len(used))]

@@ -18,6 +18,7 @@ class Linear(Decoder):
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__(channels, strides)
+        self.used = self.used[-1:]
         self.out_channels = self.channels[-1]
 
     def forward(self, features: list[Tensor]) -> Tensor:

@@ -37,6 +37,7 @@ class PSPNet(Decoder):
         encoder_output_stride: int = 8,
     ) -> None:
         super().__init__(channels, strides)
+        self.used = self.used[-1:]
         last = self.channels[-1]
         pooled = last // len(sizes)
         self.levels = nn.ModuleList(

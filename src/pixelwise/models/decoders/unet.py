@@ -33,6 +33,7 @@ class UNet(Decoder):
         widths = [widths[0]] * (len(targets) - len(widths)) + list(widths)
         self.blocks = nn.ModuleList()
         self.skips = [self.strides.index(s) if s in skip_channels else None for s in targets]
+        self.used = (*(skip for skip in self.skips if skip is not None), *self.used[-1:])
         width = self.channels[-1]
         for stride, out in zip(targets, widths, strict=False):
             joined = width + skip_channels.get(stride, 0)

@@ -39,6 +39,7 @@ class UNetFormer(Decoder):
     ) -> None:
         super().__init__(channels, strides)
         self.finest = self.first_map(4)
+        self.used = self.used[self.finest :]
         *finer, last = self.channels[self.finest :]
         self.reduce = _conv_bn(last, width)
         self.blocks = nn.ModuleList(GlobalLocalBlock(width, heads, window) for _ in finer or [last])

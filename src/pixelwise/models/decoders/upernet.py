@@ -36,6 +36,7 @@ class UPerNet(Decoder):
     ) -> None:
         super().__init__(channels, strides)
         self.finest = self.first_map(4)
+        self.used = self.used[self.finest :]
         *finer, last = self.channels[self.finest :]
         self.norms = nn.ModuleList(LayerNorm2d(c) for c in (*finer, last))
         self.pools = nn.ModuleList(PooledContext(last, width, size) for size in sizes)
