@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pixelwise.errors import UserError
 from pixelwise.export.contract import Network, Subject
@@ -46,7 +47,10 @@ class Onnx:
     def write(self, subject: Subject, folder: Path) -> None:
         """Trace, translate and save; the weights of a very large model go beside the graph."""
         program = trace(subject)
-        with explained("this model's graph cannot be written as ONNX"):
+        with (
+            explained("this model's graph cannot be written as ONNX"),
+            sdpa_kernel(SDPBackend.MATH),  # attention in operators that ONNX has, laid out as these lay it
+        ):
             exported = torch.onnx.export(
                 program,
                 input_names=["image"],

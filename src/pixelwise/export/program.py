@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
+from timm.layers import padding
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as tracing
@@ -52,14 +54,21 @@ def trace(subject: Subject) -> ExportedProgram:
         image, free = torch.cat([subject.image, subject.image]), {0: Dim.DYNAMIC}
     with (
         explained("this model cannot be traced for batches and images of any size"),
-        tracing.patch(backed_size_oblivious=True),  # type: ignore[attr-defined] # 1 is a size like any other
+        # 1 is a size like any other
+        tracing.patch(backed_size_oblivious=2 in free),  # type: ignore[attr-defined]
         PoolByMatrices(),
+        patch.object(padding, "get_same_padding", same_padding),
         torch.no_grad(),
     ):
         program = torch.export.export(subject.model, (image,), dynamic_shapes={"image": free}, strict=False)
     # Remarks on memory layouts, such as "more than one image", refuse sizes that the graph can do.
     program._guards_code = []
     return program
+
+
+def same_padding(length: int, kernel_size: int, stride: int, dilation: int) -> int:
+    """`timm.layers.get_same_padding` in whole numbers; graphs with its `math.ceil` cannot be saved."""
+    return max((-(-length // stride) - 1) * stride + (kernel_size - 1) * dilation + 1 - length, 0)
 
 
 class PoolByMatrices(TorchFunctionMode):
@@ -98,6 +107,8 @@ def explained(what: str) -> Iterator[None]:
     """Turn what PyTorch raises, each layer of it something else, into one `UserError`."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         reason = str(error).strip().splitlines() or [""]
         raise UserError(
