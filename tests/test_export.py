@@ -308,6 +308,21 @@ def test_missing_packages_are_named_with_the_extra(monkeypatch: pytest.MonkeyPat
         Onnx(opset=20)
 
 
+class Picky(Wrong):
+    """A format whose files take one size only."""
+
+    def open(self, folder: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda image: self.model(image).view(1, 3, 96, 96)
+
+
+def test_an_export_that_takes_fewer_sizes_leaves_nothing(
+    model: Predictor, image: torch.Tensor, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"does not take the images[\s\S]*RuntimeError: shape"):
+        export(Subject(model, image, {}), Picky(), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["format=onx"], "did you mean format=onnx?"), ([], "must be given: format")],

@@ -26,7 +26,6 @@ ENCODERS = {
     "vit_small_patch16_dinov3": SMALL_VIT,  # rotary positions
     "swinv2_tiny_window8_256": SMALL_SWIN,
     "dla46_c": {},  # multiples of 32
-    "maxvit_rmlp_pico_rw_256": {},  # multiples of 256
     "mobilenetv3_small_050": {},
     "pvt_v2_b0": {},
 }

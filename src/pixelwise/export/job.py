@@ -19,6 +19,7 @@ from pixelwise.data.images import read_image
 from pixelwise.errors import UserError
 from pixelwise.export.check import Agreement, accepts, compare
 from pixelwise.export.contract import Format, Subject
+from pixelwise.export.program import explained
 from pixelwise.report import Pictures, rgb
 from pixelwise.types import FULL_SCALE
 
@@ -46,7 +47,8 @@ def export(subject: Subject, form: Format, output: Path, tolerance: float = 1e-3
             folder = Path(hidden) / "export"
             folder.mkdir()
             form.write(subject, folder)
-            agreement = compare(subject.model, form.open(folder), trials(subject))
+            with explained("what was written does not take the images that the model takes"):
+                agreement = compare(subject.model, form.open(folder), trials(subject))
             if not agreement.within(tolerance):
                 raise UserError(
                     "the exported model does not answer as the trained one does; nothing was kept",
