@@ -90,11 +90,12 @@ def test_it_reaches_the_parts_of_a_sum_and_of_each_phase(
             "loss.parts.dice.class_weights=auto",
             "loss@schedule.phases.finetune.loss=focal",
             "schedule.phases.finetune.loss.class_weights=auto",
+            "+schedule.phases.none=null",
         )
     weights = counted(run)
     assert recorded(run.config["loss"]) == [None, weights]
     assert recorded(run.config["schedule"]["phases"]["finetune"]["loss"]) == [weights]
-    losses = next(c for c in run.trainer.callbacks if hasattr(c, "losses")).losses
+    losses = run.module.losses
     assert losses[0].parts["cross_entropy"].class_weights is None
     assert losses[0].parts["dice"].class_weights.tolist() == pytest.approx(weights)
     assert losses[1].parts["focal"].class_weights.tolist() == pytest.approx(weights)

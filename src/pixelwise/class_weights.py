@@ -51,7 +51,7 @@ def resolve(config: DictConfig, data: DataModule, folder: Path) -> None:
     """
     losses = {"loss": config.loss}
     for name, phase in config.schedule.phases.items():
-        if phase.get("loss") is not None:
+        if phase is not None and phase.get("loss") is not None:  # a null phase is left out
             losses[f"schedule.phases.{name}.loss"] = phase.loss
     followed = OmegaConf.to_container(config.loss)
     told = {key for key, loss in losses.items() if key == "loss" or OmegaConf.to_container(loss) != followed}
