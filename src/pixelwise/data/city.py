@@ -1,0 +1,296 @@
+"""A city seen from above, drawn by code: roads, houses, lawns, trees, cars and a little clutter.
+
+Lengths are in pixels of 5 cm, whatever the size of the picture, as in the aerial images it stands in for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from pixelwise.data import city_sprites as sprites
+from pixelwise.data.city_sprites import (
+    BUILDING,
+    GREENS,
+    IMPERVIOUS,
+    LOW_VEGETATION,
+    MINERALS,
+    Sprite,
+    grain,
+    tint,
+)
+
+SUN = np.exp(0.9j)
+"""Where shadows fall: x + iy, y downwards."""
+
+
+class Scene(NamedTuple):
+    """One drawn tile."""
+
+    bands: np.ndarray
+    """(size, size, 4) uint8: red, green, blue, infrared."""
+    label: np.ndarray
+    """(size, size) uint8 class indices, in the order of `city_sprites`."""
+    height: np.ndarray
+    """(size, size) uint8, decimetres above the ground."""
+
+
+class Canvas:
+    """The picture while it is drawn. What is pasted later lies on top."""
+
+    def __init__(self, rng: np.random.Generator, size: int) -> None:
+        self.rng, self.size = rng, size
+        self.bands = _lawn(rng, size)
+        self.label = np.full((size, size), LOW_VEGETATION, np.uint8)
+        self.height = np.zeros((size, size), np.uint8)
+        self.shade = np.zeros((size, size), np.uint8)
+
+    def paste(self, sprite: Sprite, centre: complex, angle: float) -> None:
+        """Put a thing down, turned clockwise by `angle` radians, and let it cast a shadow."""
+        h, w = sprite.cover.shape
+        turn = np.exp(1j * angle)
+        reach = abs(turn.real) * w + abs(turn.imag) * h, abs(turn.imag) * w + abs(turn.real) * h
+        left, top = (int(np.floor(c - r / 2)) for c, r in zip((centre.real, centre.imag), reach, strict=True))
+        box = int(np.ceil(reach[0])) + 1, int(np.ceil(reach[1])) + 1
+        corner = centre - complex(left, top) - turn * complex(w - 1, h - 1) / 2
+        matrix = np.array([[turn.real, -turn.imag, corner.real], [turn.imag, turn.real, corner.imag]])
+        cover: np.ndarray = cv2.warpAffine(sprite.cover, matrix, box, flags=cv2.INTER_NEAREST)
+        length = float(sprite.height.max()) * 0.7
+        for share in np.linspace(0, 1, 2 + int(length / 7))[1:]:
+            offset = share * length * SUN
+            seen, part = self._clip(left + round(offset.real), top + round(offset.imag), box)
+            np.maximum(self.shade[seen], cover[part], out=self.shade[seen])
+        seen, part = self._clip(left, top, box)
+        if not (mask := np.ascontiguousarray(cover[part])).size:
+            return
+        for layer, pixels in ((self.bands, sprite.bands), (self.height, sprite.height)):
+            turned = cv2.warpAffine(
+                pixels, matrix, box, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+            )
+            cv2.copyTo(np.ascontiguousarray(turned[part]), mask, layer[seen])
+        self.label[seen][mask > 0] = sprite.label
+        self.shade[seen][mask > 0] = 0
+
+    def pave(self, corners: np.ndarray, colour: np.ndarray) -> None:
+        """Seal a polygon (n,) of complex points."""
+        points = _fixed(corners)
+        cv2.fillPoly(self.bands, [points], colour.tolist(), cv2.LINE_AA, 4)
+        cv2.fillPoly(self.label, [points], IMPERVIOUS, shift=4)
+
+    def mark(self, start: complex, end: complex, colour: float, width: int) -> None:
+        """Paint a line on the ground; nothing becomes of another class."""
+        ends = _fixed(np.array([start, end]))
+        cv2.line(self.bands, ends[0], ends[1], (colour,) * 4, width, cv2.LINE_AA, 4)
+
+    def finish(self) -> Scene:
+        """Shadows, uneven light, the lens and the sensor."""
+        rng, size = self.rng, self.size
+        light = (
+            1 + 0.05 * grain(rng, (size, size), 900) - 0.42 * cv2.blur(self.shade, (5, 5)) / np.float32(255)
+        )
+        bands = cv2.multiply(self.bands, cv2.merge([light.astype(np.float32)] * 4), dtype=cv2.CV_8U)
+        bands = cv2.GaussianBlur(bands, (3, 3), 0.7)
+        noise = rng.integers(-6, 7, bands.shape, np.int8)
+        return Scene(cv2.add(bands, noise, dtype=cv2.CV_8U), self.label, self.height)
+
+    def _clip(
+        self, left: int, top: int, box: tuple[int, int]
+    ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Where a box of (width, height) meets the picture: in the picture, and in the box."""
+        rows, columns = (
+            (max(0, low), max(0, min(self.size, low + length)))
+            for low, length in ((top, box[1]), (left, box[0]))
+        )
+        seen = np.s_[rows[0] : rows[1], columns[0] : columns[1]]
+        part = np.s_[
+            max(0, rows[0] - top) : max(0, rows[1] - top),
+            max(0, columns[0] - left) : max(0, columns[1] - left),
+        ]
+        return seen, part
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    """Complex points in OpenCV's fixed-point coordinates, 1/16 pixel."""
+    return np.rint(16 * np.stack([points.real, points.imag], -1)).astype(np.int32)
+
+
+def _lawn(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Fine grass in patches of several greens: (size, size, 4) uint8."""
+    cells = max(2, size // 350)
+    patches = np.stack([tint(rng, GREENS, 2.1) for _ in range(cells**2)]).reshape(cells, cells, 4)
+    colours = cv2.resize(patches.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+    shade = 5 * rng.standard_normal((size, size), np.float32) + 4 * grain(rng, (size, size), 45)
+    return cv2.add(colours, cv2.merge([shade] * 4), dtype=cv2.CV_8U)
+
+
+class Street(NamedTuple):
+    """A straight road of the grid, in the grid's own coordinates."""
+
+    middle: float
+    half: float
+    """Half the width of the carriageway."""
+    walk: float
+    """Width of each pavement beside it."""
+
+
+class City:
+    """Draws one tile: a grid of streets, and plots between them.
+
+    Args:
+        rng: decides everything.
+        size: height and width of the tile.
+    """
+
+    def __init__(self, rng: np.random.Generator, size: int) -> None:
+        self.rng, self.canvas = rng, Canvas(rng, size)
+        self.turn = np.exp(1j * rng.uniform(-0.6, 0.6))
+        self.reach = 0.75 * size + 200
+        self.origin = complex(size / 2, size / 2)
+        self.columns, self.rows = self._streets(), self._streets()
+
+    def draw(self) -> Scene:
+        """Draw everything, from the ground upwards."""
+        asphalt = tint(self.rng, MINERALS, 0.9)
+        for walk in (True, False):  # pavements first, so that crossings stay open
+            for upright, streets in ((True, self.columns), (False, self.rows)):
+                for street in streets:
+                    self._pave(street, upright, asphalt, walk)
+        trees: list[complex] = []
+        houses: list[tuple[Sprite, complex, float]] = []
+        for left, right in zip(self.columns, self.columns[1:], strict=False):
+            for upper, lower in zip(self.rows, self.rows[1:], strict=False):
+                self._block(left, right, upper, lower, houses, trees)
+        for upright, streets in ((True, self.columns), (False, self.rows)):
+            for street in streets:
+                self._traffic(street, upright, trees)
+        for house in houses:
+            self.canvas.paste(*house)
+        for place in trees:
+            if self._label(place) != BUILDING:
+                size = int(self.rng.integers(70, 230))
+                self.canvas.paste(sprites.crown(self.rng, size), place, self.rng.uniform(0, 6.3))
+        return self.canvas.finish()
+
+    def _streets(self) -> list[Street]:
+        streets, middle = [], -self.reach - self.rng.uniform(0, 900)
+        while middle < self.reach + 1300:
+            streets.append(Street(middle, self.rng.uniform(55, 95), self.rng.uniform(18, 40)))
+            middle += self.rng.uniform(1000, 1500)
+        return streets
+
+    def _at(self, u: float, v: float) -> complex:
+        """From the grid's coordinates to pixels."""
+        return self.origin + self.turn * complex(u, v)
+
+    def _label(self, place: complex) -> int:
+        x, y = round(place.real), round(place.imag)
+        inside = 0 <= x < self.canvas.size and 0 <= y < self.canvas.size
+        return int(self.canvas.label[y, x]) if inside else BUILDING
+
+    def _rectangle(self, u: tuple[float, float], v: tuple[float, float]) -> np.ndarray:
+        return np.array([self._at(u[i], v[j]) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))])
+
+    def _pave(self, street: Street, upright: bool, asphalt: np.ndarray, walk: bool) -> None:
+        half = street.half + street.walk * walk
+        across, along = (street.middle - half, street.middle + half), (-2 * self.reach, 2 * self.reach)
+        colour = tint(self.rng, MINERALS, 0.9) if walk else asphalt
+        self.canvas.pave(self._rectangle(*((across, along) if upright else (along, across))), colour)
+        if walk:
+            return
+        for start in np.arange(-1.5 * self.reach, 1.5 * self.reach, 120):
+            ends = [(street.middle, start + s) if upright else (start + s, street.middle) for s in (0, 60)]
+            self.canvas.mark(self._at(*ends[0]), self._at(*ends[1]), 215, 5)
+
+    def _traffic(self, street: Street, upright: bool, trees: list[complex]) -> None:
+        """Cars in both lanes and at the kerb, trees along some pavements."""
+        quarter, leafy = np.angle(self.turn) + (0 if upright else np.pi / 2), self.rng.random() < 0.5
+        for side in (-1, 1):
+            place = -self.reach
+            while place < self.reach:
+                place += self.rng.uniform(120, 600)
+                across = street.middle + side * (street.half - 26)
+                self._park(self._at(*((across, place) if upright else (place, across))), quarter)
+                if leafy and self.rng.random() < 0.5:
+                    beside = street.middle + side * (street.half + 0.5 * street.walk + 30)
+                    trees.append(self._at(*((beside, place) if upright else (place, beside))))
+
+    def _park(self, place: complex, angle: float) -> None:
+        """Leave a car where the ground is sealed."""
+        ends = [place + end * 1j * np.exp(1j * angle) for end in (-48, 0, 48)]
+        if {IMPERVIOUS} == {self._label(end) for end in ends}:
+            ahead = np.pi * self.rng.integers(2)
+            self.canvas.paste(sprites.car(self.rng), place, angle + ahead + self.rng.normal(0, 0.03))
+
+    def _block(
+        self,
+        left: Street,
+        right: Street,
+        upper: Street,
+        lower: Street,
+        houses: list[tuple[Sprite, complex, float]],
+        trees: list[complex],
+    ) -> None:
+        """Divide the ground between four streets into plots."""
+        u = left.middle + left.half + left.walk, right.middle - right.half - right.walk
+        v = upper.middle + upper.half + upper.walk, lower.middle - lower.half - lower.walk
+        us = np.linspace(*u, 1 + max(1, round((u[1] - u[0]) / self.rng.uniform(330, 480))))
+        vs = np.linspace(*v, 1 + max(1, round((v[1] - v[0]) / self.rng.uniform(330, 480))))
+        reach = self.canvas.size / np.sqrt(2) + 400
+        for u0, u1 in itertools.pairwise(us):
+            for v0, v1 in itertools.pairwise(vs):
+                if abs(complex(u0 + u1, v0 + v1)) / 2 < reach:  # else out of the picture
+                    self._plot((u0, u1), (v0, v1), houses, trees)
+
+    def _plot(
+        self,
+        u: tuple[float, float],
+        v: tuple[float, float],
+        houses: list[tuple[Sprite, complex, float]],
+        trees: list[complex],
+    ) -> None:
+        """A house with garden or yard, a car park, a building site, or a grove."""
+        rng, angle = self.rng, float(np.angle(self.turn))
+        kind = rng.choice(["house", "hall", "cars", "site", "grove"], p=[0.46, 0.26, 0.06, 0.11, 0.11])
+        middle = self._at(sum(u) / 2, sum(v) / 2)
+        extent = np.array([v[1] - v[0], u[1] - u[0]])
+        if kind == "cars" or (kind != "grove" and rng.random() < 0.22):
+            self._yard(u, v)
+        if kind in ("house", "hall"):
+            shape = (extent * rng.uniform(0.62, 0.88, 2)).astype(int)
+            roof = sprites.gable_roof if kind == "house" else sprites.flat_roof
+            quarter = np.pi / 2 * rng.integers(2)
+            shape = shape[::-1] if quarter else shape
+            spare = (extent - extent * 0.88) / 2
+            shift = self.turn * complex(*rng.uniform(-1, 1, 2) * spare[::-1])
+            houses.append((roof(rng, (int(shape[0]), int(shape[1]))), middle + shift, angle + quarter))
+        elif kind == "cars":
+            for row in np.arange(v[0] + 70, v[1] - 60, 150):
+                for place in np.arange(u[0] + 40, u[1] - 30, 60):
+                    if rng.random() < 0.55:
+                        self._park(self._at(place, row), angle)
+        elif kind == "site":
+            shape = (extent * rng.uniform(0.45, 0.9, 2)).astype(int)
+            self.canvas.paste(sprites.rubbish(rng, (int(shape[0]), int(shape[1]))), middle, angle)
+        count = rng.poisson(9 if kind == "grove" else 2.0)
+        trees += [self._at(rng.uniform(*u), rng.uniform(*v)) for _ in range(count)]
+
+    def _yard(self, u: tuple[float, float], v: tuple[float, float]) -> None:
+        """Seal a plot, with slabs where it is not asphalt."""
+        colour = tint(self.rng, MINERALS, 0.9)
+        self.canvas.pave(self._rectangle(u, v), colour)
+        if self.rng.random() < 0.5:
+            joint, pitch = float(colour[:3].mean() - 24), self.rng.uniform(16, 26)
+            for place in np.arange(u[0] + pitch, u[1], pitch):
+                self.canvas.mark(self._at(place, v[0]), self._at(place, v[1]), joint, 1)
+            for place in np.arange(v[0] + pitch, v[1], pitch):
+                self.canvas.mark(self._at(u[0], place), self._at(u[1], place), joint, 1)
+
+
+def draw_city(seed: int, tile: str, size: int) -> Scene:
+    """One tile, a function of the arguments alone."""
+    row, column = (int(part) for part in tile.split("_"))
+    stream = np.random.Philox(key=seed, counter=[0, 0, row, column])
+    return City(np.random.Generator(stream), size).draw()

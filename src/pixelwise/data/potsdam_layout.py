@@ -1,0 +1,142 @@
+"""How the files of the ISPRS Potsdam release are named, and where they are found.
+
+Orthophotos and surface models unzip into doubly nested folders, labels do not, and some leave the zips as
+they are: so whatever lies below the root counts, in folders or in zips.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pixelwise.data.listing import some
+from pixelwise.errors import UserError, nearest
+
+KINDS = {
+    "RGB": r"top_potsdam_(\d+)_(\d+)_RGB\.tif",
+    "IRRG": r"top_potsdam_(\d+)_(\d+)_IRRG\.tif",
+    "RGBIR": r"top_potsdam_(\d+)_(\d+)_RGBIR\.tif",
+    "nDSM": r"dsm_potsdam_(\d+)_(\d+)_normalized_(?:lastools|ownapproach)\.jpg",
+    "label": r"top_potsdam_(\d+)_(\d+)_label\.tif",
+    "noBoundary": r"top_potsdam_(\d+)_(\d+)_label_noBoundary\.tif",
+}
+"""The files that a tile is read from, by what they hold."""
+
+FOLDERS = {
+    "RGB": "2_Ortho_RGB",
+    "IRRG": "3_Ortho_IRRG",
+    "RGBIR": "4_Ortho_RGBIR",
+    "nDSM": "1_DSM_normalisation",
+    "label": "5_Labels_all",
+    "noBoundary": "5_Labels_all_noBoundary",
+}
+"""The folder of each, and the name of its zip."""
+
+BANDS = {"RGB": 3, "IRRG": 3, "RGBIR": 4, "nDSM": 1}
+
+
+class Stored(NamedTuple):
+    """A file on disk, or a member of a zip."""
+
+    file: Path
+    member: str = ""
+
+    @property
+    def address(self) -> str:
+        """What GDAL opens."""
+        return f"/vsizip/{{{self.file}}}/{self.member}" if self.member else str(self.file)
+
+    @property
+    def stamp(self) -> tuple[str, int, int]:
+        """Changes when the file does: name, bytes, time of the last change."""
+        status = self.file.stat()
+        return f"{self.file.name}/{self.member}", status.st_size, status.st_mtime_ns
+
+    def __str__(self) -> str:
+        return f"{self.file}, member {self.member}" if self.member else str(self.file)
+
+
+Found = dict[str, dict[str, Stored]]
+"""Files by kind, then by tile."""
+
+
+def tile_name(name: str | int) -> str:
+    """The id of a tile as the orthophotos write it: "2_10", also from "02_10", and from 210.
+
+    YAML and Hydra take an underscore between digits for a thousands separator: 2_10 arrives as 210.
+    """
+    digits = str(name).split("_")
+    if len(digits) == 1 and digits[0].isdigit() and len(digits[0]) > 1:
+        digits = [digits[0][0], digits[0][1:]]
+    if len(digits) != 2 or not all(part.isdigit() for part in digits):
+        raise UserError(f"data: {name!r} is no tile", expected="row and column, such as 2_10")
+    return "_".join(str(int(part)) for part in digits)
+
+
+def find(root: Path, kinds: Iterable[str] = KINDS) -> Found:
+    """Files of some kinds below a folder; unpacked ones go before zipped ones, then the first by path.
+
+    Raises:
+        UserError: a zip is damaged.
+    """
+    found: Found = {kind: {} for kind in kinds}
+    for stored in _below(root):
+        name = (stored.member or stored.file.name).rsplit("/", 1)[-1]
+        for kind, tiles in found.items():
+            if match := re.fullmatch(KINDS[kind], name, re.IGNORECASE):
+                tiles.setdefault(f"{int(match[1])}_{int(match[2])}", stored)
+    return found
+
+
+def _below(root: Path) -> list[Stored]:
+    """Every file below a folder, then every member of its zips; hidden ones are passed over."""
+    paths = [path for path in sorted(root.rglob("*")) if not path.name.startswith(("._", "__MACOSX"))]
+    files = [Stored(path) for path in paths if path.suffix.lower() != ".zip" and path.is_file()]
+    for path in paths:
+        if path.suffix.lower() != ".zip":
+            continue
+        try:
+            with zipfile.ZipFile(path) as archive:
+                files += [Stored(path, member) for member in sorted(archive.namelist())]
+        except (OSError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"{path} cannot be read as a zip", found=error, fix="download it again"
+            ) from error
+    return files
+
+
+def require(files: Mapping[str, Stored], kind: str, tiles: Iterable[str], split: str) -> None:
+    """Every tile of a split has a file of a kind.
+
+    Raises:
+        UserError: it has not; the first few are named.
+    """
+    if missing := [tile for tile in tiles if tile not in files]:
+        row, column = missing[0].split("_")
+        pattern = KINDS[kind].replace("(?:lastools|ownapproach)", "lastools").replace("\\", "")
+        example = pattern.replace("(d+)", row, 1).replace("(d+)", column, 1)
+        raise UserError(
+            f"data: the {split} split has tiles without {kind}: {some(missing)}",
+            found=f"{kind} below data.root of {some(sorted(files), 8) or 'no tile'}",
+            expected=f"{example}, as in {FOLDERS[kind]}, unpacked anywhere below data.root or in its zip",
+        )
+
+
+def check_known(tiles: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Ids that a split names exist.
+
+    Raises:
+        UserError: they do not; the nearest ones are named.
+    """
+    known = list(known)
+    for tile in tiles:
+        if tile not in known:
+            near = nearest(tile, known)
+            raise UserError(
+                f"{where}: there is no tile {tile}",
+                found=f"below data.root: {some(known, 12) or 'no tile at all'}",
+                fix=f"perhaps {' or '.join(near)}?" if near else None,
+            )

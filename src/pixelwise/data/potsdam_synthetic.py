@@ -1,0 +1,191 @@
+"""Drawn tiles in the layout of the Potsdam release, which can be neither downloaded nor passed on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import rasterio
+from rasterio.transform import from_origin
+from rich.progress import track
+
+from pixelwise.data.city import Scene, draw_city
+from pixelwise.data.erosion import eroded
+from pixelwise.data.potsdam import Potsdam
+from pixelwise.data.potsdam_layout import FOLDERS, tile_name
+from pixelwise.errors import UserError
+
+PALETTE = np.array(
+    [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0]], np.uint8
+)
+PIXEL = 0.05
+"""Metres."""
+ORIGIN = (366676.0, 5810618.0)
+"""Easting and northing (EPSG:32633) of the upper left corner of the tile in row 0 and column 0."""
+PARTS = ("RGB", "IRRG", "RGBIR", "DSM", "nDSM", "label", "noBoundary")
+SMALLEST = 64
+
+
+def draw_release(
+    root: Path,
+    tiles: Iterable[str],
+    size: int = 3000,
+    seed: int = 0,
+    parts: Sequence[str] = PARTS,
+    zips: bool = False,
+) -> None:
+    """Draw what is not there yet; each file appears whole or not at all.
+
+    Args:
+        root: folder of the data set; made if it is missing.
+        tiles: ids such as "2_10".
+        size: height and width of each in pixels; the release has 6000.
+        seed: of the drawing.
+        parts: which of `PARTS` to write.
+        zips: one zip for each folder instead of folders, as the release comes.
+
+    Raises:
+        UserError: an argument is out of range, the folder cannot be written, or holds tiles drawn otherwise.
+    """
+    if not isinstance(size, int) or not SMALLEST <= size <= 20000:
+        raise UserError("data.source.size", found=size, expected=f"{SMALLEST} to 20000 pixels")
+    if unknown := set(parts) - set(PARTS):
+        raise UserError("data.source.parts", found=sorted(unknown), expected=", ".join(PARTS))
+    tiles = [tile_name(tile) for tile in tiles]
+    try:
+        _claim(root, size, seed)
+        todo = [t for t in tiles if any(not _place(root, part, t, zips).exists() for part in parts)]
+        for tile in track(todo, f"drawing {size}×{size} tiles into {root}", disable=not todo):
+            _write(root, tile, draw_city(seed, tile, size), parts)
+        if zips and todo:
+            _pack(root, parts)
+    except OSError as error:
+        raise UserError(f"data.root={root} cannot be written", found=error) from error
+
+
+def _claim(root: Path, size: int, seed: int) -> None:
+    """Tiles of another size or seed in one folder would be taken for one data set."""
+    note, text = root / "SYNTHETIC.txt", f"drawn by pixelwise: size {size}, seed {seed}\n"
+    root.mkdir(parents=True, exist_ok=True)
+    found = note.read_text() if note.exists() else text
+    if found != text or (not note.exists() and any(root.iterdir())):
+        raise UserError(
+            f"data.root={root} is not for these drawn tiles",
+            found=found.strip() if note.exists() else "a folder with other files in it",
+            expected=text.strip(),
+            fix="another data.root=, or remove that folder",
+        )
+    note.write_text(text)
+
+
+def _place(root: Path, part: str, tile: str, zips: bool = False) -> Path:
+    """Where the release has a file, with its odd nesting and names."""
+    row, column = (int(number) for number in tile.split("_"))
+    names = {
+        "DSM": f"dsm_potsdam_{row:02}_{column:02}.tif",
+        "nDSM": f"dsm_potsdam_{row:02}_{column:02}_normalized_lastools.jpg",
+        "label": f"top_potsdam_{tile}_label.tif",
+        "noBoundary": f"top_potsdam_{tile}_label_noBoundary.tif",
+    }
+    folder = FOLDERS.get(part, "1_DSM")
+    if zips:
+        return root / f"{folder}.zip"
+    nested = root / folder if folder.startswith("5") else root / folder / folder
+    return nested / names.get(part, f"top_potsdam_{tile}_{part}.tif")
+
+
+def _write(root: Path, tile: str, scene: Scene, parts: Sequence[str]) -> None:
+    """Write the parts of one tile."""
+    row, column = (int(number) for number in tile.split("_"))
+    side = len(scene.label) * PIXEL
+    transform = from_origin(ORIGIN[0] + column * side, ORIGIN[1] - row * side, PIXEL, PIXEL)
+    bands: dict[str, Any] = {
+        "RGB": lambda: scene.bands[..., :3],
+        "IRRG": lambda: scene.bands[..., [3, 0, 1]],
+        "RGBIR": lambda: scene.bands,
+        "DSM": lambda: 35 + scene.height[..., None] / np.float32(10),
+        "label": lambda: PALETTE[scene.label],
+        "noBoundary": lambda: np.where(eroded(scene.label)[..., None], 0, PALETTE[scene.label]),
+    }
+    for part in parts:
+        file = _place(root, part, tile)
+        if file.exists():
+            continue
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{os.getpid()}_{file.name}")
+        if part == "nDSM":
+            cv2.imwrite(str(temporary), scene.height, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        else:
+            _write_tiff(temporary, bands[part](), transform, packed=file.parent.name.startswith("5"))
+            world = (PIXEL, 0, 0, -PIXEL, transform.c + PIXEL / 2, transform.f - PIXEL / 2)
+            file.with_suffix(".tfw").write_text("".join(f"{number:.12g}\n" for number in world))
+        temporary.replace(file)
+
+
+def _write_tiff(file: Path, pixels: np.ndarray, transform: rasterio.Affine, packed: bool) -> None:
+    """(H, W, C) as a GeoTIFF."""
+    height, width, count = pixels.shape
+    options: Mapping[str, Any] = {"compress": "lzw"} if packed else {}
+    with rasterio.open(
+        file,
+        "w",
+        driver="GTiff",
+        height=height,
+        width=width,
+        count=count,
+        dtype=pixels.dtype,
+        crs="EPSG:32633",
+        transform=transform,
+        interleave="pixel",
+        **options,
+    ) as dataset:
+        dataset.write(np.moveaxis(pixels, -1, 0))
+
+
+def _pack(root: Path, parts: Sequence[str]) -> None:
+    """Turn the folders of the parts into zips of the same names."""
+    for part in parts:
+        archive = _place(root, part, "0_0", zips=True)
+        folder = archive.with_suffix("")
+        temporary = archive.with_name(f".{os.getpid()}_{archive.name}")
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                packed.write(file, file.relative_to(folder))
+        temporary.replace(archive)
+        shutil.rmtree(folder)
+
+
+class PotsdamSynthetic(Potsdam):
+    """A `Potsdam` whose tiles are drawn where they are missing.
+
+    Args:
+        root: folder of the tiles; it is made.
+        size: height and width of a tile in pixels.
+        seed: of the drawing.
+        parts: files to draw, of `PARTS`; null draws what `inputs` and `labels` need.
+        zips: draw zips instead of folders.
+        inputs: as in `Potsdam`.
+        split: as in `Potsdam`; all the tiles that it names are drawn.
+        **options: all else that `Potsdam` takes.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        inputs: Sequence[str],
+        split: Mapping[str, Sequence[str | int]],
+        size: int = 3000,
+        seed: int = 0,
+        parts: Sequence[str] | None = None,
+        zips: bool = False,
+        **options: Any,
+    ) -> None:
+        tiles = [tile_name(tile) for names in split.values() for tile in names]
+        draw_release(Path(root).expanduser(), tiles, size, seed, parts or [*inputs, "label"], zips)
+        super().__init__(root, inputs=inputs, split=split, **options)
