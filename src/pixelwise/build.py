@@ -191,7 +191,17 @@ def source(config: DictConfig) -> Source:
 
 def data(config: DictConfig) -> DataModule:
     """The data module of a config."""
-    keys = ("_target_", "source", "classes", "batch_size", "eval_size", "train_samples", "verify", "cache")
+    keys = [
+        "_target_",
+        "source",
+        "classes",
+        "batch_size",
+        "eval_size",
+        "train_samples",
+        "verify",
+        "cache",
+        "target",
+    ]
     settings = {key: config.data[key] for key in keys if key in config.data}
     return make(settings, "data", num_workers=workers(config.data.num_workers), seed=config.seed)
 

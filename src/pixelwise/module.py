@@ -76,7 +76,7 @@ class Module(L.LightningModule):
         target = batch["target"].long()
         rows = valid.view(-1, *[1] * (target.ndim - 1))
         target = torch.where(rows, target, IGNORE)
-        return {"image": image, "target": target, "valid": valid, "key": batch["key"]}
+        return cast(Batch, {**batch, "image": image, "target": target})
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one training batch."""
@@ -104,7 +104,9 @@ class Module(L.LightningModule):
                 "look at these samples with scripts/audit.py",
             )
         if not training:
-            cast(Metric, self.scores[stage]).update(logits, batch["target"], batch["valid"])
+            cast(Metric, self.scores[stage]).update(
+                logits, batch["target"], batch["valid"], batch.get("border")
+            )
         logged = {f"{stage}/loss": loss.detach()}
         if len(terms) > 1:
             logged |= {f"{stage}/loss/{name}": term.detach() for name, term in terms.items()}

@@ -5,7 +5,7 @@ Nothing here imports torch at run time, so that `python train.py --help` answers
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, Protocol, TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,10 +28,18 @@ class Raw(NamedTuple):
     """(H, W) uint8 index mask with `IGNORE` for pixels that do not count; or one class index."""
     key: str
     """Names the item in messages, tables and predictions; unique within its split."""
+    border: np.ndarray | None = None
+    """(H, W) bool, True where scores of eroded labels do not look; None where there are no such scores."""
+    focus: tuple[int, int] | None = None
+    """(x, y) of a pixel that a random crop has to show; None for a crop anywhere."""
 
 
 class Split(Protocol):
-    """One split of a data set: a sequence of `Raw` items, each read when it is asked for."""
+    """One split of a data set: a sequence of `Raw` items, each read when it is asked for.
+
+    A split of large images may also have `draws`, the number of random crops that make an epoch, and
+    `draw(index, rng) -> Raw`, which training then calls instead: see `pixelwise.data.tile_split`.
+    """
 
     def __len__(self) -> int:
         """Number of items."""
@@ -60,10 +68,12 @@ class Sample(TypedDict):
     image: Tensor
     """(C, H, W) in the source's dtype."""
     target: Tensor
-    """(H, W) uint8 index mask, or () int64 class index."""
+    """(H, W) uint8 index mask, () int64 class index, or (K,) float: 1 for each class that is there."""
     key: str
     valid: bool
     """False for a copy that is counted nowhere."""
+    border: NotRequired[Tensor]
+    """(H, W) bool, as `Raw.border`; in evaluation only."""
 
 
 class Batch(TypedDict):
@@ -72,7 +82,9 @@ class Batch(TypedDict):
     image: Tensor
     """(B, C, H, W)."""
     target: Tensor
-    """(B, H, W) or (B,); int64 on the device."""
+    """(B, H, W), (B,) or (B, K); int64 on the device."""
     valid: Tensor
     """(B,) bool: False for a row that only fills up the batch."""
     key: list[str]
+    border: NotRequired[Tensor]
+    """(B, H, W) bool."""

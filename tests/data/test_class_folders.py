@@ -31,7 +31,7 @@ def test_splits_by_folders(tmp_path):
     assert items(data.split("train")) == {"cat/b": 0, "dog/a": 1}
     assert items(data.split("val")) == {"dog/c": 1}
     assert data.split("test") is None
-    image, target, key = data.split("train")[0]
+    image, target, key, *_ = data.split("train")[0]
     assert image.shape == (4, 6, 3)
     assert (target, key) == (0, "cat/b")
 

@@ -43,13 +43,20 @@ class Augmentation:
         self.colour = colour
         self.extra = {name: transform for name, transform in (extra or {}).items() if transform is not None}
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Pair:
+    def __call__(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray | None,
+        rng: np.random.Generator,
+        focus: tuple[int, int] | None = None,
+    ) -> Pair:
         """Augment one sample.
 
         Args:
             image: (H, W, C) uint8, uint16 or float32, of any size and number of channels.
             mask: (H, W) uint8 index mask, or None.
             rng: where all randomness comes from.
+            focus: (x, y) of a pixel that a random view has to show.
 
         Returns:
             The image (height, width, C) in its own dtype and the mask (height, width), both contiguous.
@@ -57,7 +64,7 @@ class Augmentation:
         Raises:
             UserError: an extra transform changed the size or the dtype.
         """
-        image, mask = self.view(image, mask, rng)
+        image, mask = self.view(image, mask, rng, focus)
         if self.colour is not None:
             image, mask = self.colour(image, mask, rng)
         for name, transform in self.extra.items():

@@ -35,21 +35,42 @@ class RandomView:
         self.rescale = rescale
         self.geometry = geometry or Geometry()
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Pair:
-        """See the window: image (H, W, C) and mask (H, W) in, (height, width, …) of `size` out."""
+    def __call__(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray | None,
+        rng: np.random.Generator,
+        focus: tuple[int, int] | None = None,
+    ) -> Pair:
+        """See the window: image (H, W, C) and mask (H, W) in, (height, width, …) of `size` out.
+
+        With a `focus` (x, y) only those places are drawn at which the window shows that pixel.
+        """
         linear = self.geometry.draw(rng)
         if self.rescale:
             linear = linear * _cover(image, self.size)
-        centre = self._place(image, linear, rng)
+        centre = self._place(image, linear, rng, focus)
         return warp.look(image, mask, linear, centre, self.size)
 
-    def _place(self, image: np.ndarray, linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _place(
+        self,
+        image: np.ndarray,
+        linear: np.ndarray,
+        rng: np.random.Generator,
+        focus: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """Draw the point (x, y) of the image that the middle of the window shows."""
         extent = np.array(image.shape[1::-1])
         box = warp.footprint(linear, self.size)
         reach = np.maximum(extent - box, 2 * self.geometry.translate * box)
         low = (extent - box - reach) / 2
         chance = rng.random(2)
+        if focus is not None:  # the pixel's middle comes to a random place in the window, half a pixel inside
+            inside = (chance - 0.5) * (np.array(self.size[::-1]) - 1)
+            corner = np.array(focus) + 0.5 - np.linalg.inv(linear) @ inside - box / 2
+            chance = ((corner - low) / np.maximum(reach, 1e-9)).clip(0, 1)
+            if warp.moves_whole_pixels(linear):
+                return np.rint(low + chance * reach).clip(np.ceil(low), np.floor(low + reach)) + box / 2
         if warp.moves_whole_pixels(linear):
             low, high = np.ceil(low), np.floor(low + reach)
             corner = low + np.floor(chance * (high - low + 1))
@@ -73,9 +94,13 @@ class CentreView:
         self.size = None if size is None else checks.extent("size of the centre view", size)
 
     def __call__(
-        self, image: np.ndarray, mask: np.ndarray | None = None, rng: np.random.Generator | None = None
+        self,
+        image: np.ndarray,
+        mask: np.ndarray | None = None,
+        rng: np.random.Generator | None = None,
+        focus: tuple[int, int] | None = None,
     ) -> Pair:
-        """See the middle of image (H, W, C) and mask (H, W); nothing is drawn from `rng`."""
+        """See the middle of image (H, W, C) and mask (H, W), whatever `rng` and `focus` say."""
         if self.size is None:
             return image, mask
         zoom = _cover(image, self.size)

@@ -44,9 +44,29 @@ def look(
         labels = None if mask is None else _copy(mask, linear, centre, size, cv2.BORDER_CONSTANT)
         return seen, labels
 
-    seen = _warp_image(image, linear, centre, size)
-    labels = None if mask is None else _warp_mask(mask, linear, centre, size)
+    region, corner = _region(image.shape, linear, centre, size)
+    seen = _warp_image(np.ascontiguousarray(image[region]), linear, centre - corner, size)
+    labels = None
+    if mask is not None:
+        labels = _warp_mask(np.ascontiguousarray(mask[region]), linear, centre - corner, size)
     return seen, labels
+
+
+def _region(
+    shape: tuple[int, ...], linear: np.ndarray, centre: np.ndarray, size: tuple[int, int]
+) -> tuple[tuple[slice, slice], np.ndarray]:
+    """The part of an image that a window needs, and its corner (x, y): tiles on disk are not read as a whole.
+
+    It reaches as far inside of the image as the window looks beyond the edge, for the mirror image there, and
+    a little farther, for the pixels between which those at its rim are interpolated.
+    """
+    extent = np.array(shape[1::-1])
+    half = footprint(linear, size) / 2
+    beyond = np.maximum(half - centre, half + centre - extent).clip(0).max()
+    margin = beyond + 2 + np.ceil(1 / np.sqrt(abs(np.linalg.det(linear))))
+    low = np.floor(centre - half - margin).clip(0).astype(int)
+    high = np.minimum(np.ceil(centre + half + margin).astype(int), extent)
+    return np.s_[low[1] : high[1], low[0] : high[0]], low
 
 
 def moves_whole_pixels(linear: np.ndarray) -> bool:

@@ -52,23 +52,55 @@ class Samples(Dataset[Sample | UserError]):
     """One split, augmented.
 
     A `UserError` is returned, not raised: raised in a worker process it would lose its message.
+
+    Args:
+        split: where the items come from.
+        augmentations: one for each phase.
+        seed: of the augmentation.
+        encode: turns a mask, once it was augmented, into the target; None takes the mask itself.
+        training: take random crops from a split that offers them; else the items, with their borders.
     """
 
-    def __init__(self, split: Split, augmentations: Sequence[Transform], seed: int) -> None:
+    def __init__(
+        self,
+        split: Split,
+        augmentations: Sequence[Transform],
+        seed: int,
+        encode: Callable[[np.ndarray], np.ndarray] | None = None,
+        training: bool = False,
+    ) -> None:
         self.split = split
         self.augmentations = augmentations
         self.seed = seed
+        self.encode = encode
+        self.draw = getattr(split, "draw", None) if training and getattr(split, "draws", None) else None
+        self.training = training
 
     def __getitem__(self, draw: Draw) -> Sample | UserError:
+        rng, augment = generator(self.seed, draw), self.augmentations[draw.phase]
         try:
-            raw: Raw = self.split[draw.sample]
+            raw: Raw = self.draw(draw.sample, rng) if self.draw else self.split[draw.sample]
         except UserError as error:
             return error
         mask = raw.target if isinstance(raw.target, np.ndarray) else None
-        image, mask = self.augmentations[draw.phase](raw.image, mask, generator(self.seed, draw))
-        target = torch.tensor(raw.target) if mask is None else torch.from_numpy(np.ascontiguousarray(mask))
-        pixels = torch.from_numpy(np.ascontiguousarray(image))
-        return {"image": pixels.permute(2, 0, 1), "target": target, "key": raw.key, "valid": draw.valid}
+        focus = {} if raw.focus is None else {"focus": raw.focus}
+        image, mask = augment(raw.image, mask, rng, **focus)
+        sample: Sample = {
+            "image": _tensor(image).permute(2, 0, 1),
+            "target": torch.tensor(raw.target) if mask is None else _tensor(self._encoded(mask)),
+            "key": raw.key,
+            "valid": draw.valid,
+        }
+        if raw.border is not None and not self.training and self.encode is None:
+            sample["border"] = _tensor(augment(raw.image, raw.border.view(np.uint8), rng)[1]).bool()
+        return sample
+
+    def _encoded(self, mask: np.ndarray) -> np.ndarray:
+        return mask if self.encode is None else self.encode(mask)
+
+
+def _tensor(array: np.ndarray | None) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 class Permutation(Sampler[int]):
@@ -177,12 +209,15 @@ class Collate:
         good += [good[-1]] * (self.rows - count)
         # stacked as (B, H, W, C) and viewed as (B, C, H, W): the batch is born channels-last
         image = torch.stack([s["image"].permute(1, 2, 0) for s in good]).permute(0, 3, 1, 2)
-        return {
+        batch: Batch = {
             "image": image,
             "target": torch.stack([s["target"] for s in good]),
             "valid": torch.tensor([s["valid"] and row < count for row, s in enumerate(good)]),
             "key": [s["key"] for s in good],
         }
+        if all("border" in s for s in good):
+            batch["border"] = torch.stack([s["border"] for s in good])
+        return batch
 
 
 class Loader(DataLoader[Any]):

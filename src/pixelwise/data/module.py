@@ -39,6 +39,7 @@ class DataModule(L.LightningDataModule):
         eval_size: None keeps each image's own size in evaluation; a size resizes and centre-crops.
         verify: read every image once before training, to find damaged ones and leakage between splits.
         cache: keep every item in memory once it was read; for data sets that are small or dear to read.
+        target: turns an augmented mask into the target; None takes the mask itself.
         train_samples: use only so many training samples, chosen by the seed; None uses all.
         seed: of the order and of the augmentation.
     """
@@ -53,6 +54,7 @@ class DataModule(L.LightningDataModule):
         train_samples: int | None = None,
         verify: bool = False,
         cache: bool = False,
+        target: Callable[[np.ndarray], np.ndarray] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -65,6 +67,7 @@ class DataModule(L.LightningDataModule):
         self.num_workers = num_workers
         self.view = CentreView(eval_size)
         self.verify = verify
+        self.target = target
         self.seed = seed
         self.splits = {name: source.split(name) for name in ("train", "val", "test")}
         for name in ("train", "val"):
@@ -93,9 +96,14 @@ class DataModule(L.LightningDataModule):
         return "test" if self.splits["test"] else "val"
 
     @property
+    def samples_per_epoch(self) -> int:
+        """Training samples an epoch: all items of the split, or as many random crops as it draws."""
+        return getattr(self["train"], "draws", None) or len(self["train"])
+
+    @property
     def batches_per_epoch(self) -> int:
         """Full training batches an epoch."""
-        return max(1, len(self["train"]) // self.batch_size)
+        return max(1, self.samples_per_epoch // self.batch_size)
 
     @property
     def share(self) -> Share:
@@ -109,8 +117,8 @@ class DataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         """Shuffled, augmented, resumable."""
-        samples = Samples(self["train"], self._augmentations, self.seed)
-        order = Permutation(len(self["train"]), self.seed)
+        samples = Samples(self["train"], self._augmentations, self.seed, self.target, training=True)
+        order = Permutation(self.samples_per_epoch, self.seed)
         batches = TrainingBatches(order, self.batch_size, self._phase_of, self.share)
         return Loader(
             samples,
@@ -131,7 +139,7 @@ class DataModule(L.LightningDataModule):
         split = self[name]
         sizes = [self.view.size or split.size(i) for i in range(len(split))]
         return EvaluationLoader(
-            Samples(split, [self.view], self.seed),
+            Samples(split, [self.view], self.seed, self.target),
             batch_sampler=EvaluationBatches(sizes, self.batch_size, self.share),
             collate_fn=Collate(self.batch_size),
             **worker_settings(self.num_workers, self.seed),

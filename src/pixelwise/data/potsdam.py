@@ -1,0 +1,208 @@
+"""The ISPRS Potsdam benchmark: 38 aerial tiles of 6000×6000 pixels at 5 cm, six classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.data.listing import SPLITS, existing_root, some
+from pixelwise.data.palette import CornerPalette, Unknown
+from pixelwise.data.potsdam_layout import BANDS, Found, Stored, check_known, find, require, tile_name
+from pixelwise.data.prepared import Strip, prepare
+from pixelwise.data.raster import header, opened, strips
+from pixelwise.data.tile_split import Draws, TileSplit
+from pixelwise.errors import UserError
+from pixelwise.types import IGNORE
+
+LABELS = ("label", "noBoundary")
+
+
+class PotsdamTile:
+    """One tile, as a `pixelwise.data.prepared.Tile`.
+
+    Args:
+        name: its id, such as "2_10".
+        images: the files whose bands are stacked, in this order.
+        label: the full label, or None where only the eroded one is there.
+        eroded: the label without borders, or None.
+        full: whether `target` is the full label; else it is the eroded one.
+        palette: what the labels' colours mean.
+
+    Raises:
+        UserError: the files differ in size, or have not the bands they should have.
+    """
+
+    dtype: np.dtype = np.dtype(np.uint8)
+    meaning: object
+
+    def __init__(
+        self,
+        name: str,
+        images: Mapping[str, Stored],
+        label: Stored | None,
+        eroded: Stored | None,
+        full: bool,
+        palette: CornerPalette,
+    ) -> None:
+        self.name, self.images, self.palette, self.full = name, dict(images), palette, full
+        self.labels = [stored for stored in ((label, eroded) if full else (eroded or label,)) if stored]
+        self.erode = full or eroded is None
+        self.hide = not full
+        self.meaning = palette.meaning
+        self.reading = "-".join([*images, "full" if full else "eroded"])
+        sizes = {}
+        for kind, stored in [*images.items(), *((LABELS[0], stored) for stored in self.labels)]:
+            found = header(stored.address, stored)
+            sizes[stored] = found[:2]
+            if found.bands != (expected := BANDS.get(kind, 3)) or found.dtype != "uint8":
+                raise UserError(
+                    f"{stored} is not what its name says",
+                    found=f"{found.bands} bands of {found.dtype}",
+                    expected=f"{expected} of uint8",
+                )
+        if len({*sizes.values()}) > 1:
+            raise UserError(
+                f"tile {name}: its files differ in size",
+                found="; ".join(f"{stored} {size[0]}×{size[1]}" for stored, size in sizes.items()),
+                expected="one size for image and label (height×width)",
+            )
+        self.shape = (*next(iter(sizes.values())), sum(BANDS[kind] for kind in images))
+
+    def stamps(self) -> list[object]:
+        """Names, sizes and times of the files."""
+        return [stored.stamp for stored in (*self.images.values(), *self.labels)]
+
+    def strips(self) -> Iterator[Strip]:
+        """All rows from top to bottom, labels decoded."""
+        unknown: list[list[Unknown]] = [[] for _ in self.labels]
+        with ExitStack() as stack:
+            images, labels = (
+                [strips(stack.enter_context(opened(each.address, each)), each) for each in stored]
+                for stored in (self.images.values(), self.labels)
+            )
+            for rows in zip(*images, *labels, strict=True):
+                top = rows[0][0]
+                colours = [pixels for _, pixels in rows[len(images) :]]
+                targets = [self.palette.decode(each) for each in colours]
+                for entries, target, stored in zip(unknown, targets, colours, strict=True):
+                    entries += self.palette.check(target, stored, top)
+                yield self._strip([pixels for _, pixels in rows[: len(images)]], targets)
+        for stored, entries in zip(self.labels, unknown, strict=True):
+            if entries:
+                raise self.palette.refuse(stored, entries)
+
+    def _strip(self, images: list[np.ndarray], targets: list[np.ndarray]) -> Strip:
+        image = images[0] if len(images) == 1 else np.concatenate(images, axis=-1)
+        if len(targets) == 1:
+            return Strip(image, targets[0])
+        return Strip(image, targets[0], (targets[1] == IGNORE) & (targets[0] != IGNORE))
+
+
+class Potsdam:
+    """The release below a folder, unpacked in any way or still zipped (a `pixelwise.types.Source`).
+
+    Labels are decoded and images laid out for random access once; see `pixelwise.data.prepared`.
+
+    Args:
+        root: the folder.
+        classes: names in the order of the palette.
+        palette: colours of the classes in the label files, corners of the colour cube.
+        inputs: what the images are made of, in this order: RGB, IRRG or RGBIR, and nDSM.
+        labels: "full", or "eroded" for targets without object borders (files called noBoundary; computed
+            where only full labels are at hand). With full labels, scores count eroded ones besides.
+        split: tiles of "train", "val" and "test" by id.
+        partial: leave out tiles of `split` that are not there, instead of refusing to start.
+        prepared: folder of the prepared tiles, absolute or below `root`.
+        window: side, or [height, width], of the windows of validation and test.
+        overlap: pixels that neighbouring windows share at least.
+        draws: how training crops are drawn.
+        ignore: further colours of the label files, which become 255.
+
+    Raises:
+        UserError: the root or the arguments are wrong, or files are missing.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        classes: Sequence[str],
+        palette: Sequence[Sequence[int]],
+        inputs: Sequence[str],
+        split: Mapping[str, Sequence[str | int]],
+        labels: str = "full",
+        partial: bool = False,
+        prepared: str | Path = "prepared",
+        window: int | Sequence[int] = 1024,
+        overlap: int = 0,
+        draws: Draws | None = None,
+        ignore: Sequence[Sequence[int]] = (),
+    ) -> None:
+        self.root = existing_root(root)
+        self.classes, self.window, self.overlap = tuple(classes), window, overlap
+        self.palette = CornerPalette(classes, palette, ((0, 0, 0), *ignore))
+        self.inputs = [str(kind) for kind in inputs]
+        if not self.inputs or {*self.inputs} - BANDS.keys():
+            raise UserError("data.inputs", found=self.inputs, expected=f"some of {', '.join(BANDS)}")
+        if labels not in ("full", "eroded"):
+            raise UserError("data.source.labels", found=labels, expected="full or eroded")
+        self.full = labels == "full"
+        self.cache = self.root / Path(prepared).expanduser()
+        self.draws = draws or Draws()
+        self.draws.indices(self.classes)
+        self.split_ids = self._check_split(split, partial)
+
+    @cached_property
+    def found(self) -> Found:
+        """The files of the release that are of use here."""
+        return find(self.root, [*self.inputs, *LABELS])
+
+    def split(self, name: str) -> TileSplit | None:
+        """The split, prepared if it was not, or None where none of its tiles has a label.
+
+        Raises:
+            UserError: files are missing, damaged or do not fit together.
+        """
+        ids = self.split_ids.get(name, [])
+        labels = self.found[LABELS[0]] | ({} if self.full else self.found[LABELS[1]])
+        if name == "test" and not {*ids} & labels.keys():  # participants got no labels of these
+            return None
+        for kind, files in [*((kind, self.found[kind]) for kind in self.inputs), (LABELS[0], labels)]:
+            require(files, kind, ids, name)
+        tiles = [
+            PotsdamTile(
+                tile,
+                {each: self.found[each][tile] for each in self.inputs},
+                self.found[LABELS[0]].get(tile),
+                self.found[LABELS[1]].get(tile),
+                self.full,
+                self.palette,
+            )
+            for tile in ids
+        ]
+        prepared = prepare(tiles, self.cache, len(self.classes))
+        draws = self.draws if name == "train" else None
+        return TileSplit(prepared, self.classes, self.window, self.overlap, draws) if tiles else None
+
+    def describe(self) -> str:
+        """Which tiles are in which split, for the start of a run."""
+        listed = (f"{name} {some(ids, 8)}" for name, ids in self.split_ids.items() if ids)
+        absent = f"; not below data.root: {some(self.absent, 8)}" if self.absent else ""
+        return f"tiles: {'; '.join(listed)}{absent}"
+
+    def _check_split(self, split: Mapping[str, Sequence[str | int]], partial: bool) -> dict[str, list[str]]:
+        """Ids by split; if `partial`, of tiles that are there."""
+        if unknown := {*split} - {*SPLITS}:
+            raise UserError("data.source.split", found=sorted(unknown), expected="train, val and test")
+        ids = {name: [tile_name(tile) for tile in split.get(name) or ()] for name in SPLITS}
+        named = [tile for tiles in ids.values() for tile in tiles]
+        if twice := {tile for tile in named if named.count(tile) > 1}:
+            raise UserError("data.source.split names tiles more than once", found=some(sorted(twice)))
+        there = {tile for kind in self.inputs for tile in self.found[kind]}
+        if not partial or not there & {*named}:
+            check_known(named, sorted(there), "data.source.split")
+        self.absent = [tile for tile in named if tile not in there]
+        return {name: [tile for tile in tiles if tile in there] for name, tiles in ids.items()}

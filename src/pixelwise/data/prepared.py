@@ -1,0 +1,239 @@
+"""Large images and their labels, decoded once into files that are mapped into memory.
+
+A folder for each tile and each way of reading it, below the cache folder, whose name ends in a hash of names,
+sizes and times of the files that it was made from. It appears whole or not at all, and may be removed at any
+time between runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from filelock import FileLock
+from rich import get_console
+from rich.progress import Progress
+
+from pixelwise.data.erosion import REACH, eroded
+from pixelwise.data.raster import ROWS
+from pixelwise.errors import UserError
+from pixelwise.types import IGNORE
+
+log = logging.getLogger(__name__)
+
+CELL = 64
+"""Side of the squares, in pixels, by which classes are looked up."""
+
+VERSION = 1
+"""Of the prepared files; another one makes them anew."""
+
+
+class Strip(NamedTuple):
+    """Some rows of a tile."""
+
+    image: np.ndarray
+    """(h, W, C)."""
+    target: np.ndarray
+    """(h, W) uint8 class indices with `IGNORE`."""
+    border: np.ndarray | None = None
+    """(h, W) bool, where the eroded label comes with the data."""
+
+
+class Tile(Protocol):
+    """A large image with its label, as it is stored."""
+
+    name: str
+    """Unique within the data set."""
+    shape: tuple[int, int, int]
+    """(H, W, C)."""
+    dtype: np.dtype
+    reading: str
+    """How it is read, in a word that may stand in a folder's name: bands and kind of label."""
+    erode: bool
+    """Whether borders are wanted; those that the strips do not bring are computed."""
+    hide: bool
+    """Whether these borders become `IGNORE` in the target, instead of being kept beside it."""
+
+    meaning: object
+    """What else decides how it is read, such as the classes of the label's values; compared by its `repr`."""
+
+    def stamps(self) -> Sequence[object]:
+        """Changes when a file does."""
+        ...
+
+    def strips(self) -> Iterator[Strip]:
+        """All rows from top to bottom.
+
+        Raises:
+            UserError: a file is damaged, or a label without a meaning.
+        """
+        ...
+
+
+class Prepared(NamedTuple):
+    """A tile ready to be cut. The files are opened for each look, so that no tile stays in memory."""
+
+    name: str
+    folder: Path
+    height: int
+    width: int
+    stamp: str
+
+    @property
+    def image(self) -> np.ndarray:
+        """(H, W, C), mapped."""
+        return self._open("image")
+
+    @property
+    def target(self) -> np.ndarray:
+        """(H, W) uint8, mapped."""
+        return self._open("target")
+
+    @property
+    def border(self) -> np.ndarray | None:
+        """(H, W) bool, mapped, or None."""
+        return self._open("border") if (self.folder / "border.npy").exists() else None
+
+    @property
+    def cells(self) -> np.ndarray:
+        """(K, ⌈H / CELL⌉, ⌈W / CELL⌉) uint16: pixels of each class in each square."""
+        return self._open("cells")
+
+    def _open(self, name: str) -> np.ndarray:
+        try:
+            return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        except OSError as error:
+            what = f"{self.folder} was removed or damaged while it was in use"
+            raise UserError(what, found=error, fix="remove that folder and start again") from error
+
+
+def prepare(tiles: Sequence[Tile], cache: Path, classes: int) -> list[Prepared]:
+    """Decode what was not decoded yet, with a progress bar.
+
+    Args:
+        tiles: in any order.
+        cache: folder of the prepared files; made if it is missing.
+        classes: number K of classes.
+
+    Raises:
+        UserError: a tile is damaged, or the folder cannot be written or is too small.
+    """
+    places = [_place(tile, cache, classes) for tile in tiles]
+    waiting = [(tile, place) for tile, place in zip(tiles, places, strict=True) if not place.folder.is_dir()]
+    if waiting:
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            _check_space(cache, [tile for tile, _ in waiting])
+            log.info("preparing %d tiles in %s, once", len(waiting), cache)
+            with Progress(transient=True, disable=not get_console().is_terminal) as progress:
+                bar = progress.add_task("preparing tiles", total=sum(tile.shape[0] for tile, _ in waiting))
+                for tile, place in waiting:
+                    progress.update(bar, description=f"preparing {tile.name}")
+                    for rows in _prepare_alone(tile, place.folder, classes):
+                        progress.advance(bar, rows)
+        except OSError as error:
+            fix = "data.prepared=DIR names another folder"
+            raise UserError(f"data.prepared={cache} cannot be written", found=error, fix=fix) from error
+    return places
+
+
+def _place(tile: Tile, cache: Path, classes: int) -> Prepared:
+    """Where a tile is, or will be, prepared."""
+    way = _hash(VERSION, classes, str(tile.dtype), tile.erode, tile.hide, tile.meaning)[:8]
+    stamp = _hash(tile.shape, *tile.stamps())
+    folder = cache / f"{tile.name.replace('/', '+')}_{tile.reading}_{way}_{stamp}"
+    return Prepared(tile.name, folder, *tile.shape[:2], stamp)
+
+
+def _hash(*facts: object) -> str:
+    return blake2b(repr(facts).encode(), digest_size=8).hexdigest()
+
+
+def _check_space(cache: Path, tiles: Sequence[Tile]) -> None:
+    pixels = [tile.shape[0] * tile.shape[1] for tile in tiles]
+    per_pixel = [tile.shape[2] * tile.dtype.itemsize + 1 + tile.erode for tile in tiles]
+    needed, free = sum(map(np.multiply, pixels, per_pixel)), shutil.disk_usage(cache).free
+    if needed > free:
+        raise UserError(
+            f"data.prepared={cache} has no room for {len(tiles)} prepared tiles",
+            found=f"{free / 1e9:.1f} GB free",
+            expected=f"{needed / 1e9:.1f} GB",
+            fix="data.prepared=DIR names a folder on another disk",
+        )
+
+
+def _prepare_alone(tile: Tile, folder: Path, classes: int) -> Iterator[int]:
+    """Prepare a tile, while other processes that want the same one wait; yields finished rows."""
+    kind = folder.name.removesuffix(folder.name.rsplit("_", 1)[-1])
+    with FileLock(folder.parent / f".{kind}lock"):
+        if folder.is_dir():
+            yield tile.shape[0]
+            return
+        part = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed: the lock is ours
+        try:
+            part.mkdir()
+            yield from _write(tile, part, classes)
+            part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        for other in folder.parent.iterdir():
+            if other.name.startswith(kind) and len(other.name) == len(folder.name) and other != folder:
+                shutil.rmtree(other, ignore_errors=True)  # of files that have changed since
+
+
+def _write(tile: Tile, part: Path, classes: int) -> Iterator[int]:
+    """Write a tile's files strip by strip."""
+    height, width, _ = tile.shape
+
+    def new(name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+        return np.lib.format.open_memmap(part / f"{name}.npy", "w+", dtype, shape)
+
+    image, target = new("image", tile.shape, tile.dtype), new("target", (height, width), np.uint8)
+    border, top, low, high = None, 0, [], []
+    for strip in tile.strips():
+        rows = slice(top, top + len(strip.image))
+        image[rows], target[rows] = strip.image, strip.target
+        low.append(strip.image.min((0, 1)))
+        high.append(strip.image.max((0, 1)))
+        if strip.border is not None:
+            border = new("border", (height, width), bool) if border is None else border
+            border[rows] = strip.border
+        top = rows.stop
+        yield len(strip.image)
+    if np.array_equal(np.min(low, 0), np.max(high, 0)):
+        values = np.min(low, 0).tolist()
+        what = f"tile {tile.name} shows nothing: every pixel is {values}"
+        raise UserError(
+            what, expected="an image", fix="restore its file, or leave the tile out of the splits"
+        )
+    if tile.erode and border is None:
+        border = new("border", (height, width), bool)
+        _erode(target, border)
+    if tile.hide and border is not None:
+        for top in range(0, height, ROWS):
+            target[top : top + ROWS][border[top : top + ROWS]] = IGNORE
+        (part / "border.npy").unlink()
+    squares = [_count(target[top : top + ROWS], classes) for top in range(0, height, ROWS)]
+    np.save(part / "cells.npy", np.concatenate(squares, axis=1).astype(np.uint16))
+
+
+def _count(target: np.ndarray, classes: int) -> np.ndarray:
+    """Pixels of each class in each square of a strip: (K, rows, columns). Strips begin at squares."""
+    padding = [(0, -side % CELL) for side in target.shape]
+    squares = np.pad(target, padding, constant_values=IGNORE)
+    squares = squares.reshape(squares.shape[0] // CELL, CELL, -1, CELL)
+    return np.stack([(squares == index).sum((1, 3)) for index in range(classes)])
+
+
+def _erode(target: np.ndarray, border: np.ndarray) -> None:
+    """Fill in the borders, looking a little beyond each strip."""
+    for top in range(0, len(target), ROWS):
+        above, below = max(0, top - REACH), min(len(target), top + ROWS + REACH)
+        found = eroded(np.array(target[above:below]))
+        border[top : top + ROWS] = found[top - above : top - above + ROWS]

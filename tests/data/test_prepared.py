@@ -1,0 +1,131 @@
+"""One-time preparation: keyed by the files, whole or not at all, also by two processes at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pixelwise.data import prepared as module
+from pixelwise.data.potsdam import Potsdam
+from pixelwise.data.potsdam_synthetic import PALETTE, draw_release
+from pixelwise.errors import UserError
+
+pytestmark = pytest.mark.fast
+
+CLASSES = ["impervious", "building", "low_vegetation", "tree", "car", "clutter"]
+SPLIT = {"train": ["2_10"], "val": ["2_11"]}
+
+
+@pytest.fixture
+def root(tmp_path):
+    draw_release(tmp_path / "data", ["2_10", "2_11"], 150, parts=["RGB", "IRRG", "label"])
+    return tmp_path / "data"
+
+
+def train(root, **options):
+    return Potsdam(root, CLASSES, PALETTE.tolist(), options.pop("inputs", ["RGB"]), SPLIT, **options).split(
+        "train"
+    )
+
+
+def folders(root):
+    return sorted(path.name for path in (root / "prepared").iterdir() if path.is_dir())
+
+
+def test_it_happens_once(root, monkeypatch):
+    first = train(root)
+    monkeypatch.setattr(module, "_write", None)  # decoding again would fail
+    again = train(root)
+    assert np.array_equal(first[0].image, again[0].image)
+    assert len(folders(root)) == 1
+
+
+def test_changed_files_are_prepared_again_and_replace_the_old(root):
+    train(root)
+    before = folders(root)
+    path = next(root.rglob("top_potsdam_2_10_label.tif"))
+    os.utime(path, ns=(time.time_ns(), time.time_ns() + 10**9))
+    train(root)
+    after = folders(root)
+    assert len(after) == 1
+    assert after != before
+
+
+def test_other_inputs_stand_beside(root):
+    train(root)
+    train(root, inputs=["IRRG"])
+    assert len(folders(root)) == 2
+
+
+def test_it_may_be_removed_between_runs_and_is_reported_within_one(root):
+    split = train(root)
+    for path in (root / "prepared").rglob("*.npy"):
+        path.unlink()
+    with pytest.raises(UserError, match="was removed or damaged"):
+        split[0]
+
+
+def test_two_processes_at_once_share_the_work(root):
+    code = (
+        "import sys; from tests.data.test_prepared import train; from pathlib import Path;"
+        "print(train(Path(sys.argv[1]))[0].image.sum())"
+    )
+    here = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), os.environ.get("PYTHONPATH", "")])}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, env=environment, cwd=here
+        )
+        for _ in range(2)
+    ]
+    sums = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sums[0] == sums[1] == f"{train(root)[0].image.sum()}\n".encode()
+    assert len(folders(root)) == 1
+
+
+def test_an_interruption_leaves_nothing(root, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_count", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(root)
+    assert folders(root) == []
+
+
+def test_a_full_disk_is_told_before(root, monkeypatch):
+    monkeypatch.setattr(
+        module.shutil, "disk_usage", lambda path: os.statvfs_result and type("U", (), {"free": 9})()
+    )
+    with pytest.raises(UserError, match="has no room for 1 prepared tiles"):
+        train(root)
+
+
+def test_a_folder_that_cannot_be_written_is_told(root):
+    (root / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        train(root, prepared="file/below")
+
+
+def test_squares_count_the_classes(root):
+    split = train(root)
+    tile = split.tiles[0]
+    target, cells = np.array(tile.target), np.array(tile.cells)
+    assert cells.shape == (6, 3, 3)
+    assert (cells.sum((1, 2)) == np.bincount(target.ravel(), minlength=6)[:6]).all()
+    assert cells[2, 1, 2] == (target[64:128, 128:] == 2).sum()
+
+
+def test_other_meanings_of_the_colours_stand_beside(root):
+    """Two runs that read a tile differently must not take each other's files away."""
+    first = train(root)
+    second = train(root, ignore=[[255, 0, 255]])
+    assert len(folders(root)) == 2
+    assert np.array_equal(first[0].target, second[0].target)

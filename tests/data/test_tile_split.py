@@ -1,0 +1,205 @@
+"""Windows count every pixel once; crops show what they should, repeat, and leave the memory alone."""
+
+from __future__ import annotations
+
+import gc
+from itertools import pairwise
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixelwise.augmentation import Augmentation, Geometry
+from pixelwise.data.loader import Draw, Samples
+from pixelwise.data.module import DataModule
+from pixelwise.data.prepared import CELL, Prepared
+from pixelwise.data.tile_split import Draws, TileSplit, spans
+from pixelwise.errors import UserError
+from pixelwise.types import IGNORE
+
+pytestmark = pytest.mark.fast
+
+CLASSES = ["ground", "house", "car"]
+
+
+def store(folder, name, target, image=None):
+    """A prepared tile; the image tells each pixel's place."""
+    height, width = target.shape
+    if image is None:
+        rows, columns = np.indices(target.shape)
+        image = np.stack([rows // 256, rows % 256, columns // 256, columns % 256], -1).astype(np.uint8)
+    (folder / name).mkdir(parents=True)
+    cells = np.zeros((3, -(-height // CELL), -(-width // CELL)), np.uint16)
+    for index in range(3):
+        for row, column in np.ndindex(cells.shape[1:]):
+            square = target[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
+            cells[index, row, column] = (square == index).sum()
+    for part, array in {"image": image, "target": target, "cells": cells}.items():
+        np.save(folder / name / f"{part}.npy", array)
+    return Prepared(name, folder / name, height, width, "0")
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    """A tile of 300×500 with one car of a single pixel, and one of 200×200 without."""
+    first, second = np.zeros((300, 500), np.uint8), np.ones((200, 200), np.uint8)
+    first[:, 400:] = 1
+    first[123, 321] = 2
+    first[0, 0] = 2
+    second[:5] = IGNORE
+    return [store(tmp_path, "a", first), store(tmp_path, "b", second)]
+
+
+@given(length=st.integers(1, 400), size=st.integers(1, 120), overlap=st.integers(0, 60))
+def test_spans_cover_every_pixel_once_and_share_enough(length, size, overlap):
+    overlap = min(overlap, size // 2)
+    parts = spans(length, size, overlap)
+    assert [i for part in parts for i in range(part.first, part.end)] == list(range(length))
+    for part in parts:
+        assert part.stop - part.start == min(size, length)
+        assert part.start <= part.first < part.end <= part.stop
+    assert all(left.stop - right.start >= overlap for left, right in pairwise(parts))
+
+
+@pytest.mark.parametrize("overlap", [0, 20])
+def test_every_pixel_counts_once(tiles, overlap):
+    split = TileSplit(tiles, CLASSES, window=[128, 96], overlap=overlap)
+    seen = {tile.name: np.zeros((tile.height, tile.width), int) for tile in tiles}
+    for index, raw in enumerate(split):
+        assert raw.image.shape[:2] == raw.target.shape == split.size(index) == (128, 96)
+        name, place = raw.key.split("/")
+        own = raw.target != IGNORE
+        rows, columns = (raw.image[..., i].astype(int) * 256 + raw.image[..., i + 1] for i in (0, 2))
+        np.add.at(seen[name], (rows[own], columns[own]), 1)
+        assert place == f"{rows[0, 0]}_{columns[0, 0]}"
+        whole = np.array(tiles["ab".index(name)].target)
+        assert (raw.target[own] == whole[rows[own], columns[own]]).all()
+    assert all((seen[tile.name] == (np.array(tile.target) != IGNORE)).all() for tile in tiles)
+
+
+def samples(tiles, draws, size=32, seed=0, **geometry):
+    split = TileSplit(tiles, CLASSES, draws=draws)
+    return Samples(split, [Augmentation(size, geometry=Geometry(**geometry))], seed, training=True)
+
+
+def test_a_crop_is_a_function_of_seed_phase_epoch_and_index(tiles):
+    def crops(seed, epoch):
+        drawn = samples(tiles, Draws(50, ["car"], 0.3), seed=seed)
+        return [drawn[Draw(0, epoch, index)]["image"].numpy().tobytes() for index in range(50)]
+
+    assert crops(0, 0) == crops(0, 0)
+    assert crops(0, 0) != crops(0, 1)
+    assert crops(0, 0) != crops(1, 0)
+    assert len(set(crops(0, 0))) > 35  # those that show the corner are one
+
+
+def test_tiles_are_drawn_by_their_area(tiles):
+    split = TileSplit(tiles, CLASSES, draws=Draws(190))
+    names = [split.draw(index, np.random.default_rng(index)).key for index in range(190)]
+    assert names.count("a") == 150
+    assert names.count("b") == 40
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {},
+        {"hflip": 0.5, "vflip": 0.5, "rot90": 0.75},
+        {"scale": (0.5, 2.0)},
+        {"scale": (0.4, 0.45), "hflip": 0.5, "translate": 0.2},
+    ],
+    ids=["plain", "turned", "rescaled", "shrunk"],
+)
+def test_a_crop_of_a_rare_class_holds_it(tiles, geometry):
+    split = TileSplit(tiles, CLASSES, draws=Draws(300, ["car"], 1.0))
+    augment = Augmentation(32, geometry=Geometry(**geometry))
+    places = []
+    for index in range(300):
+        rng = np.random.default_rng(index)
+        raw = split.draw(index, rng)
+        assert raw.target[raw.focus[::-1]] == 2
+        linear = augment.view.geometry.draw(np.random.default_rng(index + 1000))
+        centre = augment.view._place(raw.image, linear, np.random.default_rng(index), raw.focus)
+        seen = linear @ (np.array(raw.focus) + 0.5 - centre) + 16
+        assert ((seen > 0) & (seen < 32)).all()
+        places.append((*raw.focus, *seen))
+        if not geometry:
+            assert (augment(raw.image, raw.target, rng, raw.focus)[1] == 2).any()
+    places = np.array(places)
+    assert {*map(tuple, places[:, :2].astype(int))} == {(321, 123), (0, 0)}
+    inner = places[places[:, 0] == 321, 2:]
+    assert inner.std(0).min() > 6  # anywhere in the crop: a uniform place has a deviation of 9
+
+
+def test_the_share_of_rare_crops_is_as_asked(tiles):
+    split = TileSplit(tiles, CLASSES, draws=Draws(1000, ["car"], 0.25))
+    focused = sum(split.draw(i, np.random.default_rng(i)).focus is not None for i in range(1000))
+    assert 200 < focused < 300
+    assert all(
+        TileSplit(tiles[1:], CLASSES, draws=Draws(9, ["car"], 1.0)).draw(i, np.random.default_rng(i)).focus
+        is None
+        for i in range(9)
+    )
+
+
+def test_an_epoch_has_as_many_crops_as_asked(tiles):
+    class Source:
+        def split(self, name):
+            draws = Draws(21) if name == "train" else None
+            return TileSplit(tiles, CLASSES, window=100, draws=draws) if name != "test" else None
+
+    data = DataModule(Source(), CLASSES, batch_size=4)
+    data.follow([Augmentation(16)], lambda epoch, batch: 0)
+    assert data.batches_per_epoch == len(list(data.train_dataloader())) == 5
+    assert next(iter(data.train_dataloader()))["image"].shape == (4, 4, 16, 16)
+    windows = [
+        key
+        for batch in data.val_dataloader()
+        for key, valid in zip(batch["key"], batch["valid"], strict=True)
+        if valid
+    ]
+    assert len(windows) == len({*windows}) == len(data["val"]) == 15 + 4
+
+
+def test_crops_at_other_scales_are_those_of_the_array_in_memory(tiles):
+    """The region that is read from disk holds all that the resampling needs."""
+    augment = Augmentation(40, geometry=Geometry(scale=(0.3, 2), rotate=45, hflip=0.5, translate=0.4))
+    tile = tiles[0]
+    for index in range(60):
+        image, mask = augment(tile.image, tile.target, np.random.default_rng(index))
+        assert image.shape == (40, 40, 4)
+        known = mask != IGNORE
+        assert known.any()
+        assert set(np.unique(mask)) <= {0, 1, 2, IGNORE}
+
+
+def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path):
+    pixels, target = np.zeros((2000, 2000, 3), np.uint8), np.zeros((2000, 2000), np.uint8)
+    stored = [store(tmp_path, str(index), target, pixels) for index in range(8)]
+
+    def growth(tiles):
+        drawn = samples(tiles, Draws(100), 256)
+        drawn[Draw(0, 0, 0)]
+        gc.collect()
+        before = psutil.Process().memory_info().rss
+        for index in range(100):
+            drawn[Draw(0, 0, index)]
+        return psutil.Process().memory_info().rss - before
+
+    growth(stored[:1])
+    assert growth(stored) < 12e6  # one tile is 16 MB, all of them 128
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"count": 0}, "data.source.draws.count"),
+        ({"share": 1.5}, "data.source.draws.share"),
+        ({"rare": ["cars"]}, r"draws.rare: cars is no class[\s\S]*perhaps car"),
+    ],
+)
+def test_a_wrong_argument_is_named(tiles, arguments, match):
+    with pytest.raises(UserError, match=match):
+        TileSplit(tiles, CLASSES, draws=Draws(**arguments))
