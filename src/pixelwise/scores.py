@@ -1,5 +1,7 @@
 """Scores of classes, all from one confusion matrix that is summed over the data set and over ranks.
 
+(Several labels for each image have scores of their own: `TaggingScores`.)
+
 The matrix is (K, K) with rows for the truth and columns for the prediction: `matrix[t, p]` counts the pixels
 of class t that were taken for p. Each score is a function of it; none is an average over images.
 
@@ -9,11 +11,12 @@ the labels nor in the predictions, recall of a class without labels, precision o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from pixelwise.errors import UserError
 from pixelwise.types import IGNORE
@@ -89,6 +92,8 @@ class ConfusionScores(Metric):
     higher_is_better = True
     is_differentiable = False
     matrix: Tensor
+    border: Tensor
+    """The part of the matrix for pixels near another class, where the data tell which they are."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         super().__init__()
@@ -98,25 +103,43 @@ class ConfusionScores(Metric):
             raise UserError(
                 f"too many classes: {IGNORE} is the ignored label", found=count, expected=f"at most {IGNORE}"
             )
-        self.add_state("matrix", torch.zeros(count, count, dtype=torch.int64), dist_reduce_fx="sum")
+        for name in ("matrix", "border"):
+            self.add_state(name, torch.zeros(count, count, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> None:
+    @staticmethod
+    def decide(logits: Tensor) -> Tensor:
+        """Class indices: the first of equal logits, as `argmax` answers, but many times faster on a CPU."""
+        return logits.max(1).indices
+
+    def update(
+        self, logits: Tensor, target: Tensor, valid: Tensor | None = None, border: Tensor | None = None
+    ) -> None:
         """Count one batch.
 
         Args:
             logits: (B, K) or (B, K, H, W).
             target: (B,) or (B, H, W), int64 or uint8, with `IGNORE`.
             valid: (B,) bool, False for rows that only fill up the batch and count nowhere.
+            border: (B, H, W) bool, True where scores of eroded labels do not look.
         """
         if valid is not None:
             target = target.where(valid.view(-1, *[1] * (target.ndim - 1)), IGNORE)
-        # The first of equal logits, as `argmax` answers too, but many times faster on a CPU.
-        prediction = logits.max(1).indices
+        prediction = self.decide(logits)
         self.matrix = self.matrix + confusion_matrix(prediction, target, len(self.classes))
+        if border is not None:
+            there = confusion_matrix(prediction[border], target[border], len(self.classes))
+            self.border = self.border + there
 
     def compute(self) -> dict[str, Tensor]:
-        """Every score by its flat name, as float64 scalars on the CPU (some devices have no float64)."""
-        return self.scores(self.matrix.cpu().double())
+        """Every score by its flat name, as float64 scalars on the CPU (some devices have no float64).
+
+        Scores of eroded labels follow under names like `eroded/miou`, if borders were told.
+        """
+        scores = self.scores(self.matrix.cpu().double())
+        if self.border.any():
+            eroded = self.scores((self.matrix - self.border).cpu().double())
+            scores |= {f"eroded/{name}": score for name, score in eroded.items()}
+        return scores
 
     def scores(self, matrix: Tensor) -> dict[str, Tensor]:
         """The scores of a float64 (K, K) confusion matrix."""
@@ -133,7 +156,8 @@ class ConfusionScores(Metric):
         counted = f"{len(self.classes) - len(absent)} of {len(self.classes)} classes"
         if absent:
             counted += f" (neither labelled nor predicted: {', '.join(absent)})"
-        return f"means over {counted}; label {IGNORE} is ignored"
+        eroded = "; eroded: without pixels near another class" if self.border.any() else ""
+        return f"means over {counted}; label {IGNORE} is ignored{eroded}"
 
     def extra_repr(self) -> str:
         """The class names, for `print(metric)`."""
@@ -144,20 +168,50 @@ class SegmentationScores(ConfusionScores):
     """Scores of pixels: mIoU, overall and mean accuracy, mean F1 and kappa; IoU, F1 and recall by class.
 
     The mean accuracy is the mean of the recalls, as in Long et al. 2015, "Fully Convolutional Networks".
+
+    Args:
+        classes: the class names, in the order of the indices.
+        protocols: where papers leave classes out of their means, the classes left out by the name of the
+            convention; mIoU and mean F1 then have names such as `five_class/miou`, and none without. A class
+            left out still counts where another one is taken for it, and in the accuracies.
+
+    Raises:
+        UserError: a protocol leaves out what is no class, or every class.
     """
+
+    def __init__(self, classes: Sequence[str], protocols: Mapping[str, Sequence[str]] | None = None) -> None:
+        super().__init__(classes)
+        self.protocols = {name: tuple(left_out) for name, left_out in (protocols or {}).items()}
+        for name, left_out in self.protocols.items():
+            if not {*left_out} < {*self.classes}:
+                raise UserError(
+                    f"data.protocols.{name}",
+                    found=list(left_out),
+                    expected=f"some of {', '.join(self.classes)}",
+                )
 
     def scores(self, matrix: Tensor) -> dict[str, Tensor]:
         """The scores of a float64 (K, K) confusion matrix."""
+        means = {}
+        for protocol, left_out in (self.protocols or {"": ()}).items():
+            prefix = f"{protocol}/" if protocol else ""
+            counts = torch.tensor([name not in left_out for name in self.classes])
+            means[f"{prefix}miou"] = iou(matrix)[counts].nanmean()
+            means[f"{prefix}mean_f1"] = f1(matrix)[counts].nanmean()
         return {
-            "miou": iou(matrix).nanmean(),
+            **means,
             "overall_accuracy": accuracy(matrix),
             "mean_accuracy": recall(matrix).nanmean(),
-            "mean_f1": f1(matrix).nanmean(),
             "kappa": kappa(matrix),
             **self.by_class("iou", iou(matrix)),
             **self.by_class("f1", f1(matrix)),
             **self.by_class("recall", recall(matrix)),
         }
+
+    def summary(self) -> str:
+        """One line: what the means leave out, by the protocols, and which pixels do not count."""
+        named = (f"{name} without {', '.join(out) or 'none'}" for name, out in self.protocols.items())
+        return "; ".join([*named, super().summary()])
 
 
 class ClassificationScores(ConfusionScores):
@@ -198,3 +252,89 @@ class Mean(Metric):
     def compute(self) -> Tensor:
         """The mean; NaN of nothing."""
         return self.total / self.weight
+
+
+def average_precision(scores: Tensor, target: Tensor) -> Tensor:
+    """Area under the steps of precision over recall (), NaN without a positive; equal scores are one step.
+
+    Args:
+        scores: (N,), larger where the class is more likely.
+        target: (N,) 1 where the class is there, 0 where not, `IGNORE` where nobody knows.
+    """
+    known = target != IGNORE
+    order = scores[known].argsort(descending=True)
+    ranked, hits = scores[known][order], (target[known][order] == 1).double().cumsum(0)
+    if not len(hits) or hits[-1] == 0:
+        return torch.tensor(torch.nan, dtype=torch.float64)
+    last = torch.cat([ranked[1:] != ranked[:-1], torch.ones(1, dtype=torch.bool)])  # of its equals
+    hits, count = hits[last], torch.arange(1, len(last) + 1)[last]
+    gained = torch.diff(hits, prepend=hits.new_zeros(1))
+    return (gained * hits / count).sum() / hits[-1]
+
+
+class TaggingScores(Metric):
+    """Scores of several labels for each image: mean average precision and F1, also by class.
+
+    A class is predicted where its probability exceeds one half. `micro_f1` counts all decisions together,
+    `mean_f1` is the mean over the classes.
+
+    Args:
+        classes: the class names, in the order of the indices.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+    logits: list[Tensor]
+    target: list[Tensor]
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        super().__init__()
+        self.classes = tuple(str(name) for name in classes)
+        self.add_state("logits", [], dist_reduce_fx="cat")
+        self.add_state("target", [], dist_reduce_fx="cat")
+
+    @staticmethod
+    def decide(logits: Tensor) -> Tensor:
+        """1 for each class whose probability exceeds one half, else 0."""
+        return (logits > 0).long()
+
+    def update(
+        self, logits: Tensor, target: Tensor, valid: Tensor | None = None, border: Tensor | None = None
+    ) -> None:
+        """Keep one batch.
+
+        Args:
+            logits: (B, K).
+            target: (B, K), 1 and 0, `IGNORE` where nobody knows.
+            valid: (B,) bool, False for rows that only fill up the batch.
+            border: has no meaning for whole images.
+        """
+        rows = slice(None) if valid is None else valid
+        self.logits.append(logits[rows].float())
+        self.target.append(target[rows])
+
+    def compute(self) -> dict[str, Tensor]:
+        """Every score by its flat name, as float64 scalars on the CPU."""
+        logits, target = (dim_zero_cat(state).cpu() for state in (self.logits, self.target))
+        decided, known = self.decide(logits), target != IGNORE
+        hits = ((decided == 1) & (target == 1)).sum(0).double()
+        claims = ((decided == 1) & known).sum(0).double() + (target == 1).sum(0)
+        precisions = torch.stack(
+            [average_precision(logits[:, k], target[:, k]) for k in range(target.shape[1])]
+        )
+        f1_scores = 2 * hits / claims
+        return {
+            "mean_average_precision": precisions.nanmean(),
+            "mean_f1": f1_scores.nanmean(),
+            "micro_f1": 2 * hits.sum() / claims.sum(),
+            **{f"average_precision/{n}": p for n, p in zip(self.classes, precisions, strict=True)},
+            **{f"f1/{n}": v for n, v in zip(self.classes, f1_scores, strict=True)},
+        }
+
+    def summary(self) -> str:
+        """One line: over how many classes the mean average precision runs."""
+        values = self.compute()
+        absent = [name for name in self.classes if values[f"average_precision/{name}"].isnan()]
+        without = f" (in no image: {', '.join(absent)})" if absent else ""
+        return f"means over {len(self.classes) - len(absent)} of {len(self.classes)} classes{without}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -29,22 +29,24 @@ def show(content: RenderableType, width: int = 100) -> None:
     log.info("%s", "\n" + buffer.getvalue().rstrip())
 
 
-def score_table(scores: Mapping[str, float], title: str) -> Table:
+def score_table(scores: Mapping[str, float], title: str, classes: Sequence[str]) -> Table:
     """Means first, then a row for each class: `stage/mean` and `stage/score/class` in one table."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    means = {name.split("/")[1]: value for name, value in scores.items() if name.count("/") == 1}
+    means: dict[str, float] = {}
     by_class: dict[str, dict[str, float]] = {}
     for name, value in scores.items():
-        if name.count("/") >= 2:
-            _, kind, label = name.split("/", 2)
+        kind, _, label = name.partition("/")[2].rpartition("/")
+        if label in classes and kind:
             by_class.setdefault(label, {})[kind] = value
+        else:
+            means[name.partition("/")[2]] = value
     kinds = list(dict.fromkeys(kind for row in by_class.values() for kind in row))
     table.add_column("")
     table.add_column("score", justify="right")
     for kind in kinds:
         table.add_column(kind, justify="right")
     for name, value in means.items():
-        table.add_row(name.replace("_", " "), _number(value), *[""] * len(kinds))
+        table.add_row(name.replace("_", " ").replace("/", ": "), _number(value), *[""] * len(kinds))
     table.add_section()
     for label, row in by_class.items():
         table.add_row(f"  {label}", "", *[_number(row.get(kind, math.nan)) for kind in kinds])

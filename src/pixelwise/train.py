@@ -96,7 +96,8 @@ def score(run: Run, split: str) -> dict[str, float]:
         log.info("there is no test split: the best epoch is scored on val, which it was chosen on")
     evaluate = {"test": run.trainer.test, "val": run.trainer.validate}[split]
     evaluate(run.module, datamodule=run.data, verbose=False)
-    show(score_table(run.module.results, f"{split}: {run.module.summary}"))
+    title = f"{split}: {run.module.summary}"
+    show(score_table(run.module.results, title, run.data.classes))
     return dict(run.module.results)
 
 
