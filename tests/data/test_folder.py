@@ -55,7 +55,7 @@ def test_splits_by_folders(tmp_path, places):
 def test_an_item_is_image_target_and_key(tmp_path):
     draw_pairs(tmp_path / "train/images", tmp_path / "train/masks", ["a", "b"], ".png")
     split = source(tmp_path).split("train")
-    image, target, key = split[1]
+    image, target, key, *_ = split[1]
     assert image.shape == (4, 6, 3)
     assert (image == 10).all()
     assert target.dtype == np.uint8
@@ -183,6 +183,6 @@ def test_camvid(request):
     classes = [str(number) for number in range(11)]
     data = FolderSegmentation(root, Labels(classes, remap={11: 255}))
     assert (len(data.split("train")), len(data.split("val")), data.split("test")) == (367, 101, None)
-    image, target, _ = data.split("val")[0]
+    image, target, *_ = data.split("val")[0]
     assert image.shape == (180, 240, 3)
     assert set(np.unique(target)) <= {*range(11), 255}

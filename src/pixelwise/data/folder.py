@@ -121,17 +121,25 @@ class FolderSegmentation:
         Raises:
             UserError: images without masks or the reverse, sizes that differ, unreadable files.
         """
+        pairs = self.pairs(name)
+        items = [Item(key, image, mask) for key, (image, mask) in pairs.items()]
+        split = FolderSplit(items, self.channels, self.labels.read)
+        _check_sizes(split, [pairs[item.key][1] for item in split.items])
+        return split if items else None
+
+    def pairs(self, name: str) -> dict[str, tuple[Path, Path]]:
+        """Image and mask by key; none where there is no such split.
+
+        Raises:
+            UserError: images without masks or the reverse.
+        """
         place = self.places.get(name) or self.places.get("")
         if place is None:
-            return None
+            return {}
         images, masks = (find_images(folder, end) for folder, end in zip(place, self.suffixes, strict=True))
         _check_pairs(images, masks, place)
-        if "" in self.places:
-            images = {key: images[key] for key in deal(list(images), **self.shares)[name]}
-        items = [Item(key, image, masks[key]) for key, image in images.items()]
-        split = FolderSplit(items, self.channels, self.labels.read)
-        _check_sizes(split, [masks[item.key] for item in split.items])
-        return split if items else None
+        dealt = deal(list(images), **self.shares)[name] if "" in self.places else images
+        return {key: (images[key], masks[key]) for key in dealt}
 
     def describe(self) -> str:
         """Where the splits come from, for the start of a run."""

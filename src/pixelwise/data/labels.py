@@ -78,6 +78,8 @@ class Labels:
         # 16 MB for colours, but as quick for a hundred of them as for two
         self._table = np.full(2**24 if self.has_palette else 2**16, _UNKNOWN, np.uint8)
         self._table[list(meanings)] = list(meanings.values())
+        self.meanings = meanings
+        """Class index or 255 by stored value, or by packed colour."""
 
     def read(self, path: Path) -> np.ndarray:
         """Decode one mask file.
@@ -89,7 +91,21 @@ class Labels:
             LabelError: the mask holds values without a meaning; the first of them are named.
             UserError: the file is damaged or not a mask.
         """
-        stored = _read_colours(path) if self.has_palette else _read_numbers(path)
+        return self.decode(_read_colours(path) if self.has_palette else _read_numbers(path), path)
+
+    def decode(self, stored: np.ndarray, path: Path) -> np.ndarray:
+        """Decode what was read from a mask file.
+
+        Args:
+            stored: (H, W) whole numbers in 0…65535, or with a palette packed colours.
+            path: of the file, for the message.
+
+        Returns:
+            (H, W) uint8: class indices, and 255 where a pixel does not count.
+
+        Raises:
+            LabelError: some values have no meaning; the first of them are named.
+        """
         target = self._table.take(stored)
         if (target == _UNKNOWN).any():
             raise self._unknown_values(path, stored, target)
@@ -179,7 +195,12 @@ def _read_numbers(path: Path) -> np.ndarray:
 def _read_colours(path: Path) -> np.ndarray:
     """(H, W) packed colours; a colour table is resolved and alpha dropped."""
     with readable(path), Image.open(path) as image:
-        red, green, blue = np.moveaxis(np.array(image.convert("RGB"), np.int32), -1, 0)
+        return pack(np.array(image.convert("RGB")))
+
+
+def pack(colours: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 → (H, W) int32, one number for a colour."""
+    red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
     return red << 16 | green << 8 | blue
 
 
