@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import lightning as L
@@ -139,7 +139,9 @@ class Pictures(L.Callback):
         assert isinstance(module, Module)
         count = min(most, int(batch["valid"].sum()))
         images = module.model.normalize.undo(batch["image"][:count]).float().cpu().permute(0, 2, 3, 1).numpy()
-        answers = [batch["target"]] if logits is None else [batch["target"], logits.max(1).indices]
+        answers = [batch["target"]]
+        if logits is not None:
+            answers.append(cast(Any, module.scores["test"]).decide(logits))
         labels = np.stack([answer[:count].cpu().numpy().astype(np.uint8) for answer in answers], axis=1)
         return [self.tile(rgb(image), label) for image, label in zip(images, labels, strict=True)]
 
@@ -147,6 +149,12 @@ class Pictures(L.Callback):
         """An image with its labels (truth, then prediction): as masks beside it, or as names above it."""
         if labels.ndim == 1:
             return captioned(image, " > ".join(self.classes[label] for label in labels))
+        if labels.ndim == 2:
+            names = (
+                " ".join(n for n, there in zip(self.classes, row, strict=True) if there == 1)
+                for row in labels
+            )
+            return captioned(image, " > ".join(name or "nothing" for name in names))
         masks = [
             np.where(mask[..., None] == IGNORE, 255, overlay(image, mask, self.table)).astype(np.uint8)
             for mask in labels

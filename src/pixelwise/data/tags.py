@@ -1,0 +1,28 @@
+"""From an index mask to the labels of the whole image, for `task=tagging`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pixelwise.augmentation import checks
+from pixelwise.types import IGNORE
+
+
+class Cover:
+    """The classes that cover at least a share of an image.
+
+    Args:
+        classes: names of the K classes.
+        share: of the pixels that are labelled.
+    """
+
+    def __init__(self, classes: list[str], share: float = 0.01) -> None:
+        self.count = len(classes)
+        self.share = checks.number("data.target.share", share, 0, 1)
+
+    def __call__(self, mask: np.ndarray) -> np.ndarray:
+        """(H, W) uint8 with `IGNORE` → (K,) float32: 1 there, 0 not there; all `IGNORE` without a label."""
+        pixels = np.bincount(mask.ravel(), minlength=IGNORE + 1)[: self.count]
+        if not (labelled := pixels.sum()):
+            return np.full(self.count, IGNORE, np.float32)
+        return ((pixels > 0) & (pixels >= self.share * labelled)).astype(np.float32)
