@@ -1,0 +1,189 @@
+"""The Oxford-IIIT Pet data set as it is published (Parkhi et al., "Cats and dogs", CVPR 2012).
+
+    ROOT/images/Abyssinian_1.jpg
+    ROOT/annotations/trimaps/Abyssinian_1.png      1 animal, 2 background, 3 outline
+    ROOT/annotations/list.txt                      image, class, species (1 cat, 2 dog), breed
+    ROOT/annotations/{trainval,test}.txt           the same lines, by split
+
+The images folder holds a few files that no list names; only what is listed counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pixelwise.data.folder import FolderSplit, Item
+from pixelwise.data.labels import Labels
+from pixelwise.data.listing import deal, existing_root, some
+from pixelwise.errors import UserError, nearest
+
+SPECIES = {"1": "cat", "2": "dog"}
+
+
+class Animal(NamedTuple):
+    """One line of a list."""
+
+    name: str
+    """Of the image, without its ending."""
+    species: str
+
+    @property
+    def breed(self) -> str:
+        """What its name says before the number."""
+        return self.name.rpartition("_")[0]
+
+
+class _Pets:
+    """What both sources share; a subclass says what the target of an animal is.
+
+    Args:
+        root: the folder that holds `images` and `annotations`, or one above it.
+        classes: names in the order of their indices.
+        val: share of the validation split, taken from the published training images, breed by breed.
+        test: share of the test split where the published one is not there.
+        seed: of the draw.
+
+    Raises:
+        UserError: the layout is another one, or a list cannot be read.
+    """
+
+    def __init__(
+        self, root: str | Path, classes: Sequence[str], val: float = 0.15, test: float = 0.15, seed: int = 0
+    ) -> None:
+        self.root = _find_root(existing_root(root))
+        self.classes = [str(name) for name in classes]
+        folder = self.root / "annotations"
+        self.published = (folder / "trainval.txt").is_file() and (folder / "test.txt").is_file()
+        names = ("trainval", "test") if self.published else ("list",)
+        lists = [read_list(folder / f"{name}.txt") for name in names]
+        shares: dict[str, Any] = {"val": val, "test": 0 if self.published else test, "seed": seed}
+        self.animals: dict[str, list[Animal]] = {"train": [], "val": [], "test": []}
+        for breed in sorted({animal.breed for animal in lists[0]}):
+            of_breed = {animal.name: animal for animal in lists[0] if animal.breed == breed}
+            for split, dealt in deal(list(of_breed), **shares).items():
+                self.animals[split] += [of_breed[name] for name in dealt]
+        if self.published:
+            self.animals["test"] = lists[1]
+        self.shares = shares
+
+    def split(self, name: str) -> FolderSplit | None:
+        """The split, or None.
+
+        Raises:
+            UserError: files are missing or unreadable.
+        """
+        items = [self.item(animal) for animal in self.animals[name]]
+        return FolderSplit(items, 3, self.reader()) if items else None
+
+    def item(self, animal: Animal) -> Item:
+        """Where image and target of an animal are."""
+        raise NotImplementedError
+
+    def reader(self) -> Callable[[Any], Any]:
+        """Turns an item's target into a mask or a class index."""
+        return int
+
+    def image(self, animal: Animal) -> Path:
+        """The image's path."""
+        return self.root / "images" / f"{animal.name}.jpg"
+
+    def describe(self) -> str:
+        """Where the splits come from, for the start of a run."""
+        origin = "published trainval.txt and test.txt" if self.published else "list.txt"
+        return f"splits of {origin}; the rest dealt breed by breed: {self.shares}"
+
+
+class PetsSegmentation(_Pets):
+    """Background, cat and dog by pixel; the outline, which the trimaps leave open, is ignored."""
+
+    def __init__(self, root: str | Path, classes: Sequence[str], **options: Any) -> None:
+        super().__init__(root, classes, **options)
+        if len(self.classes) != 3:
+            raise UserError("data.classes", found=self.classes, expected="three names: background, cat, dog")
+        self._labels = {
+            species: Labels(self.classes, remap={1: index, 2: 0, 3: 255}, ignore=[0])
+            for index, species in ((1, "cat"), (2, "dog"))
+        }
+        self._species = {a.name: a.species for animals in self.animals.values() for a in animals}
+
+    def item(self, animal: Animal) -> Item:
+        """Image and trimap."""
+        return Item(animal.name, self.image(animal), self.root / "annotations/trimaps" / f"{animal.name}.png")
+
+    def reader(self) -> Callable[[Path], Any]:
+        """Decodes a trimap by the species of its animal."""
+        return self._read
+
+    def _read(self, path: Path) -> np.ndarray:
+        return self._labels[self._species[path.stem]].read(path)
+
+
+class PetsClassification(_Pets):
+    """Cat or dog, or one of the 37 breeds, by image.
+
+    Args:
+        root: as in `PetsSegmentation`.
+        classes: names in the order of their indices: the species, or the breeds as the files name them.
+        label: "species" or "breed".
+        **options: shares and seed of the splits.
+
+    Raises:
+        UserError: the lists name what is no class.
+    """
+
+    def __init__(
+        self, root: str | Path, classes: Sequence[str], label: str = "species", **options: Any
+    ) -> None:
+        super().__init__(root, classes, **options)
+        if label not in ("species", "breed"):
+            raise UserError("data.label", found=label, expected="species or breed")
+        self.label = label
+        named = {getattr(animal, label) for animals in self.animals.values() for animal in animals}
+        if unknown := sorted(named - {*self.classes}):
+            near = nearest(unknown[0], self.classes, 1)
+            raise UserError(
+                f"the lists in {self.root / 'annotations'} name what is no class",
+                found=some(unknown),
+                expected=f"{some(self.classes, 8)} (data.classes)",
+                fix=f"perhaps {near[0]} in data.classes is to be {unknown[0]}?" if near else None,
+            )
+
+    def item(self, animal: Animal) -> Item:
+        """Image and class index."""
+        return Item(animal.name, self.image(animal), self.classes.index(getattr(animal, self.label)))
+
+
+def read_list(file: Path) -> list[Animal]:
+    """The animals of a list, in its order.
+
+    Raises:
+        UserError: a line is no image, class, species and breed.
+    """
+    animals = []
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        words = line.split()
+        if len(words) != 4 or words[2] not in SPECIES:
+            expected = "image, class, species (1 cat, 2 dog), breed: Abyssinian_1 1 1 1"
+            raise UserError(f"{file}, line {number}", found=line, expected=expected)
+        animals.append(Animal(words[0], SPECIES[words[2]]))
+    if not animals:
+        raise UserError(f"{file} names no image")
+    return animals
+
+
+def _find_root(root: Path) -> Path:
+    """The folder of the layout, at most one below."""
+    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+        if (folder / "annotations/list.txt").is_file() and (folder / "images").is_dir():
+            return folder
+    raise UserError(
+        f"data.root={root} is not the Oxford-IIIT Pet data set",
+        found=some(sorted(path.name for path in root.iterdir()), 8),
+        expected="images/ and annotations/list.txt, as images.tar.gz and annotations.tar.gz unpack",
+    )
