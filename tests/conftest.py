@@ -18,6 +18,9 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from tests.data.layouts import write_pets
+
+from pixelwise.data.potsdam_synthetic import draw_release
 
 ROOT = Path(__file__).parents[1]
 TINY = (
@@ -28,6 +31,7 @@ TINY = (
     "trainer.accelerator=cpu",
 )
 SCENES = "data.source.counts={train:8,val:4,test:6}"
+SCENES_OF_FOUR = "data.source.counts={train:4,val:4,test:4}"
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +67,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[st
         for i in range(count):
             height, width = 40 + 4 * (i % 2), 48
             image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-            draw(base / f"segmentation/{split}/images/{i}.png", image)
-            draw(base / f"segmentation/{split}/masks/{i}.png", (image[..., 0] > 128).astype(np.uint8))
+            for task in ("segmentation", "tagging"):
+                draw(base / f"{task}/{split}/images/{i}.png", image)
+                draw(base / f"{task}/{split}/masks/{i}.png", (image[..., 0] > 128).astype(np.uint8))
             draw(base / f"classification/{split}/{'background' if i % 2 else 'road'}/{split}{i}.png", image)
 
     def overrides(task: str) -> list[str]:
@@ -78,6 +83,48 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[st
         ]
 
     return overrides
+
+
+@pytest.fixture(scope="session")
+def on_disk(
+    folders: Callable[[str], list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], list[str]]:
+    """`on_disk(data, task)` gives the overrides for a tiny set of any kind, with its root."""
+    base = tmp_path_factory.mktemp("on_disk")
+
+    def potsdam() -> list[str]:
+        draw_release(base / "potsdam", ["2_10", "2_11", "7_7"], 96, parts=["RGB", "label"])
+        return ["data.source.split={train:[2_10],val:[2_11],test:[7_7]}", *_CROPS]
+
+    def potsdam_synthetic() -> list[str]:
+        split = "data.source.split={train:[2_10],val:[2_11],test:[2_12]}"
+        return ["data.source.size=96", split, *_CROPS]
+
+    def tiles() -> list[str]:
+        rng = np.random.default_rng(0)
+        for split in ("train", "val"):
+            image = rng.integers(0, 256, (90, 100, 3), dtype=np.uint8)
+            for kind, array in {"images": image, "masks": (image[..., 0] > 128).astype(np.uint8)}.items():
+                (base / f"tiles/{kind}/{split}").mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(base / f"tiles/{kind}/{split}/a.tif")
+        return ["data.classes=[background,road]", "data.source.window=64", "data.source.draws.count=8"]
+
+    def pets() -> list[str]:
+        if not (base / "pets").exists():
+            write_pets(base / "pets", per_breed=6)
+        return []
+
+    makers = {f.__name__: f for f in (potsdam, potsdam_synthetic, tiles, pets)}
+
+    def overrides(data: str, task: str) -> list[str]:
+        if data in makers:
+            return [f"data={data}", f"task={task}", f"data.root={base / data}", *makers[data]()]
+        return folders(task) if data == "folder" else [f"data={data}", f"task={task}", SCENES_OF_FOUR]
+
+    return overrides
+
+
+_CROPS = ["data.source.draws.count=8", "data.source.window=64"]
 
 
 def run_script(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,19 +26,26 @@ TASKS = sorted(f.stem for f in (CONF / "task").glob("*.yaml"))
 BOTH = ("augmentation", "data", "loss", "schedule")
 """Groups whose options meet each task differently."""
 
-ONLY = {Path("loss/bce"): "tagging"}
-"""Options that fit one task alone."""
+
+def fits(option: Path, task: str) -> bool:
+    """Whether an option goes with a task: data have a source for it, and one loss takes several labels."""
+    if option.parent == Path("data"):
+        return (CONF / f"data/source/{option.name}_{task}.yaml").exists()
+    if option.parent == Path("loss"):
+        return (option.name == "bce") == (task == "tagging")
+    return True
+
 
 CASES = [
     pytest.param(option, task, id=f"{option}-{task}")
     for option in OPTIONS
     if option.parent.name not in ("task", "source", "experiment", "debug", "trainer")
     for task in (TASKS if option.parent.name in BOTH else ["segmentation"])
-    if ONLY.get(option, task) == task
+    if fits(option, task)
 ]
 
 Compose = Callable[..., DictConfig]
-Folders = Callable[[str], list[str]]
+OnDisk = Callable[[str, str], list[str]]
 
 SMALL = [
     "encoder=test_resnet",
@@ -90,9 +99,9 @@ def test_every_class_that_it_names_may_be_named_and_exists(file: Path) -> None:
 # --------------------------------------------------------------------------------------- the options
 @pytest.mark.parametrize(("option", "task"), CASES)
 def test_it_takes_a_training_and_a_validation_step(
-    option: Path, task: str, compose: Compose, folders: Folders, tmp_path: Path
+    option: Path, task: str, compose: Compose, on_disk: OnDisk, tmp_path: Path
 ) -> None:
-    data = folders(task) if option == Path("data/folder") else [f"task={task}", SCENES]
+    data = on_disk(option.name if option.parent == Path("data") else "toy", task)
     data = [override for override in data if override != str(option).replace("/", "=")]
     extra = ["logger.wandb.offline=true"] if option == Path("logger/wandb") else []
     step(compose(*small([*data, f"{option.parent}={option.name}", *extra]), *ONE_STEP), tmp_path)
@@ -100,12 +109,15 @@ def test_it_takes_a_training_and_a_validation_step(
 
 @pytest.mark.parametrize("source", named("data/source"), ids=lambda o: o.name)
 def test_every_source_is_what_its_data_and_task_choose(
-    source: Path, compose: Compose, folders: Folders
+    source: Path, compose: Compose, on_disk: OnDisk
 ) -> None:
-    data, _, task = source.name.partition("_")
-    config = compose(*(folders(task) if data == "folder" else [f"data={data}", f"task={task}", SCENES]))
+    data, _, task = source.name.rpartition("_")
+    config = compose(*on_disk(data, task))
     OmegaConf.resolve(config)
-    assert config.data.source._target_ == OmegaConf.load(CONF / f"{source}.yaml").source._target_
+    stated = OmegaConf.load(CONF / f"{source}.yaml")
+    if "source" not in stated:  # a file that only takes another one's
+        stated = OmegaConf.load(CONF / f"data/source/{stated.defaults[0]}.yaml")
+    assert config.data.source._target_ == stated.source._target_
     assert build.data(config)["train"][0].image.shape[-1] == config.data.channels
 
 
@@ -128,15 +140,14 @@ def test_every_debug_option_trains_and_validates(option: Path, compose: Compose,
 
 @pytest.mark.parametrize("option", named("experiment"), ids=lambda o: o.name)
 def test_every_experiment_takes_a_step(
-    option: Path, compose: Compose, folders: Folders, tmp_path: Path
+    option: Path, compose: Compose, on_disk: OnDisk, tmp_path: Path
 ) -> None:
     experiment = f"experiment={option.name}"
-    data = compose(experiment).data
-    on_disk = OmegaConf.is_missing(data, "root") or data.root is not None
-    root = (
-        [o for o in folders(compose(experiment).task.name) if o.startswith("data.root=")] if on_disk else []
-    )
-    step(compose(*small([experiment, *root]), *ONE_STEP), tmp_path)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        chosen = hydra_compose("train", [experiment], return_hydra_config=True)
+    data = on_disk(chosen.hydra.runtime.choices.data, chosen.task.name)
+    own = [o for o in data if o.startswith(("data.root=", "data.source.", "+data"))]
+    step(compose(*small([experiment, *own]), "encoder.pretrained=false", *ONE_STEP), tmp_path)
 
 
 @pytest.mark.parametrize("option", named("trainer"), ids=lambda o: o.name)
@@ -189,7 +200,7 @@ def test_every_loss_instantiates_alone(option: Path, compose: Compose) -> None:
     logits = torch.randn(2, 3, 4, 5, requires_grad=True)
     labels = torch.randint(0, 3, (2, 4, 5))
     yes_or_no = torch.randint(0, 2, logits.shape).float()
-    loss(logits, yes_or_no if ONLY.get(option) == "tagging" else labels).backward()
+    loss(logits, labels if fits(option, "segmentation") else yes_or_no).backward()
     assert logits.grad is not None
     assert logits.grad.any()
 
