@@ -44,6 +44,15 @@ def test_help_lists_every_group_with_its_options_and_typical_commands(script: Sc
 
 
 @pytest.mark.fast
+def test_a_name_that_a_value_refers_to_and_that_does_not_exist_suggests_the_nearest(script: Script) -> None:
+    done = script("train.py", "data=potsdam", "data.root=.", "data.split=geosge")
+    assert done.returncode == 2
+    assert "there is no geosge" in done.stderr
+    assert "expected: official, geoseg" in done.stderr
+    assert "did you mean geoseg?" in done.stderr
+
+
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [

@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from pixelwise.errors import UserError, nearest
 from pixelwise.processes import rank
@@ -142,8 +142,31 @@ def check(config_name: str, arguments: Sequence[str]) -> None:
                             "must be given: " + ", ".join(missing), fix=f"add {missing[0]}=… to the command"
                         )
                     )
+                check_references(config)
         except (HydraException, OmegaConfBaseException) as error:
             stop(explain(error, compose(config_name, directory)))
+
+
+def check_references(config: DictConfig) -> None:
+    """Stop where a value names a key that does not exist, as data.split=NAME does one of data.splits."""
+    try:
+        OmegaConf.resolve(config.copy())
+    except InterpolationKeyError as error:
+        named = re.search(r"Interpolation key '([^']+)'", str(error))
+        node: Any = config
+        for name in named[1].split(".") if named else ():
+            if name not in node:
+                options = [str(option) for option in node]
+                near = nearest(name, options, 1)
+                stop(
+                    UserError(
+                        f"{named[1] if named else name}: there is no {name}",
+                        expected=", ".join(options),
+                        fix=f"did you mean {near[0]}?" if near else None,
+                    )
+                )
+            node = node[name]
+        raise
 
 
 def alternatives(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:

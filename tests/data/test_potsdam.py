@@ -180,9 +180,9 @@ def test_without_test_labels_there_is_no_test_split(root):
 
 
 def test_an_unknown_id_is_refused_with_the_nearest(release):
-    with pytest.raises(UserError, match=r"no tile 2_1\n[\s\S]*perhaps 2_1[01]"):
+    with pytest.raises(UserError, match=r"names 1 tile not below data.root: 2_1\n[\s\S]*perhaps 2_1[01]"):
         potsdam(release, split={"train": ["2_1"], "val": ["5_12"]})
-    with pytest.raises(UserError, match="no tile"):
+    with pytest.raises(UserError, match="is no tile"):
         potsdam(release, split={"train": ["harbour"]})
     assert potsdam(release, split={"train": ["2_10", "2_12"]}, partial=True).absent == ["2_12"]
 

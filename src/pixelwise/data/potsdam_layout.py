@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pixelwise.data.listing import some
+from pixelwise.data.listing import counted, some
 from pixelwise.errors import UserError, nearest
 
 KINDS = {
@@ -132,11 +132,11 @@ def check_known(tiles: Iterable[str], known: Iterable[str], where: str) -> None:
         UserError: they do not; the nearest ones are named.
     """
     known = list(known)
-    for tile in tiles:
-        if tile not in known:
-            near = nearest(tile, known)
-            raise UserError(
-                f"{where}: there is no tile {tile}",
-                found=f"below data.root: {some(known, 12) or 'no tile at all'}",
-                fix=f"perhaps {' or '.join(near)}?" if near else None,
-            )
+    if missing := [tile for tile in tiles if tile not in known]:
+        near = nearest(missing[0], known)
+        raise UserError(
+            f"{where} names {counted(len(missing), 'tile')} not below data.root: {some(missing)}",
+            found=some(known, 12) or "no tile at all",
+            fix=(f"for {missing[0]} perhaps {' or '.join(near)}; " if near and len(missing) == 1 else "")
+            + "data.source.partial=true leaves tiles out that are not there",
+        )
