@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 HARMLESS = (
     "data.root",
+    "data.prepared",
     "data.num_workers",
     "data.cache",
     "data.verify",
@@ -62,7 +63,7 @@ def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictCo
     scores = folder / "metrics.json"
     if not accepted and scores.is_file():
         log.info("run folder: %s", folder)
-        show(score_table(run_folder.read_scores(scores), "this run is finished"))
+        show(score_table(run_folder.read_scores(scores), "this run is finished", config.data.classes))
         return None
     if accepted and rank() == 0:
         log.info("changed on resuming: %s", ", ".join(accepted))

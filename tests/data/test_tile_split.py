@@ -38,7 +38,7 @@ def store(folder, name, target, image=None):
             cells[index, row, column] = (square == index).sum()
     for part, array in {"image": image, "target": target, "cells": cells}.items():
         np.save(folder / name / f"{part}.npy", array)
-    return Prepared(name, folder / name, height, width, "0")
+    return Prepared(name, folder / name, height, width, 0)
 
 
 @pytest.fixture

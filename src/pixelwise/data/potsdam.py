@@ -12,7 +12,7 @@ import numpy as np
 from pixelwise.data.listing import SPLITS, existing_root, some
 from pixelwise.data.palette import CornerPalette, Unknown
 from pixelwise.data.potsdam_layout import BANDS, Found, Stored, check_known, find, require, tile_name
-from pixelwise.data.prepared import Strip, prepare
+from pixelwise.data.prepared import Stamp, Strip, prepare
 from pixelwise.data.raster import header, opened, strips
 from pixelwise.data.tile_split import Draws, TileSplit
 from pixelwise.errors import UserError
@@ -72,9 +72,9 @@ class PotsdamTile:
             )
         self.shape = (*next(iter(sizes.values())), sum(BANDS[kind] for kind in images))
 
-    def stamps(self) -> list[object]:
-        """Names, sizes and times of the files."""
-        return [stored.stamp for stored in (*self.images.values(), *self.labels)]
+    def stamps(self) -> list[Stamp]:
+        """Those of images and labels."""
+        return [Stamp.of(*stored) for stored in (*self.images.values(), *self.labels)]
 
     def strips(self) -> Iterator[Strip]:
         """All rows from top to bottom, labels decoded."""

@@ -49,12 +49,6 @@ class Stored(NamedTuple):
         """What GDAL opens."""
         return f"/vsizip/{{{self.file}}}/{self.member}" if self.member else str(self.file)
 
-    @property
-    def stamp(self) -> tuple[str, int, int]:
-        """Changes when the file does: name, bytes, time of the last change."""
-        status = self.file.stat()
-        return f"{self.file.name}/{self.member}", status.st_size, status.st_mtime_ns
-
     def __str__(self) -> str:
         return f"{self.file}, member {self.member}" if self.member else str(self.file)
 

@@ -33,6 +33,22 @@ VERSION = 1
 """Of the prepared files; another one makes them anew."""
 
 
+class Stamp(NamedTuple):
+    """What changes when a file does."""
+
+    name: str
+    size: int
+    """Bytes."""
+    time: int
+    """Of the last change, in nanoseconds."""
+
+    @classmethod
+    def of(cls, file: Path, member: str = "") -> Stamp:
+        """That of a file, or of a member of a zip."""
+        status = file.stat()
+        return cls(f"{file.name}/{member}" if member else file.name, status.st_size, status.st_mtime_ns)
+
+
 class Strip(NamedTuple):
     """Some rows of a tile."""
 
@@ -62,8 +78,8 @@ class Tile(Protocol):
     meaning: object
     """What else decides how it is read, such as the classes of the label's values; compared by its `repr`."""
 
-    def stamps(self) -> Sequence[object]:
-        """Changes when a file does."""
+    def stamps(self) -> Sequence[Stamp]:
+        """Those of its files."""
         ...
 
     def strips(self) -> Iterator[Strip]:
@@ -82,7 +98,8 @@ class Prepared(NamedTuple):
     folder: Path
     height: int
     width: int
-    stamp: str
+    stored_bytes: int
+    """Of the files that it was made from."""
 
     @property
     def image(self) -> np.ndarray:
@@ -145,9 +162,10 @@ def prepare(tiles: Sequence[Tile], cache: Path, classes: int) -> list[Prepared]:
 def _place(tile: Tile, cache: Path, classes: int) -> Prepared:
     """Where a tile is, or will be, prepared."""
     way = _hash(VERSION, classes, str(tile.dtype), tile.erode, tile.hide, tile.meaning)[:8]
-    stamp = _hash(tile.shape, *tile.stamps())
+    stamps = tile.stamps()
+    stamp = _hash(tile.shape, *stamps)
     folder = cache / f"{tile.name.replace('/', '+')}_{tile.reading}_{way}_{stamp}"
-    return Prepared(tile.name, folder, *tile.shape[:2], stamp)
+    return Prepared(tile.name, folder, *tile.shape[:2], sum(each.size for each in stamps))
 
 
 def _hash(*facts: object) -> str:

@@ -12,7 +12,7 @@ from rasterio.windows import Window
 from pixelwise.data.folder import FolderSegmentation
 from pixelwise.data.labels import LabelError, Labels, pack
 from pixelwise.data.listing import some
-from pixelwise.data.prepared import Strip, prepare
+from pixelwise.data.prepared import Stamp, Strip, prepare
 from pixelwise.data.raster import faults_of, header, opened, windows
 from pixelwise.data.tile_split import Draws, TileSplit
 from pixelwise.errors import UserError
@@ -80,10 +80,9 @@ class RasterTile:
         self.dtype = np.dtype(found.dtype)
         self.meaning = (self.bands, nodata, sorted(labels.meanings.items()))
 
-    def stamps(self) -> list[object]:
-        """Names, sizes and times of both files."""
-        stats = [(path.name, path.stat()) for path in (self.image, self.label)]
-        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    def stamps(self) -> list[Stamp]:
+        """Those of image and label."""
+        return [Stamp.of(path) for path in (self.image, self.label)]
 
     def strips(self) -> Iterator[Strip]:
         """All rows from top to bottom, labels decoded."""
