@@ -30,26 +30,27 @@ def show(content: RenderableType, width: int = 100) -> None:
 
 
 def score_table(scores: Mapping[str, float], title: str, classes: Sequence[str]) -> Table:
-    """Means first, then a row for each class: `stage/mean` and `stage/score/class` in one table."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    means: dict[str, float] = {}
-    by_class: dict[str, dict[str, float]] = {}
+    """Means first, then a row for each class: `stage/mean` and `stage/score/class` in one table.
+
+    Scores of eroded labels, `stage/eroded/…`, stand in columns of their own.
+    """
+    rows: dict[str, dict[str, float]] = {}
     for name, value in scores.items():
-        kind, _, label = name.partition("/")[2].rpartition("/")
-        if label in classes and kind:
-            by_class.setdefault(label, {})[kind] = value
-        else:
-            means[name.partition("/")[2]] = value
-    kinds = list(dict.fromkeys(kind for row in by_class.values() for kind in row))
-    table.add_column("")
-    table.add_column("score", justify="right")
-    for kind in kinds:
-        table.add_column(kind, justify="right")
-    for name, value in means.items():
-        table.add_row(name.replace("_", " ").replace("/", ": "), _number(value), *[""] * len(kinds))
-    table.add_section()
-    for label, row in by_class.items():
-        table.add_row(f"  {label}", "", *[_number(row.get(kind, math.nan)) for kind in kinds])
+        _, _, score = name.partition("/")
+        prefix = "eroded\n" if score.startswith("eroded/") else ""
+        kind, _, label = score.removeprefix("eroded/").rpartition("/")
+        of_class = bool(kind) and label in classes
+        row = f"  {label}" if of_class else f"{kind}: {label}" if kind else label
+        column = kind if of_class else "score"
+        rows.setdefault(row if of_class else row.replace("_", " "), {})[prefix + column] = value
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    columns.sort(key=lambda column: ("score" not in column, column.startswith("eroded")))
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for column in ("", *columns):
+        table.add_column(column, justify="right" if column else "left", no_wrap=not column)
+    for row in sorted(rows, key=lambda row: row.startswith(" ")):
+        cells = (_number(rows[row][column]) if column in rows[row] else "" for column in columns)
+        table.add_row(row, *cells)
     return table
 
 

@@ -20,6 +20,9 @@ from pixelwise.types import IGNORE, Batch
 
 log = logging.getLogger(__name__)
 
+LARGEST = 400
+"""Images of twice this side and more are thinned out for the mosaics."""
+
 
 def colours(count: int, palette: Sequence[Sequence[int]] | None = None) -> np.ndarray:
     """A (256, 3) uint8 colour table: the palette, or hues far apart; white for ignored pixels."""
@@ -138,11 +141,14 @@ class Pictures(L.Callback):
         """Images with their labels and, if there are logits, the predictions."""
         assert isinstance(module, Module)
         count = min(most, int(batch["valid"].sum()))
-        images = module.model.normalize.undo(batch["image"][:count]).float().cpu().permute(0, 2, 3, 1).numpy()
+        step = max(1, max(batch["image"].shape[-2:]) // LARGEST)
+        images = module.model.normalize.undo(batch["image"][:count, :, ::step, ::step])
+        images = images.float().cpu().permute(0, 2, 3, 1).numpy()
         answers = [batch["target"]]
         if logits is not None:
             answers.append(cast(Any, module.scores["test"]).decide(logits))
         labels = np.stack([answer[:count].cpu().numpy().astype(np.uint8) for answer in answers], axis=1)
+        labels = labels[..., ::step, ::step] if labels.ndim == 4 else labels
         return [self.tile(rgb(image), label) for image, label in zip(images, labels, strict=True)]
 
     def tile(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,0 +1,38 @@
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from pixelwise.terminal import score_table
+
+pytestmark = pytest.mark.fast
+
+
+def printed(scores, classes):
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(score_table(scores, "title", classes))
+    return stream.getvalue()
+
+
+def row(text, name):
+    return re.search(rf"^ *{name} +(.*)$", text, re.MULTILINE)[1].split()
+
+
+def test_means_stand_above_classes():
+    scores = {"test/miou": 0.5, "test/iou/cat": 0.25, "test/iou/dog": float("nan"), "test/loss": 1.0}
+    text = printed(scores, ["cat", "dog"])
+    assert row(text, "miou") == ["0.5000"]
+    assert row(text, "cat") == ["0.2500"]
+    assert row(text, "dog") == ["–"]
+    assert text.index("loss") < text.index("cat")
+
+
+def test_protocols_are_named_and_eroded_scores_have_their_columns():
+    scores = {"five_class/miou": 0.7, "overall_accuracy": 0.9, "iou/low_vegetation": 0.6}
+    scores |= {f"eroded/{name}": value + 0.05 for name, value in scores.items()}
+    text = printed({f"test/{name}": value for name, value in scores.items()}, ["low_vegetation"])
+    assert row(text, "five class: miou") == ["0.7000", "0.7500"]
+    assert row(text, "overall accuracy") == ["0.9000", "0.9500"]
+    assert row(text, "low_vegetation") == ["0.6000", "0.6500"]
+    assert text.count("eroded") == 2
