@@ -59,10 +59,12 @@ def mosaic(tiles: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
 
 
 def captioned(image: np.ndarray, text: str) -> np.ndarray:
-    """The image under a line of text."""
-    line = np.full((18, image.shape[1], 3), 255, np.uint8)
-    cv2.putText(line, text, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.concatenate([line, image])
+    """The image under a line of text, on white where the text is wider."""
+    style = (cv2.FONT_HERSHEY_SIMPLEX, 0.42)
+    wider = max(0, cv2.getTextSize(text, *style, 1)[0][0] + 8 - image.shape[1])
+    image = np.pad(image, ((18, 0), (0, wider), (0, 0)), constant_values=255)
+    cv2.putText(image, text, (3, 13), *style, (0, 0, 0), 1, cv2.LINE_AA)
+    return image
 
 
 class Pictures(L.Callback):
@@ -156,11 +158,10 @@ class Pictures(L.Callback):
         if labels.ndim == 1:
             return captioned(image, " > ".join(self.classes[label] for label in labels))
         if labels.ndim == 2:
-            names = (
-                " ".join(n for n, there in zip(self.classes, row, strict=True) if there == 1)
-                for row in labels
-            )
-            return captioned(image, " > ".join(name or "nothing" for name in names))
+            for sign, row in reversed([*zip(("", "> "), labels, strict=False)]):
+                names = [name for name, there in zip(self.classes, row, strict=True) if there == 1]
+                image = captioned(image, sign + (" ".join(names) or "nothing"))
+            return image
         masks = [
             np.where(mask[..., None] == IGNORE, 255, overlay(image, mask, self.table)).astype(np.uint8)
             for mask in labels
