@@ -144,8 +144,8 @@ class Pictures(L.Callback):
         assert isinstance(module, Module)
         count = min(most, int(batch["valid"].sum()))
         step = max(1, max(batch["image"].shape[-2:]) // LARGEST)
-        images = module.model.normalize.undo(batch["image"][:count, :, ::step, ::step])
-        images = images.float().cpu().permute(0, 2, 3, 1).numpy()
+        pixels = module.model.normalize.undo(batch["image"][:count, :, ::step, ::step])
+        images = pixels.float().cpu().permute(0, 2, 3, 1).numpy()
         answers = [batch["target"]]
         if logits is not None:
             answers.append(cast(Any, module.scores["test"]).decide(logits))
