@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from tests.conftest import TINY, run_script
 
+from pixelwise import build
 from pixelwise.report import Pictures
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
@@ -92,6 +95,24 @@ def test_the_command_draws_the_release(script: Script, tmp_path: Path) -> None:
     assert len([*(tmp_path / "out").glob("*.zip")]) == 7
     again = script("scripts/audit.py", "data=potsdam", "data.root=out", split)
     assert re.search("absent|No problems found", again.stdout), again.stderr
+
+
+@pytest.mark.fast
+def test_encoder_mean_and_std_follow_from_the_inputs(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    options = ["data.inputs=RGBIR_nDSM", "encoder=test_resnet", f"data.root={tmp_path}", "data.num_workers=0"]
+    config = compose(*DATA, *options)
+    OmegaConf.resolve(config)
+    data, network = build.data(config), build.model(config)
+    build.resolve_statistics(network, config, data)
+    image = data["val"][0].image
+    assert image.shape[-1] == network.normalize.mean.numel() == 5
+    pixels = np.concatenate([raw.image.reshape(-1, 5) for raw in data["train"]]) / 255
+    assert network.normalize.mean.flatten().numpy() == pytest.approx(pixels.mean(0), rel=1e-4)
+    assert network.normalize.std.flatten().numpy() == pytest.approx(pixels.std(0), rel=1e-4)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
+    assert network(network.normalize(tensor)).shape == (1, 6, 80, 80)
 
 
 @pytest.mark.fast

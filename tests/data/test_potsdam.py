@@ -176,7 +176,9 @@ def test_splits_hold_their_tiles(release, tmp_path):
 def test_without_test_labels_there_is_no_test_split(root):
     for path in root.rglob("top_potsdam_7_7_label*.tif"):
         path.unlink()
-    assert potsdam(root).split("test") is None
+    data = potsdam(root)
+    assert data.split("test") is None
+    assert "no test tile has a label" in data.describe()
 
 
 def test_an_unknown_id_is_refused_with_the_nearest(release):

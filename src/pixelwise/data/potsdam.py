@@ -167,10 +167,10 @@ class Potsdam:
             UserError: files are missing, damaged or do not fit together.
         """
         ids = self.split_ids.get(name, [])
-        labels = self.found[LABELS[0]] | ({} if self.full else self.found[LABELS[1]])
-        if name == "test" and not {*ids} & labels.keys():  # participants got no labels of these
+        if name == "test" and self._is_blind:
             return None
-        for kind, files in [*((kind, self.found[kind]) for kind in self.inputs), (LABELS[0], labels)]:
+        files_of = {kind: self.found[kind] for kind in self.inputs} | {LABELS[0]: self._labels}
+        for kind, files in files_of.items():
             require(files, kind, ids, name)
         tiles = [
             PotsdamTile(
@@ -191,7 +191,19 @@ class Potsdam:
         """Which tiles are in which split, for the start of a run."""
         listed = (f"{name} {some(ids, 8)}" for name, ids in self.split_ids.items() if ids)
         absent = f"; not below data.root: {some(self.absent, 8)}" if self.absent else ""
-        return f"tiles: {'; '.join(listed)}{absent}"
+        blind = "; no test tile has a label, so that there is no test split" if self._is_blind else ""
+        return f"tiles: {'; '.join(listed)}{absent}{blind}"
+
+    @property
+    def _labels(self) -> dict[str, Stored]:
+        """The label files that will do."""
+        return self.found[LABELS[0]] | ({} if self.full else self.found[LABELS[1]])
+
+    @property
+    def _is_blind(self) -> bool:
+        """Whether only participants' labels are there: none of the test tiles."""
+        test = self.split_ids["test"]
+        return bool(test) and not {*test} & self._labels.keys()
 
     def _check_split(self, split: Mapping[str, Sequence[str | int]], partial: bool) -> dict[str, list[str]]:
         """Ids by split; if `partial`, of tiles that are there."""

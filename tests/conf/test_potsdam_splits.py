@@ -1,0 +1,46 @@
+"""The published splits as conf/data/potsdam.yaml lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+from omegaconf import DictConfig
+
+from pixelwise.data.potsdam_synthetic import PALETTE
+
+pytestmark = pytest.mark.fast
+
+Compose = Callable[..., DictConfig]
+TRAINING = {f"{row}_{column}" for row, column in product((2, 3, 4, 5), (10, 11, 12))} | {
+    f"{row}_{column}" for row, column in product((6, 7), range(7, 13))
+}
+TEST = {f"{row}_{column}" for row, column in product((2, 3, 4, 5, 6), (13, 14))} | {
+    "4_15",
+    "5_15",
+    "6_15",
+    "7_13",
+}
+
+
+@pytest.mark.parametrize(("name", "left_out"), [("official", set()), ("geoseg", {"7_10"})])
+def test_splits_are_the_published_ones(name: str, left_out: set[str], compose: Compose) -> None:
+    source = compose("data=potsdam", "data.root=x", f"data.split={name}").data.source
+    split = {part: list(tiles) for part, tiles in source.split.items()}
+    assert set(split["test"]) == TEST
+    assert set(split["train"]) | set(split["val"]) == TRAINING - left_out
+    assert split["val"]
+    everything = [tile for tiles in split.values() for tile in tiles]
+    assert len(everything) == len(set(everything)) == 38 - len(left_out)
+
+
+def test_the_colours_are_those_of_the_release(compose: Compose) -> None:
+    assert compose("data=potsdam", "data.root=x").data.palette == PALETTE.tolist()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "channels"), [("RGB", 3), ("IRRG", 3), ("RGBIR", 4), ("RGB_nDSM", 4), ("RGBIR_nDSM", 5)]
+)
+def test_channels_follow_from_the_inputs(inputs: str, channels: int, compose: Compose) -> None:
+    assert compose("data=potsdam", "data.root=x", f"data.inputs={inputs}").data.channels == channels
