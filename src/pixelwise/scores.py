@@ -89,6 +89,8 @@ class ConfusionScores(Metric):
     higher_is_better = True
     is_differentiable = False
     matrix: Tensor
+    counts: Tensor
+    """The matrix of all processes together when `compute` was called; `matrix` is this one's share."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         super().__init__()
@@ -116,7 +118,8 @@ class ConfusionScores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Every score by its flat name, as float64 scalars on the CPU (some devices have no float64)."""
-        return self.scores(self.matrix.cpu().double())
+        self.counts = self.matrix.cpu()
+        return self.scores(self.counts.double())
 
     def scores(self, matrix: Tensor) -> dict[str, Tensor]:
         """The scores of a float64 (K, K) confusion matrix."""
