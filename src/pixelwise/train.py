@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -85,11 +86,12 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
         compare(run.data, folder / "data.json")
     run_folder.write_json(folder / "plan.json", outline(run.plan))
     steps = 0 if start is None else checkpoint.read(start)["global_step"]
+    environment = json.loads((folder / "environment.json").read_text())
     for logger in run.trainer.loggers:
         if isinstance(logger, MetricsFile):
             logger.cut(steps)
         else:
-            logger.log_hyperparams(run.config)
+            logger.log_hyperparams(run.config | {"environment": environment})
 
 
 def _report(folder: Path) -> None:

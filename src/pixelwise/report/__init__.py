@@ -2,5 +2,6 @@
 
 from pixelwise.report.pictures import Pictures, colours, mosaic, overlay, rgb
 from pixelwise.report.record import Record
+from pixelwise.report.wandb_run import WandbMedia, WandbRun
 
-__all__ = ["Pictures", "Record", "colours", "mosaic", "overlay", "rgb"]
+__all__ = ["Pictures", "Record", "WandbMedia", "WandbRun", "colours", "mosaic", "overlay", "rgb"]

@@ -67,7 +67,9 @@ def rates(run: RunFiles, per_epoch: float) -> tuple[dict[str, Points], dict[str,
     for part, values in run.plan.get("lr", {}).items():
         parts.setdefault(tuple(values), []).append(part)
     at = [step / per_epoch for step in run.plan.get("at", [])]
-    lines = {", ".join(same): list(zip(at, values, strict=True)) for values, same in parts.items()}
+    lines: dict[str, Points] = {
+        ", ".join(same): list(zip(at, values, strict=True)) for values, same in parts.items()
+    }
     peaks = [peak for values in parts if (peak := max(values)) > 0]
     done = max((row["step"] + 1 for row in run.rows), default=0) / per_epoch
     mark = None if run.finished else ("stopped here", done)

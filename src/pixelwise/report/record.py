@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixelwise.data.loader import EvaluationLoader
+from pixelwise.data.loader import EvaluationBatches, EvaluationLoader
 from pixelwise.module import Module
 from pixelwise.report.pictures import colours
 from pixelwise.report.samples import Answer, answers, choose, sample_scores
@@ -91,19 +91,21 @@ class Record(L.Callback):
         if isinstance(exception, SystemExit) and self._chosen:
             self._draw(trainer, module, "val", trainer.val_dataloaders)
 
-    def _note(self, loader: EvaluationLoader, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def _note(self, loader: EvaluationLoader | None, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Rows of (index, score), as many on each process, with NaN for what only fills up a batch."""
         if batch_idx == 0:
             self._scores = []
         self._counted = "pixels" if batch["target"].ndim == 3 else "images"
         scores = sample_scores(outputs["logits"], batch["target"]).float()
         indices = torch.zeros_like(scores)
-        draws = [draw.sample for draw in loader.batch_sampler.batches[batch_idx]]  # type: ignore[union-attr]
+        assert loader is not None
+        assert isinstance(loader.batch_sampler, EvaluationBatches)
+        draws = [draw.sample for draw in loader.batch_sampler.batches[batch_idx]]
         indices[: len(draws)] = torch.tensor(draws, dtype=scores.dtype)
         self._scores.append(torch.stack([indices, scores.where(batch["valid"], torch.nan)]))
 
     def _finish(
-        self, trainer: L.Trainer, module: L.LightningModule, split: str, loader: EvaluationLoader
+        self, trainer: L.Trainer, module: L.LightningModule, split: str, loader: EvaluationLoader | None
     ) -> None:
         assert isinstance(module, Module)
         gathered = trainer.strategy.all_gather(torch.cat(self._scores, dim=1))
@@ -119,7 +121,7 @@ class Record(L.Callback):
             self._draw(trainer, module, split, loader)
 
     def _draw(
-        self, trainer: L.Trainer, module: L.LightningModule, split: str, loader: EvaluationLoader
+        self, trainer: L.Trainer, module: L.LightningModule, split: str, loader: EvaluationLoader | None
     ) -> None:
         assert isinstance(module, Module)
         found = answers(trainer, module, loader, list(self._chosen))
@@ -130,29 +132,25 @@ class Record(L.Callback):
         pictures.mkdir(parents=True, exist_ok=True)
         for old in pictures.iterdir():
             old.unlink()
-        samples = []
-        for number, (answer, kind) in enumerate(zip(found, self._chosen.values(), strict=True)):
-            files = {}
-            for name, picture in self.pictures(answer).items():
-                files[name] = (
-                    f"pictures/samples/{number}_{kind}_{name}.{'png' if picture.mode == 'P' else 'jpg'}"
-                )
-                picture.save(folder / files[name], **({} if picture.mode == "P" else {"quality": 88}))
-            samples.append(
-                {
-                    "kind": kind,
-                    "key": answer.key,
-                    "score": answer.score,
-                    **self.said(answer),
-                    "pictures": files,
-                }
-            )
+        chosen = zip(found, self._chosen.values(), strict=True)
+        facts = {"split": split, "step": trainer.global_step, "classes": self.classes}
         content = {
-            "split": split,
-            "step": trainer.global_step,
+            **facts,
             "colours": self.table[: len(self.classes)].tolist(),
+            "samples": [
+                self._save(folder, f"{i}_{kind}", a) | {"kind": kind} for i, (a, kind) in enumerate(chosen)
+            ],
         }
-        write_json(folder / "samples.json", {**content, "classes": self.classes, "samples": samples})
+        write_json(folder / "samples.json", content)
+
+    def _save(self, folder: Path, name: str, answer: Answer) -> dict[str, Any]:
+        """Write a sample's pictures; return what there is to say of it."""
+        files = {}
+        for view, picture in self.pictures(answer).items():
+            suffix = "png" if picture.mode == "P" else "jpg"  # sharp masks, small photographs
+            files[view] = f"pictures/samples/{name}_{view}.{suffix}"
+            picture.save(folder / files[view], quality=88)
+        return {"key": answer.key, "score": answer.score, **self.said(answer), "pictures": files}
 
     def pictures(self, answer: Answer) -> dict[str, Image.Image]:
         """The image and, for masks, truth, prediction and where they differ; none larger than `side`."""

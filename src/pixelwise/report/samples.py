@@ -13,8 +13,8 @@ from torch import Tensor
 from pixelwise.data.loader import Draw, EvaluationBatches, EvaluationLoader, Samples
 from pixelwise.module import Module
 from pixelwise.report.pictures import rgb
-from pixelwise.scores import confusion_matrix, iou
-from pixelwise.types import Batch
+from pixelwise.scores import iou
+from pixelwise.types import IGNORE, Batch
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,23 @@ def sample_scores(logits: Tensor, target: Tensor) -> Tensor:
             (B, K) give the probability of the truth, averaged over the labels.
     """
     if target.ndim == 3:
-        predictions, classes = logits.max(1).indices, logits.shape[1]
-        matrices = [confusion_matrix(p, t, classes) for p, t in zip(predictions, target, strict=True)]
-        return torch.stack([iou(matrix).nanmean() for matrix in matrices])
+        return torch.stack([iou(matrix).nanmean() for matrix in confusion_by_sample(logits, target)])
     if target.ndim == 2:
         yes = logits.float().sigmoid()
         return torch.where(target > 0, yes, 1 - yes).mean(1)
     known = target < logits.shape[1]
     truth = logits.float().softmax(1).gather(1, target.where(known, 0)[:, None])[:, 0]
     return truth.where(known, torch.nan)
+
+
+def confusion_by_sample(logits: Tensor, target: Tensor) -> Tensor:
+    """(B, K, K) counts for logits (B, K, H, W) and masks (B, H, W) that were checked: one count for all."""
+    count, classes = logits.shape[:2]
+    pairs = torch.add(logits.max(1).indices, target, alpha=classes).flatten(1)
+    pairs = pairs.where(target.flatten(1) != IGNORE, classes * classes)
+    pairs += torch.arange(count, device=pairs.device)[:, None] * (classes * classes + 1)
+    counts = torch.bincount(pairs.flatten(), minlength=count * (classes * classes + 1))
+    return counts.view(count, -1)[:, :-1].view(count, classes, classes)
 
 
 def decide(logits: Tensor, target: Tensor) -> Tensor:
@@ -72,12 +80,13 @@ def choose(scores: Sequence[float], most: int) -> dict[int, str]:
 
 
 def answers(
-    trainer: L.Trainer, module: Module, loader: EvaluationLoader, indices: Sequence[int]
+    trainer: L.Trainer, module: Module, loader: EvaluationLoader | None, indices: Sequence[int]
 ) -> list[Answer]:
     """Ask the model about some samples of a split, in batches as evaluation makes them.
 
     Every process has to ask, and asks the same, as weights may be spread over them.
     """
+    assert loader is not None
     samples, batch_sampler = loader.dataset, loader.batch_sampler
     assert isinstance(samples, Samples)
     assert isinstance(batch_sampler, EvaluationBatches)
