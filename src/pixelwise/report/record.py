@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from pixelwise.types import IGNORE, Batch
 
 log = logging.getLogger(__name__)
 
+LOOKED_AT = 8
+"""Batches of a validation within training whose samples may be shown where the run is interrupted."""
 WRONG = (230, 0, 60)
 """Colour of wrong pixels, on the image in grey."""
 
@@ -63,8 +66,10 @@ class Record(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Note how well each sample was answered."""
-        self._note(trainer.val_dataloaders, outputs, batch, batch_idx)
+        """Note how well each sample was answered; while training, of some batches only."""
+        every = math.ceil(int(sum(trainer.num_val_batches)) / LOOKED_AT) if trainer.state.fn == "fit" else 1
+        if batch_idx % every == 0:
+            self._note(trainer.val_dataloaders, outputs, batch, batch_idx)
 
     def on_test_batch_end(
         self,
