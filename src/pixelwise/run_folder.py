@@ -162,6 +162,11 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON file's content; nothing where there is none."""
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
 def write_json(file: Path, content: Any) -> None:
     """Plain content as readable JSON."""
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

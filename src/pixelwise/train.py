@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from pathlib import Path
@@ -86,7 +85,7 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
         compare(run.data, folder / "data.json")
     run_folder.write_json(folder / "plan.json", outline(run.plan))
     steps = 0 if start is None else checkpoint.read(start)["global_step"]
-    environment = json.loads((folder / "environment.json").read_text())
+    environment = run_folder.read_json(folder / "environment.json")
     for logger in run.trainer.loggers:
         if isinstance(logger, MetricsFile):
             logger.cut(steps)

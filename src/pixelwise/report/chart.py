@@ -11,6 +11,8 @@ Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 460, 280
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 26, 40
+MOST_DOTS = 30
+"""Points of a line up to which each has a dot that tells its value."""
 COLOURS = 8
 """Colours of lines that the style sheet has; dashes tell further lines apart."""
 
@@ -46,7 +48,8 @@ def line_chart(
     if mark is not None:
         x = axes.x(mark[1])
         content.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        content.append(f'<text class="mark-name" x="{x - 4:.1f}" y="{TOP + 24}">{escape(mark[0])}</text>')
+        within = min(max(x, LEFT + 40), WIDTH - RIGHT - 40)
+        content.append(f'<text class="mark-name" x="{within:.1f}" y="{HEIGHT / 2}">{escape(mark[0])}</text>')
     for number, (name, line) in enumerate(kept.items()):
         content.append(_line(axes, number, name, line))
     names = "".join(
@@ -142,7 +145,7 @@ def _band(axes: _Axes, number: int, name: str, start: float, stop: float) -> str
 def _line(axes: _Axes, number: int, name: str, line: Points) -> str:
     places = [(axes.x(x), axes.y(y)) for x, y in line]
     drawn = f'<polyline class="{_class(number)}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
-    if len(line) <= 60:
+    if len(line) <= MOST_DOTS:
         for (x, y), (at, value) in zip(places, line, strict=True):
             told = f"{escape(name)}: {value:.4g} at {at:.4g}"
             circle = f'class="{_class(number)}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"'

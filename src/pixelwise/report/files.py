@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pixelwise.run_folder import load_config, read_scores
+from pixelwise.run_folder import load_config, read_json, read_scores
 
 Rows = list[dict[str, float]]
 
@@ -94,8 +93,7 @@ class RunFiles:
 
     def json(self, name: str) -> dict[str, Any]:
         """A JSON file's content."""
-        file = self.folder / name
-        return json.loads(file.read_text()) if file.is_file() else {}
+        return read_json(self.folder / name)
 
     def text(self, name: str) -> str:
         """A text file's content."""

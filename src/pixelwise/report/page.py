@@ -164,8 +164,11 @@ def shares(mask: np.ndarray, classes: list[str]) -> str:
 
 def batches(run: RunFiles) -> list[tuple[str, str]]:
     """The first training batch of each phase: (phase, picture)."""
-    files = (run.folder / "pictures").glob("batch_*.png")
-    return [(file.stem.removeprefix("batch_"), inline(file, 1000)) for file in sorted(files)]
+    files = {
+        phase["name"]: run.folder / f"pictures/batch_{phase['name']}.png"
+        for phase in run.plan.get("phases", [])
+    }
+    return [(phase, inline(file, 1000)) for phase, file in files.items() if file.is_file()]
 
 
 def inline(file: Path, side: int | None = None) -> str:
