@@ -54,7 +54,7 @@ def test_a_sweep_with_images_and_tensorboard(script: Script, tiny: list[str], tm
         for name in ("test/miou", "test/loss", "test/iou/cat"):
             assert arrived["summary"][name] == pytest.approx(final[name], rel=1e-6)
         history = [entry["item"] for entry in records(run, "history")]
-        for name in ("val/miou", "lr/decoder", "phase", "speed/images_per_s", "speed/memory_gb"):
+        for name in ("val/miou", "lr/decoder", "phase/all", "speed/images_per_s", "speed/memory_gb"):
             assert sum(name in item for item in history) == 2, name
         assert any("test/confusion_table.nrows" in item for item in history)
         assert records(run, "run")[0]["run_group"] == "sweep"
