@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,3 +45,7 @@ def test_a_signal_saves_and_ends_with_the_status_that_the_shell_expects(
     assert f"stopped at step {state['global_step']}" in seen
     assert "Traceback" not in seen
     assert not (tmp_path / "run/metrics.json").exists()
+    report = (tmp_path / "run/report.html").read_text()
+    assert f"unfinished: {state['global_step']} of 20000 steps" in report
+    assert "Best, median and worst samples of val" in report
+    assert re.search(r">stopped here</text>", report)

@@ -69,6 +69,13 @@ def test_a_run_folder_is_what_the_contract_says(trained: Path) -> None:
     assert Image.open(trained / "pictures/batch_all.png").size > (64, 64)
     assert str(trained) in (trained / "train.log").read_text()
 
+    with (trained / "speed.csv").open() as stream:
+        assert [row["epoch"] for row in csv.DictReader(stream) if float(row["images_per_s"]) > 0] == [
+            "0",
+            "1",
+        ]
+    assert (trained / "report.html").stat().st_size > 0
+
 
 def test_checkpoints_load_without_executing_anything(trained: Path) -> None:
     resolved = OmegaConf.to_container(run_folder.load_config(trained), resolve=True)

@@ -1,4 +1,4 @@
-"""Weights & Biases without a network: what arrives in the offline run."""
+"""Weights & Biases without a network: what arrives in the offline run. TensorBoard beside it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from pixelwise.report.wandb_run import panel
+from pixelwise.types import Raw
+
 wandb = pytest.importorskip("wandb")
+Script = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def inspect(run: Path, *options: str) -> str:
@@ -19,21 +25,88 @@ def inspect(run: Path, *options: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
-def test_config_and_scores_of_each_run_of_a_sweep_arrive_in_an_offline_run_of_its_own(
-    script: Callable[..., subprocess.CompletedProcess[str]], tiny: list[str], tmp_path: Path
-) -> None:
-    settings = ["logger=wandb", "logger.wandb.offline=true", "hydra.sweep.dir=sweep"]
-    done = script("train.py", "-m", *tiny, *settings, "seed=3,4")
+def records(run: Path, kind: str) -> list[dict[str, Any]]:
+    """All records of one kind, in their order."""
+    lines = map(json.loads, inspect(run, "--json").splitlines())
+    return [line[kind] for line in lines if line["type"] == kind]
+
+
+def offline_run(folder: Path) -> Path:
+    (found,) = (folder / "wandb").glob("offline-run-*")
+    return found
+
+
+def test_a_sweep_with_images_and_tensorboard(script: Script, tiny: list[str], tmp_path: Path) -> None:
+    settings = ["logger=[wandb,tensorboard]", "logger.wandb.offline=true", "logger.log_images=true"]
+    done = script("train.py", "-m", *tiny, *settings, "hydra.sweep.dir=sweep", "seed=3,4")
     assert done.returncode == 0, done.stderr
     for job, seed in enumerate([3, 4]):
         folder = tmp_path / f"sweep/{job}"
-        (offline,) = (folder / "wandb").glob("offline-run-*")
-        arrived = json.loads(inspect(offline, "--summary", "--json"))
+        run = offline_run(folder)
+        arrived = json.loads(inspect(run, "--summary", "--json"))
         assert arrived["config"]["seed"] == seed
         assert arrived["config"]["encoder"]["name"] == "test_resnet"
+        made_by = json.loads((folder / "environment.json").read_text())
+        assert {"commit", "uncommitted_changes"} <= made_by.keys()
+        assert arrived["config"]["environment"] == made_by
+
         final = json.loads((folder / "metrics.json").read_text())
-        for name in ("test/miou", "test/loss"):
+        for name in ("test/miou", "test/loss", "test/iou/cat"):
             assert arrived["summary"][name] == pytest.approx(final[name], rel=1e-6)
-        history = [line for line in inspect(offline, "--json").splitlines() if '"type":"history"' in line]
-        assert sum('"val/miou"' in line for line in history) == 2
+        history = [entry["item"] for entry in records(run, "history")]
+        for name in ("val/miou", "lr/decoder", "phase/all", "speed/images_per_s", "speed/memory_gb"):
+            assert sum(name in item for item in history) == 2, name
+        assert any("test/confusion_table.nrows" in item for item in history)
+        assert records(run, "run")[0]["run_group"] == "sweep"
+
+        shown = [item for item in history if "samples/val.count" in item]
+        assert [item["samples/val.count"] for item in shown] == [4, 4]
+        assert shown[0]["samples/val._type"] == "images/separated"
+        keys = [[caption.split(":")[0] for caption in item["samples/val.captions"]] for item in shown]
+        assert keys[0] == keys[1]
+        assert len(set(keys[0])) == 4
+        masks = shown[0]["samples/val.all_masks"]
+        assert all(mask.keys() == {"ground_truth", "predictions"} for mask in masks)
+        assert '"value":{"0":"background","1":"cat","2":"dog","255":"ignored"}' in inspect(run, "--json")
+        (best,) = [artifact for artifact in records(run, "artifact") if artifact["type"] == "model"]
+        assert "best" in best["aliases"]
+        assert best["manifest"]["contents"][0]["local_path"] == str(folder / "checkpoints/best.ckpt")
+
+        assert sum(f.stat().st_size for f in (folder / "tensorboard").glob("events.out.tfevents.*")) > 1000
     assert not (tmp_path / "wandb").exists()
+
+
+def test_no_image_leaves_unless_asked_for(script: Script, tiny: list[str], tmp_path: Path) -> None:
+    settings = ["logger=wandb", "logger.wandb.offline=true", "hydra.run.dir=run"]
+    done = script("train.py", *tiny, *settings, "epochs=1")
+    assert done.returncode == 0, done.stderr
+    run = offline_run(tmp_path / "run")
+    assert not [f for f in run.rglob("*") if f.suffix in (".png", ".jpg", ".jpeg", ".npy")]
+    assert "run_group" not in records(run, "run")[0]
+    types = {artifact["type"] for artifact in records(run, "artifact")}
+    assert types == {"model", "run_table"}
+
+
+class Masks:
+    """A split of masks without images."""
+
+    def __init__(self, masks: list[list[int]]) -> None:
+        self.masks = masks
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def __getitem__(self, index: int) -> Raw:
+        return Raw(np.zeros((1, 4, 3), np.uint8), np.array([self.masks[index]], np.uint8), str(index))
+
+    def size(self, index: int) -> tuple[int, int]:
+        return 1, 4
+
+
+@pytest.mark.fast
+def test_rare_classes_are_in_the_panel() -> None:
+    masks = [[0, 0, 0, 0]] * 20
+    masks[5], masks[11], masks[17] = [0, 0, 0, 3], [3, 3, 1, 255], [1, 1, 0, 0]
+    assert panel(Masks(masks), classes=4, most=2) == [17, 11]
+    assert panel(Masks(masks), classes=4, most=4) == [17, 11, 0, 6]
+    assert panel(Masks(masks[:2]), classes=4, most=5) == [0, 1]

@@ -262,7 +262,8 @@ def trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: bool =
     progress: list[L.Callback] = [c for c in callbacks if isinstance(c, ProgressBar)]
     loggers = []
     if training:
-        loggers = [make(c, f"logger.{n}", save_dir=str(folder)) for n, c in config.logger.items() if c]
+        named = {name: node for name, node in config.logger.items() if OmegaConf.is_dict(node)}
+        loggers = [make(node, f"logger.{name}", save_dir=str(folder)) for name, node in named.items()]
         loggers.insert(0, MetricsFile(folder / "metrics.csv"))
         follow = [Position(phase_plan, config.seed), FollowPlan(phase_plan)]
         callbacks = [*follow, *callbacks, StopOnSignal()]

@@ -59,6 +59,8 @@ class Module(L.LightningModule):
         self._means: dict[str, Mean] = {}
         self.summary = ""
         """Over how many classes the means of the last evaluation run."""
+        self.confusion: Tensor | None = None
+        """(K, K) counts of the last evaluation, rows for the truth; None where scores come from elsewhere."""
 
     @property
     def loss(self) -> WeightedSum:
@@ -130,6 +132,7 @@ class Module(L.LightningModule):
         metric = cast(Metric, self.scores[stage])
         scores: Mapping[str, Tensor] = metric.compute()
         self.summary = cast(Any, metric).summary()
+        self.confusion = getattr(metric, "counts", None)
         metric.reset()
         losses = {name: float(mean.compute()) for name, mean in self._means.items()}
         self._means.clear()

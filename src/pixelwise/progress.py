@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import resource
 import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 
+from pixelwise.metrics_file import MetricsFile
 from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)
@@ -19,6 +22,8 @@ log = logging.getLogger(__name__)
 
 class Throughput(L.Callback):
     """Measure images/s and the share of time that training waits for data; log and print them.
+
+    They stand in `speed.csv`, a row an epoch, and not in `metrics.csv`, which is to be equal for equal runs.
 
     Args:
         monitor: the score that stands in an epoch's line, beside the losses.
@@ -32,7 +37,7 @@ class Throughput(L.Callback):
     def _reset(self) -> None:
         self._images = 0
         self._waiting = self._working = 0.0
-        self._since = time.perf_counter()
+        self._since = self._epoch_began = time.perf_counter()
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Time left counts from here, so that a resumed run does not count the time before."""
@@ -87,6 +92,25 @@ class Throughput(L.Callback):
             peak_memory() / 1e9,
             timedelta(seconds=round(seconds)),
         )
+        self._write(trainer)
+
+    def _write(self, trainer: L.Trainer) -> None:
+        """A row for this epoch, validation included in its seconds; the same for every logger of curves."""
+        speed = {"images_per_s": self.speed, "waiting": self.wait, "memory_gb": peak_memory() / 1e9}
+        for logger in trainer.loggers:
+            if not isinstance(logger, MetricsFile):
+                named = {f"speed/{name}": value for name, value in speed.items()}
+                logger.log_metrics(named, step=trainer.global_step)
+        if trainer.is_global_zero:
+            seconds = time.perf_counter() - self._epoch_began
+            row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "seconds": seconds, **speed}
+            file = Path(trainer.default_root_dir) / "speed.csv"
+            fresh = not file.is_file()
+            with file.open("a", newline="") as stream:
+                writer = csv.DictWriter(stream, row, lineterminator="\n")
+                if fresh:
+                    writer.writeheader()
+                writer.writerow({n: f"{v:.4g}" if isinstance(v, float) else v for n, v in row.items()})
 
 
 def peak_memory() -> int:

@@ -29,10 +29,8 @@ HARMLESS = (
     "data.verify",
     "encoder.weights",
     "logger",
-    *(
-        f"callbacks.{name}"
-        for name in ("checkpoint", "pictures", "progress_bar", "throughput", "device_stats")
-    ),
+    *(f"callbacks.{name}" for name in ("checkpoint", "pictures", "report", "wandb")),
+    *(f"callbacks.{name}" for name in ("progress_bar", "throughput", "device_stats")),
     *(f"trainer.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy")),
     *(f"trainer.{name}" for name in ("max_epochs", "max_steps", "log_every_n_steps")),
 )

@@ -7,7 +7,10 @@
 | `environment.json`, `uncommitted.diff` | command, git commit, package versions, device |
 | `checkpoints/{best,last,previous}.ckpt` | weights (best); the whole training state (last, previous) |
 | `metrics.csv`, `metrics.json` | scores over time; final scores by flat name |
+| `plan.json`, `speed.csv` | the phases and their learning rates; images/s, waiting and memory by epoch |
+| `confusion.json`, `samples.json` | the last evaluation: confusion matrix; best, median, worst samples |
 | `train.log`, `pictures/` | what was printed; what was drawn |
+| `report.html` | all of this to look at; `python scripts/report.py RUN` makes it again |
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -123,6 +127,7 @@ def read_scores(file: Path) -> dict[str, float]:
 def environment() -> dict[str, Any]:
     """How to make a run again: command, commit, versions, processor."""
     return {
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain")),
@@ -155,6 +160,11 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON file's content; nothing where there is none."""
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def write_json(file: Path, content: Any) -> None:

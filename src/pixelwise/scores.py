@@ -94,6 +94,8 @@ class ConfusionScores(Metric):
     matrix: Tensor
     border: Tensor
     """The part of the matrix for pixels near another class, where the data tell which they are."""
+    counts: Tensor
+    """The matrix of all processes together when `compute` was called; `matrix` is this one's share."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         super().__init__()
@@ -135,7 +137,8 @@ class ConfusionScores(Metric):
 
         Scores of eroded labels follow under names like `eroded/miou`, if borders were told.
         """
-        scores = self.scores(self.matrix.cpu().double())
+        self.counts = self.matrix.cpu()
+        scores = self.scores(self.counts.double())
         if self.border.any():
             eroded = self.scores((self.matrix - self.border).cpu().double())
             scores |= {f"eroded/{name}": score for name, score in eroded.items()}

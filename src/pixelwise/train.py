@@ -15,7 +15,10 @@ from pixelwise.data.survey import compare, survey
 from pixelwise.errors import UserError
 from pixelwise.hardware import device_name
 from pixelwise.metrics_file import MetricsFile
+from pixelwise.models import Composition
 from pixelwise.processes import leave_process_group, rank
+from pixelwise.report.outline import outline
+from pixelwise.report.page import write
 from pixelwise.terminal import score_table, show
 
 log = logging.getLogger(__name__)
@@ -24,7 +27,7 @@ log = logging.getLogger(__name__)
 def train(run: Run, folder: Path, start: Path | None = None) -> float:
     """Fit, then score the best weights on the test split (or on val, where there is none).
 
-    The final scores go to the folder's `metrics.json`.
+    The final scores go to the folder's `metrics.json`. However it ends, `report.html` shows how far it got.
 
     Args:
         run: what was built from the run folder's config.
@@ -39,6 +42,7 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
         best = _fit_and_score(run, folder, start)
         status = 0
     finally:
+        _report(folder)
         _finish_wandb(status)
         leave_process_group()
     return best
@@ -70,17 +74,32 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
             device=device_name(run.trainer.strategy.root_device),
             precision=run.trainer.precision,
             memory_format=str(run.module.memory_format).removeprefix("torch."),
+            parameters={
+                part: sum(p.numel() for p in getattr(run.module.model, part).parameters())
+                for part in Composition.PARTS
+            },
         )
         run_folder.write_json(folder / "data.json", survey(run.data))
     else:
         log.info("going on from %s", start)
         compare(run.data, folder / "data.json")
+    run_folder.write_json(folder / "plan.json", outline(run.plan))
     steps = 0 if start is None else checkpoint.read(start)["global_step"]
+    environment = run_folder.read_json(folder / "environment.json")
     for logger in run.trainer.loggers:
         if isinstance(logger, MetricsFile):
             logger.cut(steps)
         else:
-            logger.log_hyperparams(run.config)
+            logger.log_hyperparams(run.config | {"environment": environment})
+
+
+def _report(folder: Path) -> None:
+    """Write `report.html` where there is something to show; its faults must not hide how training ended."""
+    if rank() == 0 and (folder / "metrics.csv").is_file():
+        try:
+            log.info("report: %s", write(folder))
+        except Exception:
+            log.exception("the report could not be written; python scripts/report.py %s tries again", folder)
 
 
 def _finish_wandb(status: int) -> None:

@@ -172,6 +172,7 @@ class EvaluationBatches(Sampler[list[Draw]]):
     """
 
     def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int, share: Share = ALL) -> None:
+        self.sizes, self.batch_size = sizes, batch_size
         order = sorted(range(len(sizes)), key=lambda i: sizes[i])  # stable: in order within a size
         batches = [
             [Draw(0, 0, i) for i in run[start : start + batch_size]]

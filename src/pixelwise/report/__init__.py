@@ -1,5 +1,7 @@
-"""Pictures of what a run sees and says."""
+"""Pictures of what a run sees and says, and the report that shows them."""
 
 from pixelwise.report.pictures import Pictures, colours, mosaic, overlay, rgb
+from pixelwise.report.record import Record
+from pixelwise.report.wandb_run import WandbMedia, WandbRun
 
-__all__ = ["Pictures", "colours", "mosaic", "overlay", "rgb"]
+__all__ = ["Pictures", "Record", "WandbMedia", "WandbRun", "colours", "mosaic", "overlay", "rgb"]

@@ -1,0 +1,91 @@
+"""The charts of a run: what was logged, over the phases of its plan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+from pixelwise.report.chart import Points, line_chart
+from pixelwise.report.files import RunFiles
+
+MOST_LINES = 10
+"""Classes drawn in one chart: those that end worst."""
+MOST_POINTS = 300
+"""Points of a line; of more, neighbours are averaged."""
+
+
+def charts(run: RunFiles) -> dict[str, str]:
+    """Every chart as SVG by its title; those without points are left out."""
+    per_epoch, unit = (run.plan["steps_per_epoch"], "epoch") if run.plan else (1, "step")
+    bands = [(p["name"], p["start"] / per_epoch, p["stop"] / per_epoch) for p in run.plan.get("phases", [])]
+    line = partial(run.line, per_epoch=per_epoch)
+    names = sorted({name for row in run.rows for name in row})
+    speed = [(row["step"] / per_epoch, row["images_per_s"]) for row in run.speed]
+    kind = "iou" if any(run.split(name)[0] == "iou" for name in names) else "f1"
+    drawn: dict[str, tuple[dict[str, Points], dict[str, Any]]] = {
+        "Loss": ({name: line(name) for name in ("train/loss", "val/loss")}, {}),
+        "Validation scores": ({name: line(name) for name in means(run, names)}, {}),
+        f"Validation {kind} by class": (
+            {str(run.split(name)[1]): line(name) for name in weakest(run, names, kind)},
+            {},
+        ),
+        "Learning-rate plan": rates(run, per_epoch),
+        "Throughput in images/s": (
+            {"training": speed},
+            {"limits": (0.0, 1.1 * max((y for _, y in speed), default=1.0))},
+        ),
+    }
+    found = {}
+    for title, (lines, options) in drawn.items():
+        thinned = {name: thin(points) for name, points in lines.items() if points}
+        description = f"{title}. " + "; ".join(told(name, points) for name, points in thinned.items())
+        if chart := line_chart(thinned, description, unit, bands, **options):
+            found[title] = chart
+    return found
+
+
+def means(run: RunFiles, names: Iterable[str]) -> list[str]:
+    """Validation scores of no single class, the one first that chooses the best epoch."""
+    kept = [n for n in names if n.startswith("val/") and run.split(n)[1] is None and "/loss" not in n]
+    return sorted(kept, key=lambda name: name != run.config["task"]["monitor"])
+
+
+def weakest(run: RunFiles, names: Iterable[str], kind: str) -> list[str]:
+    """Validation columns of one score by class, of the classes that end worst, in the classes' order."""
+    columns = [n for n in names if n.startswith("val/") and run.split(n)[0] == kind]
+    end = {name: run.line(name, 1)[-1][1] for name in columns if run.split(name)[1] is not None}
+    kept = sorted(end, key=lambda name: end[name])[:MOST_LINES]
+    return sorted(kept, key=lambda name: run.classes.index(str(run.split(name)[1])))
+
+
+def rates(run: RunFiles, per_epoch: float) -> tuple[dict[str, Points], dict[str, Any]]:
+    """The planned learning rates, equal parts as one line, and how to draw them."""
+    parts: dict[tuple[float, ...], list[str]] = {}
+    for part, values in run.plan.get("lr", {}).items():
+        parts.setdefault(tuple(values), []).append(part)
+    at = [step / per_epoch for step in run.plan.get("at", [])]
+    lines: dict[str, Points] = {
+        ", ".join(same): list(zip(at, values, strict=True)) for values, same in parts.items()
+    }
+    peaks = [peak for values in parts if (peak := max(values)) > 0]
+    done = max((row["step"] + 1 for row in run.rows), default=0) / per_epoch
+    mark = None if run.finished else ("stopped here", done)
+    return lines, {"logarithmic": bool(peaks) and max(peaks) > 20 * min(peaks), "mark": mark}
+
+
+def thin(points: Points) -> Points:
+    """A line of few enough points, each the mean of its neighbours."""
+    size = math.ceil(len(points) / MOST_POINTS)
+    if size == 1:
+        return points
+    parts = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(fmean(x for x, _ in part), fmean(y for _, y in part)) for part in parts]
+
+
+def told(name: str, points: Points) -> str:
+    """A line in words."""
+    known = [y for _, y in points if math.isfinite(y)]
+    return f"{name}: from {known[0]:.3g} to {known[-1]:.3g}" if known else f"{name}: undefined"

@@ -1,0 +1,122 @@
+"""What a run folder holds, read back for its report. Whatever is not there yet is empty."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from pixelwise.run_folder import load_config, read_json, read_scores
+
+Rows = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run folder.
+
+    Attributes:
+        folder: where they lie.
+    """
+
+    folder: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Resolved, as plain containers."""
+        return OmegaConf.to_container(load_config(self.folder), resolve=True)  # type: ignore[return-value]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return [str(name) for name in self.config["data"]["classes"]]
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """Phases and learning rates, as `outline` tells them."""
+        return self.json("plan.json")
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Everything that was logged, by step."""
+        return self._csv("metrics.csv")
+
+    @cached_property
+    def speed(self) -> Rows:
+        """Time, images/s, waiting and memory of each epoch."""
+        return self._csv("speed.csv")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run was scored."""
+        return (self.folder / "metrics.json").is_file()
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """The final scores by flat name, or else those of the last validation."""
+        if self.finished:
+            return read_scores(self.folder / "metrics.json")
+        rows = [row for row in self.rows if any(name.startswith("val/") for name in row)]
+        last = rows[-1] if rows else {}
+        return {name: value for name, value in last.items() if name.startswith("val/")}
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The final scores that are of no single class, and the loss."""
+        return {name: value for name, value in self.scores.items() if self.split(name)[1] is None}
+
+    @property
+    def by_class(self) -> dict[str, dict[str, float]]:
+        """The final scores of each class: score → class → value."""
+        table: dict[str, dict[str, float]] = {}
+        for name, value in self.scores.items():
+            kind, label = self.split(name)
+            if label is not None:
+                table.setdefault(kind, {})[label] = value
+        return table
+
+    def split(self, name: str) -> tuple[str, str | None]:
+        """A flat name as (score, class): "val/iou/cat" → ("iou", "cat"), "val/miou" → ("miou", None)."""
+        rest = name.partition("/")[2]
+        kind, _, label = rest.rpartition("/")
+        return (kind, label) if kind and label in self.classes else (rest, None)
+
+    def line(self, name: str, per_epoch: float) -> list[tuple[float, float]]:
+        """(epoch, value) of one column, a step being counted when it is done."""
+        return [((row["step"] + 1) / per_epoch, row[name]) for row in self.rows if name in row]
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A JSON file's content."""
+        return read_json(self.folder / name)
+
+    def text(self, name: str) -> str:
+        """A text file's content."""
+        file = self.folder / name
+        return file.read_text() if file.is_file() else ""
+
+    def _csv(self, name: str) -> Rows:
+        file = self.folder / name
+        if not file.is_file():
+            return []
+        with file.open(newline="") as stream:
+            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
+
+
+def kind_of(node: Mapping[str, Any] | None) -> str:
+    """The class that a config node names, without its module; the parts of a sum."""
+    if not node:
+        return "none"
+    name = str(node.get("_target_", "?")).rsplit(".", 1)[-1]
+    parts = node.get("parts")
+    return f"{name} of {', '.join(parts)}" if isinstance(parts, Mapping) else name
+
+
+def number(value: float | None) -> str:
+    """A score to four digits; a dash for one that is undefined."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"

@@ -1,0 +1,183 @@
+"""`report.html` of a run: one file that opens from disk, made from what lies in the run folder."""
+
+from __future__ import annotations
+
+import base64
+import io
+import statistics
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from pixelwise.report.curves import charts
+from pixelwise.report.files import RunFiles, kind_of, number
+from pixelwise.run_folder import write_text
+from pixelwise.types import IGNORE
+
+MOST_CELLS = 24
+"""Classes up to which the whole confusion matrix is shown."""
+
+
+def write(folder: Path) -> Path:
+    """Write `report.html` into a run folder and return its path."""
+    run = RunFiles(folder)
+    page = render(
+        "run.html",
+        run=run,
+        summary=summary(run),
+        reached=reached(run),
+        charts=charts(run),
+        confusion=confusion(run),
+        kinds=list(run.by_class),
+        samples=samples(run),
+        batches=batches(run),
+        speed=speed(run),
+    )
+    file = folder / "report.html"
+    write_text(file, page)
+    return file
+
+
+def render(template: str, **content: Any) -> str:
+    """Fill a template that lies beside this file; text is escaped, SVG is marked as safe there."""
+    environment = Environment(
+        loader=PackageLoader("pixelwise.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"number": number, "percent": lambda share: f"{share:.1%}"}
+    return environment.get_template(template).render(**content)
+
+
+def reached(run: RunFiles) -> str:
+    """How far the run got, in a few words."""
+    if run.finished:
+        return "finished"
+    done = int(max((row["step"] for row in run.rows), default=-1)) + 1
+    return f"unfinished: {done} of {run.plan['steps']} steps" if run.plan else f"unfinished: {done} steps"
+
+
+def summary(run: RunFiles) -> dict[str, str]:
+    """What was trained, how, on what, for how long."""
+    config, facts, data = run.config, run.json("environment.json"), run.json("data.json")
+    encoder = config["encoder"]
+    start = encoder.get("weights") or ("pretrained" if encoder.get("pretrained") else "from scratch")
+    images = [f"{data[split]['images']} {split}" for split in ("train", "val", "test") if split in data]
+    commit = facts.get("commit")
+    rows = {
+        "task": f"{config['task']['name']}, {len(run.classes)} classes",
+        "encoder": f"{encoder.get('name', kind_of(encoder))}, {start}",
+        "decoder": kind_of(config["decoder"]),
+        "parameters": ", ".join(f"{part} {n / 1e6:.2f} M" for part, n in facts.get("parameters", {}).items()),
+        "loss": kind_of(config["loss"]),
+        "optimizer": kind_of(config["optimizer"]),
+        "data": f"{kind_of(config['data']['source'])}: {', '.join(images)} images",
+        "batch": f"{config['data']['batch_size']} samples, crops of {config['data']['crop_size']} px",
+        "schedule": ", then ".join(phase["name"] for phase in run.plan.get("phases", [])),
+        "seed": str(config["seed"]),
+        "started": facts.get("started", ""),
+        "training time": duration(run),
+        "device": f"{facts['device']}, {facts['precision']}" if "device" in facts else "",
+        "commit": f"{commit[:12]}{', with uncommitted changes' * facts['uncommitted_changes']}"
+        if commit
+        else "",
+        "command": facts.get("command", ""),
+    }
+    return {name: value for name, value in rows.items() if value}
+
+
+def duration(run: RunFiles) -> str:
+    """Time spent in whole epochs, validation included."""
+    seconds = sum(row["seconds"] for row in run.speed)
+    return f"{timedelta(seconds=round(seconds))} in {len(run.speed)} epochs" if run.speed else ""
+
+
+def speed(run: RunFiles) -> dict[str, str]:
+    """Throughput in words."""
+    if not run.speed:
+        return {}
+    middle = {name: statistics.median(row[name] for row in run.speed) for name in ("images_per_s", "waiting")}
+    return {
+        "images/s, median epoch": f"{middle['images_per_s']:.0f}",
+        "waiting for data, median epoch": f"{middle['waiting']:.0%}",
+        "peak memory": f"{max(row['memory_gb'] for row in run.speed):.1f} GB",
+        "training time": duration(run),
+    }
+
+
+def confusion(run: RunFiles) -> dict[str, Any]:
+    """The matrix with each row's shares, where it is small enough, and the largest confusions."""
+    found = run.json("confusion.json")
+    if not found:
+        return {}
+    counts = np.array(found["matrix"], float)
+    with np.errstate(invalid="ignore"):
+        shares = counts / counts.sum(1, keepdims=True)
+    errors = [
+        (int(counts[t, p]), float(shares[t, p]), found["classes"][t], found["classes"][p])
+        for t, p in np.ndindex(*counts.shape)
+        if t != p and counts[t, p] > 0
+    ]
+    rows = zip(found["classes"], shares.tolist(), counts.astype(int).tolist(), strict=True)
+    cells = [(label, list(zip(share, count, strict=True))) for label, share, count in rows]
+    errors.sort(reverse=True)
+    small = len(counts) <= MOST_CELLS
+    return {**found, "rows": cells if small else [], "largest": errors[:10]}
+
+
+def samples(run: RunFiles) -> dict[str, Any]:
+    """The samples with their pictures inlined, each with what it shows in words."""
+    found = run.json("samples.json")
+    for sample in found.get("samples", []):
+        masks = {}
+        for name in ("truth", "prediction"):
+            if name in sample["pictures"]:
+                masks[name] = np.asarray(Image.open(run.folder / sample["pictures"][name]))
+        alts = {
+            name: f"{name} of {sample['key']}: {shares(mask, run.classes)}" for name, mask in masks.items()
+        }
+        alts["image"] = f"image {sample['key']}"
+        if masks:
+            counted = masks["truth"] != IGNORE
+            wrong = float((masks["truth"] != masks["prediction"])[counted].mean()) if counted.any() else 0.0
+            alts["error"] = f"wrong pixels of {sample['key']}: {wrong:.1%}"
+        files: Mapping[str, str] = sample["pictures"]
+        sample["figures"] = [(name, inline(run.folder / file), alts[name]) for name, file in files.items()]
+    if found:
+        found["legend"] = list(zip(found["classes"], found["colours"], strict=True))
+    return found
+
+
+def shares(mask: np.ndarray, classes: list[str]) -> str:
+    """The classes of a mask with their shares, the largest first."""
+    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
+    parts = [(count, name) for count, name in zip(counts.tolist(), [*classes], strict=False) if count]
+    return ", ".join(f"{name} {count / mask.size:.0%}" for count, name in sorted(parts, reverse=True))
+
+
+def batches(run: RunFiles) -> list[tuple[str, str]]:
+    """The first training batch of each phase: (phase, picture)."""
+    files = {
+        phase["name"]: run.folder / f"pictures/batch_{phase['name']}.png"
+        for phase in run.plan.get("phases", [])
+    }
+    return [(phase, inline(file, 1000)) for phase, file in files.items() if file.is_file()]
+
+
+def inline(file: Path, side: int | None = None) -> str:
+    """A picture as a data URI; with `side`, a JPEG whose sides are no longer."""
+    content, kind = file.read_bytes(), "png" if file.suffix == ".png" else "jpeg"
+    if side is not None:
+        picture = Image.open(io.BytesIO(content)).convert("RGB")
+        picture.thumbnail((side, side))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=85)
+        content, kind = buffer.getvalue(), "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,194 @@
+"""The callback that leaves in the run folder what its report shows and nothing else tells."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pixelwise.data.loader import EvaluationBatches, EvaluationLoader
+from pixelwise.module import Module
+from pixelwise.report.pictures import colours
+from pixelwise.report.samples import Answer, answers, choose, sample_scores
+from pixelwise.run_folder import write_json
+from pixelwise.types import IGNORE, Batch
+
+log = logging.getLogger(__name__)
+
+LOOKED_AT = 8
+"""Batches of a validation within training whose samples may be shown where the run is interrupted."""
+WRONG = (230, 0, 60)
+"""Colour of wrong pixels, on the image in grey."""
+
+
+class Record(L.Callback):
+    """Write `confusion.json` after each evaluation, and the best, median and worst samples after the last.
+
+    `samples.json` lists them; the pictures lie in `pictures/samples/`. A run that is interrupted gets them,
+    too, with the weights of that moment.
+
+    Args:
+        classes: names of the classes.
+        palette: their colours, or None for a default.
+        most: number of samples of each kind.
+        side: longest side of their pictures in pixels.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        palette: Sequence[Sequence[int]] | None = None,
+        most: int = 3,
+        side: int = 320,
+    ) -> None:
+        self.classes = tuple(classes)
+        self.table = colours(len(classes), palette)
+        self.most = most
+        self.side = side
+        self._scores: list[Tensor] = []
+        self._chosen: dict[int, str] = {}
+        self._counted = ""
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Note how well each sample was answered; while training, of some batches only."""
+        every = math.ceil(int(sum(trainer.num_val_batches)) / LOOKED_AT) if trainer.state.fn == "fit" else 1
+        if batch_idx % every == 0:
+            self._note(trainer.val_dataloaders, outputs, batch, batch_idx)
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Note how well each sample was answered."""
+        self._note(trainer.test_dataloaders, outputs, batch, batch_idx)
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """What was confused with what; the samples only where this is the final evaluation."""
+        self._finish(trainer, module, "val", trainer.val_dataloaders)
+
+    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """What was confused with what, and the samples."""
+        self._finish(trainer, module, "test", trainer.test_dataloaders)
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        """Where a signal ended training (all processes leave at the same step), show where it stood."""
+        if isinstance(exception, SystemExit) and self._chosen:
+            self._draw(trainer, module, "val", trainer.val_dataloaders)
+
+    def _note(self, loader: EvaluationLoader | None, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Rows of (index, score), as many on each process, with NaN for what only fills up a batch."""
+        if batch_idx == 0:
+            self._scores = []
+        self._counted = "pixels" if batch["target"].ndim == 3 else "images"
+        scores = sample_scores(outputs["logits"], batch["target"]).float()
+        indices = torch.zeros_like(scores)
+        assert loader is not None
+        assert isinstance(loader.batch_sampler, EvaluationBatches)
+        draws = [draw.sample for draw in loader.batch_sampler.batches[batch_idx]]
+        indices[: len(draws)] = torch.tensor(draws, dtype=scores.dtype)
+        self._scores.append(torch.stack([indices, scores.where(batch["valid"], torch.nan)]))
+
+    def _finish(
+        self, trainer: L.Trainer, module: L.LightningModule, split: str, loader: EvaluationLoader | None
+    ) -> None:
+        assert isinstance(module, Module)
+        gathered = trainer.strategy.all_gather(torch.cat(self._scores, dim=1))
+        indices, scores = gathered.transpose(-1, -2).reshape(-1, 2).T.tolist()
+        self._chosen = {int(indices[i]): kind for i, kind in choose(scores, self.most).items()}
+        if module.confusion is not None and trainer.is_global_zero:
+            facts = {"split": split, "step": trainer.global_step, "counted": self._counted}
+            write_json(
+                Path(trainer.default_root_dir) / "confusion.json",
+                {**facts, "classes": self.classes, "matrix": module.confusion.tolist()},
+            )
+        if trainer.state.fn != "fit":
+            self._draw(trainer, module, split, loader)
+
+    def _draw(
+        self, trainer: L.Trainer, module: L.LightningModule, split: str, loader: EvaluationLoader | None
+    ) -> None:
+        assert isinstance(module, Module)
+        found = answers(trainer, module, loader, list(self._chosen))
+        if not trainer.is_global_zero:
+            return
+        folder = Path(trainer.default_root_dir)
+        pictures = folder / "pictures/samples"
+        pictures.mkdir(parents=True, exist_ok=True)
+        for old in pictures.iterdir():
+            old.unlink()
+        chosen = zip(found, self._chosen.values(), strict=True)
+        facts = {"split": split, "step": trainer.global_step, "classes": self.classes}
+        content = {
+            **facts,
+            "colours": self.table[: len(self.classes)].tolist(),
+            "samples": [
+                self._save(folder, f"{i}_{kind}", a) | {"kind": kind} for i, (a, kind) in enumerate(chosen)
+            ],
+        }
+        write_json(folder / "samples.json", content)
+
+    def _save(self, folder: Path, name: str, answer: Answer) -> dict[str, Any]:
+        """Write a sample's pictures; return what there is to say of it."""
+        files = {}
+        for view, picture in self.pictures(answer).items():
+            suffix = "png" if picture.mode == "P" else "jpg"  # sharp masks, small photographs
+            files[view] = f"pictures/samples/{name}_{view}.{suffix}"
+            picture.save(folder / files[view], quality=88)
+        return {"key": answer.key, "score": answer.score, **self.said(answer), "pictures": files}
+
+    def pictures(self, answer: Answer) -> dict[str, Image.Image]:
+        """The image and, for masks, truth, prediction and where they differ; none larger than `side`."""
+        drawn = {"image": Image.fromarray(answer.image)}
+        if answer.target.ndim == 2:
+            for name, mask in (("truth", answer.target), ("prediction", answer.prediction)):
+                drawn[name] = Image.fromarray(mask)
+                drawn[name].putpalette(self.table.tobytes())
+            drawn["error"] = Image.fromarray(error_map(answer))
+        for name, picture in drawn.items():
+            scale = self.side / max(picture.size)
+            if scale < 1:
+                size = [max(1, round(length * scale)) for length in picture.size]
+                smooth = Image.Resampling.NEAREST if picture.mode == "P" else Image.Resampling.LANCZOS
+                drawn[name] = picture.resize((size[0], size[1]), smooth)
+        return drawn
+
+    def said(self, answer: Answer) -> dict[str, str]:
+        """Truth and prediction in words, where they are no masks."""
+        if answer.target.ndim == 2:
+            return {}
+        return {"truth": self._names(answer.target), "prediction": self._names(answer.prediction)}
+
+    def _names(self, labels: np.ndarray) -> str:
+        if labels.ndim == 0:
+            return self.classes[int(labels)]
+        return ", ".join(n for n, there in zip(self.classes, labels, strict=True) if there == 1) or "nothing"
+
+
+def error_map(answer: Answer) -> np.ndarray:
+    """(H, W, 3) uint8: the image in pale grey, wrong pixels in red, pixels that do not count in white."""
+    grey = 100 + answer.image.mean(axis=2, keepdims=True) * 0.5
+    picture = np.repeat(grey, 3, axis=2)
+    picture[answer.prediction != answer.target] = WRONG
+    picture[answer.target == IGNORE] = 255
+    return picture.astype(np.uint8)

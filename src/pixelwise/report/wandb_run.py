@@ -1,0 +1,168 @@
+"""What Weights & Biases gets besides what is logged anyway."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+from lightning.pytorch.loggers import WandbLogger
+
+from pixelwise.checkpoint import path
+from pixelwise.module import Module
+from pixelwise.report.samples import Answer, answers
+from pixelwise.types import IGNORE, Split
+
+log = logging.getLogger(__name__)
+
+MOST_CELLS = 10_000
+"""Rows that a plot of W&B may have."""
+
+
+class WandbRun(WandbLogger):
+    """Lightning's logger; the jobs of one sweep are a group, named as the sweep's folder.
+
+    Args:
+        save_dir: the run folder.
+        group: another name for the group.
+        **options: see Lightning's logger.
+    """
+
+    def __init__(self, save_dir: str, group: str | None = None, **options: Any) -> None:
+        sweep = Path(save_dir).resolve().parent
+        if group is None and (sweep / "multirun.yaml").is_file():  # Hydra writes it before the first job
+            group = sweep.name
+        super().__init__(save_dir=save_dir, group=group, **options)
+
+
+class WandbMedia(L.Callback):
+    """Confusion matrix and best weights at the end; on request the same few samples again and again.
+
+    Args:
+        classes: names of the classes.
+        images: upload samples of the validation split, with ground truth and predictions.
+        most: number of these samples; rare classes are among them.
+        times: validations after which they are shown, spread over the training.
+        side: longest side of their pictures in pixels.
+    """
+
+    def __init__(
+        self, classes: Sequence[str], images: bool = False, most: int = 8, times: int = 10, side: int = 512
+    ) -> None:
+        self.classes = tuple(classes)
+        self.images = images
+        self.most = most
+        self.times = times
+        self.side = side
+        self._panel: list[int] = []
+
+    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Choose the samples once; a resumed run chooses the same."""
+        if not any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
+            log.warning("callbacks.wandb has no effect without logger=wandb")
+        elif self.images:
+            self._panel = panel(trainer.datamodule["val"], len(self.classes), self.most)  # type: ignore[attr-defined]
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Show the samples, if their time has come; the rest where this is the final evaluation."""
+        if trainer.state.fn != "fit":
+            self._finish(trainer, module, "val")
+        elif self._panel and self._due(trainer):
+            assert isinstance(module, Module)
+            found = answers(trainer, module, trainer.val_dataloaders, self._panel)
+            self._log(trainer, {"samples/val": lambda: [self.picture(answer) for answer in found]})
+
+    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """What is told once."""
+        self._finish(trainer, module, "test")
+
+    def _due(self, trainer: L.Trainer) -> bool:
+        every = trainer.check_val_every_n_epoch or 1
+        validation, last = trainer.current_epoch // every, max(1, (trainer.max_epochs or 1) // every - 1)
+        times = min(self.times, last + 1)
+        return validation in {round(i * last / max(1, times - 1)) for i in range(times)}
+
+    def _finish(self, trainer: L.Trainer, module: L.LightningModule, split: str) -> None:
+        assert isinstance(module, Module)
+        if module.confusion is not None:
+            matrix = module.confusion.numpy()
+            self._log(trainer, {f"{split}/confusion": lambda: self.confusion(matrix, split)})
+        for logger in self._loggers(trainer):
+            self._keep_best(logger, path(trainer, "best"), module.results)
+
+    def _loggers(self, trainer: L.Trainer) -> list[WandbLogger]:
+        """Those of the first process, which alone talks to W&B."""
+        found = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+        return found if trainer.is_global_zero else []
+
+    def _log(self, trainer: L.Trainer, made: dict[str, Any]) -> None:
+        for logger in self._loggers(trainer):
+            logger.log_metrics({name: make() for name, make in made.items()}, step=trainer.global_step)
+
+    def picture(self, answer: Answer) -> Any:
+        """A sample as W&B shows it: masks that can be switched on and off, or labels as its caption."""
+        import wandb
+
+        stride = math.ceil(max(answer.image.shape[:2]) / self.side)
+        image = answer.image[::stride, ::stride]
+        if answer.target.ndim != 2:
+            said = [self._names(labels) for labels in (answer.target, answer.prediction)]
+            return wandb.Image(image, caption=f"{answer.key}: {said[0]}, taken for {said[1]}")
+        labels = dict(enumerate(self.classes)) | {IGNORE: "ignored"}
+        masks = {"ground_truth": answer.target, "predictions": answer.prediction}
+        drawn = {
+            name: {"mask_data": mask[::stride, ::stride], "class_labels": labels}
+            for name, mask in masks.items()
+        }
+        return wandb.Image(image, caption=f"{answer.key}: mean IoU {answer.score:.3f}", masks=drawn)
+
+    def _names(self, labels: np.ndarray) -> str:
+        indices = [int(labels)] if labels.ndim == 0 else np.flatnonzero(labels == 1).tolist()
+        return ", ".join(self.classes[index] for index in indices) or "nothing"
+
+    def confusion(self, matrix: np.ndarray, split: str) -> Any:
+        """The confusion matrix as a plot of W&B."""
+        import wandb
+
+        pairs = [(t, p) for t, p in np.ndindex(*matrix.shape) if matrix[t, p]]
+        pairs.sort(key=lambda pair: -matrix[pair])
+        rows = [[self.classes[t], self.classes[p], int(matrix[t, p])] for t, p in pairs[:MOST_CELLS]]
+        fields = {name: name for name in ("Actual", "Predicted", "nPredictions")}
+        table = wandb.Table(columns=list(fields), data=rows)
+        title = {"title": f"{split}: confusion matrix"}
+        return wandb.plot_table("wandb/confusion_matrix/v1", table, fields, title)
+
+    def _keep_best(self, logger: WandbLogger, file: Path, scores: dict[str, float]) -> None:
+        """The best weights as an artifact of this run; uploaded from where they lie, not copied first."""
+        import wandb
+
+        known = {name: score for name, score in scores.items() if math.isfinite(score)}
+        artifact = wandb.Artifact(f"model-{logger.experiment.id}", type="model", metadata=known)
+        artifact.add_file(str(file), policy="immutable")
+        logger.experiment.log_artifact(artifact, aliases=["best"])
+
+
+def panel(split: Split, classes: int, most: int, looked_at: int = 256) -> list[int]:
+    """Indices of samples that show every class where possible, the rarest first; the rest evenly spread.
+
+    Args:
+        split: with masks, or one class an image.
+        classes: their number.
+        most: number of samples wanted.
+        looked_at: samples whose labels are read, evenly spread over the split.
+    """
+    spread = np.unique(np.linspace(0, len(split) - 1, min(looked_at, len(split))).round().astype(int))
+    targets = (np.asarray(split[int(index)].target).ravel() for index in spread)
+    shares = np.stack([np.bincount(t, minlength=IGNORE + 1)[:classes] / t.size for t in targets])
+    chosen: list[int] = []
+    for label in np.argsort((shares > 0).sum(0), kind="stable"):
+        if len(chosen) < most and shares[:, label].any() and not shares[chosen, label].any():
+            chosen.append(int(shares[:, label].argmax()))
+    evenly = np.linspace(0, len(spread) - 1, min(most, len(spread))).round().astype(int).tolist()
+    rest = [row for row in [*evenly, *range(len(spread))] if row not in chosen]
+    chosen += list(dict.fromkeys(rest))[: most - len(chosen)]
+    return [int(spread[row]) for row in chosen]
