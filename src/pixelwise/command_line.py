@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, HydraException, MissingConfigException
@@ -59,8 +60,8 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
                 arguments = go_on_from_run(arguments)
             if rank() > 0:
                 arguments = quietly(arguments)
-            sys.argv[1:] = arguments
             check(config_name, arguments)
+            sys.argv[1:] = name_by_difference(arguments)
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
 
         return main
@@ -175,7 +176,8 @@ def alternatives(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]
         yield list(overrides)
         return
     choices = []
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    loader = GlobalHydra.instance().config_loader()  # for glob(*)
+    for override in OverridesParser.create(loader).parse_overrides(list(overrides)):
         if override.is_sweep_override():
             key = override.get_key_element()
             choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
@@ -185,6 +187,16 @@ def alternatives(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]
     for position, choice in enumerate(choices):
         for value in choice[1:]:
             yield [value if i == position else other[0] for i, other in enumerate(choices)]
+
+
+def name_by_difference(arguments: Sequence[str]) -> list[str]:
+    """Say which keys all jobs of a sweep share, so that their folders are named after the others."""
+    flags = get_args_parser().parse_args(list(arguments))
+    if not flags.multirun:
+        return list(arguments)
+    parsed = OverridesParser.create().parse_overrides(flags.overrides)
+    shared = ", ".join(f"'{key_of(o.input_line or '')}'" for o in parsed if not o.is_sweep_override())
+    return [*arguments, f"hydra.job.config.override_dirname.exclude_keys=[{shared}]"]
 
 
 def explain(error: Exception, usual: DictConfig) -> UserError:

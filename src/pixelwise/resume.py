@@ -29,6 +29,7 @@ HARMLESS = (
     "data.verify",
     "encoder.weights",
     "logger",
+    "sweep",
     *(
         f"callbacks.{name}"
         for name in ("checkpoint", "pictures", "progress_bar", "throughput", "device_stats")
