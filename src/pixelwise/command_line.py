@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -133,6 +134,7 @@ def check(config_name: str, arguments: Sequence[str]) -> None:
         return
     directory = [f"hydra.searchpath=[file://{flags.config_dir}]"] if flags.config_dir else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides: list[str] = []
         try:
             for overrides in alternatives(flags.overrides, flags.multirun):
                 config = compose(flags.config_name or config_name, [*overrides, *directory])
@@ -145,6 +147,8 @@ def check(config_name: str, arguments: Sequence[str]) -> None:
                     )
                 check_references(config)
         except (HydraException, OmegaConfBaseException) as error:
+            if overrides and flags.multirun:
+                print("job that cannot be composed:", " ".join(overrides), file=sys.stderr)
             stop(explain(error, compose(config_name, directory)))
 
 
@@ -171,7 +175,7 @@ def check_references(config: DictConfig) -> None:
 
 
 def alternatives(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:
-    """The overrides, with each value of a sweep in its turn and the first of every other sweep."""
+    """The overrides of each job; of a sweep first those that differ in one key, which show most mistakes."""
     if not multirun:
         yield list(overrides)
         return
@@ -187,6 +191,7 @@ def alternatives(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]
     for position, choice in enumerate(choices):
         for value in choice[1:]:
             yield [value if i == position else other[0] for i, other in enumerate(choices)]
+    yield from map(list, product(*choices))
 
 
 def name_by_difference(arguments: Sequence[str]) -> list[str]:
