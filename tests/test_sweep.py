@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf
 
 from pixelwise import comparison
 from pixelwise.comparison import Job
 from pixelwise.sweep import job_name
 
 DRILL = Path(__file__).with_name("drill.py")
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
 Script = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -192,3 +197,69 @@ def test_six_jobs_with_a_failing_one_killed_half_way_are_gone_on_with(
     other = drill(tmp_path, *command, "epochs=3")
     assert other.returncode == 1
     assert "this would be another training than the one that it resumes" in other.stdout
+
+
+# ------------------------------------------------------------------------------------ where jobs run
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "package"),
+    [
+        ("processes", "hydra_plugins.hydra_joblib_launcher"),
+        ("slurm_here", "hydra_plugins.hydra_submitit_launcher"),
+    ],
+    ids=["processes", "slurm_here"],
+)
+def test_jobs_in_processes_of_their_own(
+    launcher: str, package: str, script: Script, tmp_path: Path, tiny: list[str]
+) -> None:
+    pytest.importorskip(package)
+    names = "encoder.name=test_resnet,test_resnet_of_mine"
+    command = ["-m", *tiny, "callbacks=checkpoint", names, "sweep.name=s", f"hydra/launcher={launcher}"]
+    failing, working = "encoder.name-test_resnet_of_mine", "encoder.name-test_resnet"
+    done = script("train.py", *command)
+    assert done.returncode == 1, done.stderr
+    assert states(tmp_path / "runs/s") == {working: "finished", failing: "failed"}
+    assert "knows no model 'test_resnet_of_mine'" in (tmp_path / f"runs/s/{failing}/outcome.json").read_text()
+    assert "knows no model 'test_resnet_of_mine'" in done.stdout  # in the table at the end
+    assert {row["state"] for row in rows(tmp_path / "runs/s/jobs.csv")} == {"finished", "failed"}
+
+    written = (tmp_path / f"runs/s/{working}/checkpoints/last.ckpt").stat().st_mtime_ns
+    assert script("train.py", *command).returncode == 1
+    assert states(tmp_path / "runs/s") == {working: "finished", failing: "failed"}
+    assert (tmp_path / f"runs/s/{working}/checkpoints/last.ckpt").stat().st_mtime_ns == written
+
+
+@pytest.mark.fast
+def test_each_launcher_composes_with_what_it_needs() -> None:
+    for file in (CONF / "hydra/launcher").glob("*.yaml"):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra_compose("train", [f"hydra/launcher={file.stem}"], return_hydra_config=True)
+        assert config.hydra.launcher._target_.startswith("hydra_plugins."), file
+
+
+def test_the_wandb_sweep_is_a_command_that_composes(script: Script, tmp_path: Path) -> None:
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    sweep = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps/wandb.yaml"), resolve=False)
+    assert isinstance(sweep, dict)
+    for end in (0, -1):  # the smallest and the largest of each
+        ends = {
+            key: list(p.values())[-1] if "min" in p else p["values"][end]
+            for key, p in sweep["parameters"].items()
+        }
+        args = utils.create_sweep_command_args(
+            {"args": {key: {"value": value} for key, value in ends.items()}}
+        )
+        expanded = []
+        for word in utils.create_sweep_command(list(sweep["command"])):
+            known = {
+                "${env}": [],
+                "${program}": [sweep["program"]],
+                "${args_no_hyphens}": args["args_no_hyphens"],
+            }
+            expanded += known.get(word, [word])
+        assert expanded[:3] == ["python", "train.py", "logger=wandb"]
+        done = script("train.py", *expanded[2:], "--cfg", "job")
+        assert done.returncode == 0, done.stderr
+        config = OmegaConf.create(done.stdout)
+        assert (config.optimizer.lr, config.seed) == (ends["optimizer.lr"], ends["seed"])
+        assert (sweep["metric"]["name"], config.task.mode) == (config.task.monitor, "max")

@@ -206,8 +206,8 @@ def _blank(value: float) -> float | str:
     return "" if math.isnan(value) else value
 
 
-def show(sweep: Path) -> None:
-    """Print what became of each job, and the means over seeds."""
+def show(sweep: Path, hint: bool = True) -> None:
+    """Print what became of each job, and the means over seeds; perhaps how to do the rest."""
     jobs = write(sweep)
     console = Console(width=None if Console().is_terminal else 120)
     console.print(_job_table(sweep.name, jobs))
@@ -216,7 +216,7 @@ def show(sweep: Path) -> None:
     console.print(
         f"tables and report: {sweep}/{{jobs.csv,settings.csv,report.html}}", highlight=False, soft_wrap=True
     )
-    if any(job.state not in ("finished", "pruned") for job in jobs):
+    if hint and any(job.state != "finished" for job in jobs):
         console.print(
             f"to do what is missing or failed, repeat the command with sweep.name={sweep.name}",
             highlight=False,

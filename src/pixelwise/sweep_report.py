@@ -57,7 +57,7 @@ def page(
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     parts = [f"<h1>{escape(title)}</h1>", f"<p>{len(jobs)} jobs: {counts}.</p>"]
     others = [key for key in keys if key != "seed"]
-    if groups and scores:
+    if any(len(group.jobs) > 1 for group in groups) and scores:
         parts += [
             "<h2>Settings over seeds</h2>",
             _table(
@@ -67,8 +67,8 @@ def page(
             ),
             boxes(groups, scores[0]),
         ]
-        if len(keys) > 1:
-            parts += ["<h2>All jobs in parallel</h2>", parallel(jobs, keys, scores[0])]
+    if keys and scores:
+        parts += ["<h2>All jobs in parallel</h2>", parallel(jobs, keys, scores[0])]
     rows = []
     for job in jobs:
         values = [number(job.scores.get(score, math.nan)) for score in scores]
