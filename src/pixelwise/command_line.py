@@ -28,6 +28,9 @@ from pixelwise.errors import UserError, nearest
 from pixelwise.processes import rank
 
 CONF = Path(__file__).parents[2] / "conf"
+PLUGINS = {"hydra/launcher": "pip install 'pixelwise[processes,slurm]' brings joblib's and submitit's"}
+"""How to come by options that are not files of conf/."""
+
 Job = Callable[[DictConfig], Any]
 
 
@@ -213,7 +216,7 @@ def explain(error: Exception, usual: DictConfig) -> UserError:
         return UserError(
             f"{group or 'config'}={option}: there is no such option",
             expected=", ".join(options) or None,
-            fix=f"did you mean {group}={near[0]}?" if near else None,
+            fix=f"did you mean {group}={near[0]}?" if near else PLUGINS.get(group),
         )
     text = str(error)
     unknown = re.search(r"(?:Could not override|full_key:|Key) '?([\w.@/]+)'?", text)

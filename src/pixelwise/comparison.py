@@ -30,7 +30,7 @@ from rich.table import Table
 from pixelwise import run_folder
 from pixelwise.command_line import key_of
 from pixelwise.run_folder import write_text
-from pixelwise.sweep_report import number, page, spread
+from pixelwise.sweep_report import number, page, short, spread
 
 OUTCOME = "outcome.json"
 """In a run folder whose last attempt did not end well: its state, and why."""
@@ -48,6 +48,14 @@ class Job:
     why: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     """Final ones by flat name, and the validation score that chose the best epoch, as "best val/miou"."""
+
+    @property
+    def told(self) -> str:
+        """The state in one line, with the reason: a message's first line, or a traceback's last."""
+        lines = self.why.splitlines()
+        return (
+            f"{self.state}: {lines[-1 if lines[0].startswith('Traceback') else 0]}" if lines else self.state
+        )
 
 
 @dataclass(frozen=True)
@@ -163,13 +171,12 @@ def write(sweep: Path) -> list[Job]:
     keys, scores = differing(jobs), score_names(jobs)
     _write_csv(
         sweep / "jobs.csv",
-        ["job", *keys, "state", "why", *scores],
+        ["job", *keys, "state", *scores],
         [
             [
                 job.name,
                 *(job.choices.get(key, "") for key in keys),
-                job.state,
-                job.why,
+                job.told,
                 *(job.scores.get(score, "") for score in scores),
             ]
             for job in jobs
@@ -229,9 +236,8 @@ def _job_table(name: str, jobs: Sequence[Job]) -> Table:
     table = _table(f"{name}: {len(jobs)} jobs", keys, scores, "state")
     for job in jobs:
         numbers = [number(job.scores.get(score, math.nan)) for score in scores]
-        reason = job.why.splitlines()[-1 if job.why.startswith("Traceback") else 0] if job.why else ""
-        state = job.state + (f": {reason[:60]}" if job.state == "failed" else "")
-        table.add_row(*(job.choices.get(key, "") for key in keys), *numbers, state)
+        choices = (short(job.choices.get(key, "")) for key in keys)
+        table.add_row(*choices, *numbers, job.told)
     return table
 
 
@@ -240,7 +246,7 @@ def _setting_table(jobs: Sequence[Job]) -> Table:
     table = _table("mean ± standard deviation over seeds", keys, scores, "runs")
     for group in settings(jobs):
         numbers = [spread(group, score) for score in scores]
-        table.add_row(*group.choices.values(), *numbers, str(len(group.jobs)))
+        table.add_row(*map(short, group.choices.values()), *numbers, str(len(group.jobs)))
     return table
 
 

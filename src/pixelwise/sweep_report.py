@@ -23,6 +23,7 @@ td.number, th.number { text-align: right; }
 td.failed { color: #c2410c; white-space: normal; }
 svg { max-width: 100%; height: auto; }
 svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
+svg text { paint-order: stroke; stroke: Canvas; stroke-width: 3px; }
 .axis { stroke: var(--line); }
 .job { stroke: var(--mark); fill: none; stroke-opacity: .7; stroke-width: 1.5; }
 .box { stroke: var(--mark); fill: var(--mark); fill-opacity: .15; } .dot { fill: var(--mark); }
@@ -33,6 +34,14 @@ svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
 def number(value: float) -> str:
     """Four digits, or a dash for what is undefined."""
     return "–" if math.isnan(value) else f"{value:.4f}"
+
+
+def short(choice: str) -> str:
+    """A choice as it was typed, a long number with four digits."""
+    try:
+        return choice if len(choice) < 8 else f"{float(choice):.4g}"
+    except ValueError:
+        return choice
 
 
 def spread(group: Setting, score: str) -> str:
@@ -62,7 +71,10 @@ def page(
             "<h2>Settings over seeds</h2>",
             _table(
                 [*others, *scores, "runs"],
-                [[*g.choices.values(), *(spread(g, s) for s in scores), str(len(g.jobs))] for g in groups],
+                [
+                    [*map(short, g.choices.values()), *(spread(g, s) for s in scores), str(len(g.jobs))]
+                    for g in groups
+                ],
                 len(others),
             ),
             boxes(groups, scores[0]),
@@ -72,8 +84,7 @@ def page(
     rows = []
     for job in jobs:
         values = [number(job.scores.get(score, math.nan)) for score in scores]
-        state = job.state + (f": {job.why.splitlines()[-1]}" if job.why else "")
-        rows.append([job.name, *(job.choices.get(key, "") for key in keys), *values, state])
+        rows.append([job.name, *(short(job.choices.get(key, "")) for key in keys), *values, job.told])
     parts += ["<h2>Jobs</h2>", _table(["job", *keys, *scores, "state"], rows, 1 + len(keys))]
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
     view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -99,7 +110,9 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], first_number: i
 
 def boxes(groups: Sequence[Setting], score: str) -> str:
     """A row a setting: a box from quartile to quartile with the median, and a dot for each seed."""
-    drawn = [(", ".join(f"{k}={v}" for k, v in g.choices.items()) or "all", g.values(score)) for g in groups]
+    drawn = [
+        (", ".join(f"{k}={short(v)}" for k, v in g.choices.items()) or "all", g.values(score)) for g in groups
+    ]
     drawn = [(label, values) for label, values in drawn if values]
     if not drawn:
         return ""
@@ -146,7 +159,7 @@ def parallel(jobs: Sequence[Job], keys: Sequence[str], score: str) -> str:
         parts.append(f'<text x="{x}" y="18" text-anchor="middle">{escape(name[-24:])}</text>')
         for label, place in axis.items() if len(axis) <= 12 else list(axis.items())[:: len(axis) - 1]:
             y = top + (1 - place) * height
-            parts.append(f'<text x="{x + 6}" y="{y + 4:.1f}">{escape(label[:22])}</text>')
+            parts.append(f'<text x="{x + 6}" y="{y + 4:.1f}">{escape(short(label)[:22])}</text>')
     for job in jobs:
         shares = [place[job.choices.get(key, "")] for key, place in zip(keys, places, strict=True)]
         shares.append((job.scores[score] - low) / (high - low))
