@@ -233,10 +233,10 @@ def show(sweep: Path, hint: bool = True) -> None:
 
 def _job_table(name: str, jobs: Sequence[Job]) -> Table:
     keys, scores = differing(jobs), shown_scores(jobs)
-    table = _table(f"{name}: {len(jobs)} jobs", keys, scores, "state")
+    table = _table(f"{name}: {len(jobs)} jobs", keys or ["job"], scores, "state")
     for job in jobs:
         numbers = [number(job.scores.get(score, math.nan)) for score in scores]
-        choices = (short(job.choices.get(key, "")) for key in keys)
+        choices = [short(job.choices.get(key, "")) for key in keys] or [job.name]
         table.add_row(*choices, *numbers, job.told)
     return table
 

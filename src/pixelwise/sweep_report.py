@@ -20,7 +20,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--soft); }
 th, td { white-space: nowrap; }
 td.number, th.number { text-align: right; }
-td.failed { color: #c2410c; white-space: normal; }
+td.failed { color: #c2410c; white-space: normal; min-width: 20rem; }
 svg { max-width: 100%; height: auto; }
 svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
 svg text { paint-order: stroke; stroke: Canvas; stroke-width: 3px; }
@@ -146,12 +146,18 @@ def boxes(groups: Sequence[Setting], score: str) -> str:
 def parallel(jobs: Sequence[Job], keys: Sequence[str], score: str) -> str:
     """An axis for each key that differs and one for the score; a line for each job that has one."""
     jobs = [job for job in jobs if math.isfinite(job.scores.get(score, math.nan))]
-    if not jobs:
-        return ""
+    if len(jobs) < 2:
+        return "<p>Drawn from two scored jobs on.</p>"
     gap, top, height = 170, 40, 260
     low, high = _range([job.scores[score] for job in jobs])
     places = [_places([job.choices.get(key, "") for job in jobs]) for key in keys]
     parts = []
+    for job in jobs:
+        shares = [place[job.choices.get(key, "")] for key, place in zip(keys, places, strict=True)]
+        shares.append((job.scores[score] - low) / (high - low))
+        points = " ".join(f"{80 + gap * i},{top + (1 - s) * height:.1f}" for i, s in enumerate(shares))
+        said = f"{job.name}: {number(job.scores[score])}"
+        parts.append(f'<polyline class="job" points="{points}"><title>{escape(said)}</title></polyline>')
     for i, axis in enumerate([*places, {f"{high:.3f}": 1.0, f"{low:.3f}": 0.0}]):
         x = 80 + gap * i
         name = score if i == len(keys) else keys[i]
@@ -160,12 +166,6 @@ def parallel(jobs: Sequence[Job], keys: Sequence[str], score: str) -> str:
         for label, place in axis.items() if len(axis) <= 12 else list(axis.items())[:: len(axis) - 1]:
             y = top + (1 - place) * height
             parts.append(f'<text x="{x + 6}" y="{y + 4:.1f}">{escape(short(label)[:22])}</text>')
-    for job in jobs:
-        shares = [place[job.choices.get(key, "")] for key, place in zip(keys, places, strict=True)]
-        shares.append((job.scores[score] - low) / (high - low))
-        points = " ".join(f"{80 + gap * i},{top + (1 - s) * height:.1f}" for i, s in enumerate(shares))
-        said = f"{job.name}: {number(job.scores[score])}"
-        parts.append(f'<polyline class="job" points="{points}"><title>{escape(said)}</title></polyline>')
     return _svg(160 + gap * len(keys), top + height + 20, f"each job's choices and its {score}", parts)
 
 
