@@ -75,8 +75,10 @@ class Sweep(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """What happened to an earlier attempt no longer counts."""
-        if rank() == 0:
-            (Path(config.hydra.runtime.output_dir) / comparison.OUTCOME).unlink(missing_ok=True)
+        folder = Path(config.hydra.runtime.output_dir)
+        multirun = HydraConfig.get().mode == RunMode.MULTIRUN
+        if rank() == 0 and (multirun or (folder / "config.yaml").is_file()):  # nobody else's file
+            (folder / comparison.OUTCOME).unlink(missing_ok=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Report a failure where it happens, and let the other jobs run."""
