@@ -87,6 +87,16 @@ def test_means_and_standard_deviations_run_over_the_seeds_of_finished_jobs(tmp_p
 
 
 @pytest.mark.fast
+def test_a_run_that_lies_there_under_two_names_counts_once(tmp_path: Path) -> None:
+    folder = sweep_of(tmp_path / "s", {"dice_1": 0.5, "dice_2": 0.7})
+    (folder / "dice_1").rename(folder / "loss-dice")
+    sweep_of(folder, {"dice_1": 0.5})
+    assert len(comparison.read(folder)) == 3
+    (group,) = comparison.settings(comparison.read(folder))
+    assert sorted(group.values("test/miou")) == [0.5, 0.7]
+
+
+@pytest.mark.fast
 def test_a_job_that_was_planned_and_never_began_is_in_the_table(tmp_path: Path) -> None:
     folder = sweep_of(tmp_path / "s", {"dice_1": 0.5})
     (folder / "jobs.json").write_text(json.dumps({"focal_1": ["loss=focal", "seed=1"]}))

@@ -141,11 +141,15 @@ def differing(jobs: Sequence[Job]) -> list[str]:
 
 
 def settings(jobs: Sequence[Job]) -> list[Setting]:
-    """Finished jobs, grouped by all that differs but the seed."""
+    """Finished jobs, grouped by all that differs but the seed; the same choices count once.
+
+    A sweep's folder has a run twice where a key had one value in an earlier command and several in a later.
+    """
     keys = [key for key in differing(jobs) if key != "seed"]
     groups: dict[tuple[str, ...], list[Job]] = {}
+    distinct = {tuple(sorted(job.choices.items())): job for job in jobs if job.state == "finished"}
     for job in jobs:
-        if job.state == "finished":
+        if job in distinct.values():
             groups.setdefault(tuple(job.choices.get(key, "") for key in keys), []).append(job)
     return [Setting(dict(zip(keys, values, strict=True)), group) for values, group in groups.items()]
 
