@@ -13,10 +13,11 @@ log = logging.getLogger(__name__)
 @command("train")
 def main(config: DictConfig) -> float | None:
     """Make the run folder or go on in one, build everything, train; returns what a sweep compares."""
-    from pixelwise import resume, run_folder
+    from pixelwise import resume, run_folder, sweep
     from pixelwise.processes import rank
 
     folder, resuming = output_folder(), config.resume is not None
+    resuming = resuming or sweep.begun(folder)
     if resuming:
         going_on = resume.reopen(folder, config, overrides())
         if going_on is None:

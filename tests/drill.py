@@ -35,14 +35,19 @@ def sabotage() -> None:
             self.batch = -1
 
         def due(self, trainer: L.Trainer, where: str) -> bool:
-            return ORDERS.get("where") == where and trainer.global_step == ORDERS["step"]
+            job = Path(trainer.default_root_dir).name
+            here = ORDERS.get("where") == where and ORDERS.get("job", job) == job
+            return here and trainer.global_step == ORDERS["step"]
 
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
             note = {"step": trainer.global_step, "epoch": trainer.current_epoch, "batch": batch_idx}
             note |= {"phase": module.phase, "keys": batch["key"], "pid": os.getpid()}
+            note["job"] = Path(trainer.default_root_dir).name
             note["frozen"] = float(sum(p.double().sum() for p in module.model.encoder.parameters()))
             with (Path.cwd() / f"trace_{trainer.global_rank}.jsonl").open("a") as stream:
                 stream.write(json.dumps(note) + "\n")
+            if note["job"] == ORDERS.get("failing_job"):
+                raise RuntimeError("made to fail")
             if self.due(trainer, "batch_start"):
                 die()
 

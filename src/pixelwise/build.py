@@ -47,6 +47,8 @@ ALLOWED = (
     "torchmetrics.",
     "torchvision.transforms.",
     "timm.",
+    "optuna.samplers.",
+    "optuna.pruners.",
 )
 """Modules whose classes a config may name. Your own package goes here, too."""
 
@@ -366,6 +368,8 @@ def _check_target(target: str, key: str) -> None:
 
 def refuse_idle(config: DictConfig, overrides: Sequence[str]) -> None:
     """An override that the schedule's phases do not follow would change nothing: say so."""
+    if "search" in config:
+        raise UserError("search=… has no effect on one training", fix="python scripts/search.py search=…")
     followed = str(OmegaConf.to_container(config.schedule, resolve=False))
     for override in overrides:
         key = override.split("=")[0]

@@ -10,12 +10,14 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, HydraException, MissingConfigException
@@ -26,6 +28,9 @@ from pixelwise.errors import UserError, nearest
 from pixelwise.processes import rank
 
 CONF = Path(__file__).parents[2] / "conf"
+PLUGINS = {"hydra/launcher": "pip install 'pixelwise[processes,slurm]' brings joblib's and submitit's"}
+"""How to come by options that are not files of conf/."""
+
 Job = Callable[[DictConfig], Any]
 
 
@@ -59,8 +64,8 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
                 arguments = go_on_from_run(arguments)
             if rank() > 0:
                 arguments = quietly(arguments)
-            sys.argv[1:] = arguments
             check(config_name, arguments)
+            sys.argv[1:] = name_by_difference(arguments)
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
 
         return main
@@ -132,6 +137,7 @@ def check(config_name: str, arguments: Sequence[str]) -> None:
         return
     directory = [f"hydra.searchpath=[file://{flags.config_dir}]"] if flags.config_dir else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides: list[str] = []
         try:
             for overrides in alternatives(flags.overrides, flags.multirun):
                 config = compose(flags.config_name or config_name, [*overrides, *directory])
@@ -144,6 +150,8 @@ def check(config_name: str, arguments: Sequence[str]) -> None:
                     )
                 check_references(config)
         except (HydraException, OmegaConfBaseException) as error:
+            if overrides and flags.multirun:
+                print("job that cannot be composed:", " ".join(overrides), file=sys.stderr)
             stop(explain(error, compose(config_name, directory)))
 
 
@@ -170,12 +178,13 @@ def check_references(config: DictConfig) -> None:
 
 
 def alternatives(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:
-    """The overrides, with each value of a sweep in its turn and the first of every other sweep."""
+    """The overrides of each job; of a sweep first those that differ in one key, which show most mistakes."""
     if not multirun:
         yield list(overrides)
         return
     choices = []
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    loader = GlobalHydra.instance().config_loader()  # for glob(*)
+    for override in OverridesParser.create(loader).parse_overrides(list(overrides)):
         if override.is_sweep_override():
             key = override.get_key_element()
             choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
@@ -185,6 +194,17 @@ def alternatives(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]
     for position, choice in enumerate(choices):
         for value in choice[1:]:
             yield [value if i == position else other[0] for i, other in enumerate(choices)]
+    yield from map(list, product(*choices))
+
+
+def name_by_difference(arguments: Sequence[str]) -> list[str]:
+    """Say which keys all jobs of a sweep share, so that their folders are named after the others."""
+    flags = get_args_parser().parse_args(list(arguments))
+    if not flags.multirun:
+        return list(arguments)
+    parsed = OverridesParser.create().parse_overrides(flags.overrides)
+    shared = ", ".join(f"'{key_of(o.input_line or '')}'" for o in parsed if not o.is_sweep_override())
+    return [*arguments, f"hydra.job.config.override_dirname.exclude_keys=[{shared}]"]
 
 
 def explain(error: Exception, usual: DictConfig) -> UserError:
@@ -196,7 +216,7 @@ def explain(error: Exception, usual: DictConfig) -> UserError:
         return UserError(
             f"{group or 'config'}={option}: there is no such option",
             expected=", ".join(options) or None,
-            fix=f"did you mean {group}={near[0]}?" if near else None,
+            fix=f"did you mean {group}={near[0]}?" if near else PLUGINS.get(group),
         )
     text = str(error)
     unknown = re.search(r"(?:Could not override|full_key:|Key) '?([\w.@/]+)'?", text)

@@ -29,6 +29,7 @@ HARMLESS = (
     "data.verify",
     "encoder.weights",
     "logger",
+    "sweep",
     *(f"callbacks.{name}" for name in ("checkpoint", "pictures", "report", "wandb")),
     *(f"callbacks.{name}" for name in ("progress_bar", "throughput", "device_stats")),
     *(f"trainer.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy")),

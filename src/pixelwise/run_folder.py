@@ -51,10 +51,10 @@ def create(folder: Path, config: DictConfig, overrides: Sequence[str]) -> Path:
             f"{folder} already holds a run", fix="leave hydra.run.dir alone, or name a folder that is new"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_choices(folder, settle(config), overrides)
     write_json(folder / "environment.json", environment())
     if diff := _git("diff", "HEAD"):
         write_text(folder / "uncommitted.diff", diff + "\n")
+    write_choices(folder, settle(config), overrides)  # last: from here on the folder holds a run
     _point_latest(folder)
     return folder
 

@@ -1,0 +1,17 @@
+"""Search a space: `python scripts/search.py search=loss_and_rate sweep.name=NAME`; once more, it goes on."""
+
+from omegaconf import DictConfig
+
+from pixelwise.command_line import command, output_folder, overrides
+
+
+@command("train", "hydra.run.dir=runs/${sweep.name}")
+def main(config: DictConfig) -> None:
+    """Run trials until there are enough; each is a run folder of its own."""
+    from pixelwise.search import search
+
+    search(config, overrides(), output_folder())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""The report of a sweep: one HTML file without scripts that opens from disk, with drawings as SVG."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pixelwise.comparison import Job, Setting
+
+STYLE = """
+:root { color-scheme: light dark; --line: #888; --mark: #2563eb; --soft: #8883; }
+@media (prefers-color-scheme: dark) { :root { --mark: #7aa7ff; } }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--soft); }
+th, td { white-space: nowrap; }
+td.number, th.number { text-align: right; }
+td.failed { color: #c2410c; white-space: normal; min-width: 20rem; }
+svg { max-width: 100%; height: auto; }
+svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
+svg text { paint-order: stroke; stroke: Canvas; stroke-width: 3px; }
+.axis { stroke: var(--line); }
+.job { stroke: var(--mark); fill: none; stroke-opacity: .7; stroke-width: 1.5; }
+.box { stroke: var(--mark); fill: var(--mark); fill-opacity: .15; } .dot { fill: var(--mark); }
+@media print { body { margin: 0; max-width: none; } }
+"""
+
+
+def number(value: float) -> str:
+    """Four digits, or a dash for what is undefined."""
+    return "–" if math.isnan(value) else f"{value:.4f}"
+
+
+def short(choice: str) -> str:
+    """A choice as it was typed, a long number with four digits."""
+    try:
+        return choice if len(choice) < 8 else f"{float(choice):.4g}"
+    except ValueError:
+        return choice
+
+
+def spread(group: Setting, score: str) -> str:
+    """Mean ± standard deviation over seeds; the mean alone for one seed."""
+    sd = group.sd(score)
+    return number(group.mean(score)) + ("" if math.isnan(sd) else f" ± {sd:.4f}")
+
+
+def page(
+    title: str, jobs: Sequence[Job], keys: Sequence[str], groups: Sequence[Setting], scores: Sequence[str]
+) -> str:
+    """The whole file.
+
+    Args:
+        title: the sweep's name.
+        jobs: all of them.
+        keys: what differs between them.
+        groups: the finished ones by setting.
+        scores: those to show; drawings take the first.
+    """
+    states = [job.state for job in jobs]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    parts = [f"<h1>{escape(title)}</h1>", f"<p>{len(jobs)} jobs: {counts}.</p>"]
+    others = [key for key in keys if key != "seed"]
+    if any(len(group.jobs) > 1 for group in groups) and scores:
+        parts += [
+            "<h2>Settings over seeds</h2>",
+            _table(
+                [*others, *scores, "runs"],
+                [
+                    [*map(short, g.choices.values()), *(spread(g, s) for s in scores), str(len(g.jobs))]
+                    for g in groups
+                ],
+                len(others),
+            ),
+            boxes(groups, scores[0]),
+        ]
+    if keys and scores:
+        parts += ["<h2>All jobs in parallel</h2>", parallel(jobs, keys, scores[0])]
+    rows = []
+    for job in jobs:
+        values = [number(job.scores.get(score, math.nan)) for score in scores]
+        rows.append([job.name, *(short(job.choices.get(key, "")) for key in keys), *values, job.told])
+    parts += ["<h2>Jobs</h2>", _table(["job", *keys, *scores, "state"], rows, 1 + len(keys))]
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+    view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    return f"{head}{view}<style>{STYLE}</style><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], first_number: int) -> str:
+    """Columns from `first_number` on hold numbers, but for the last."""
+    numbers = range(first_number, len(header) - 1)
+
+    def cells(tag: str, row: Sequence[str]) -> str:
+        kinds = [
+            "number" if i in numbers else "failed" if c.startswith("failed") else ""
+            for i, c in enumerate(row)
+        ]
+        return "".join(
+            f'<{tag} class="{kind}">{escape(cell)}</{tag}>' for kind, cell in zip(kinds, row, strict=True)
+        )
+
+    lines = [f"<tr>{cells('td', row)}</tr>" for row in rows]
+    return f'<div class="wide"><table><tr>{cells("th", header)}</tr>\n' + "\n".join(lines) + "</table></div>"
+
+
+def boxes(groups: Sequence[Setting], score: str) -> str:
+    """A row a setting: a box from quartile to quartile with the median, and a dot for each seed."""
+    drawn = [
+        (", ".join(f"{k}={short(v)}" for k, v in g.choices.items()) or "all", g.values(score)) for g in groups
+    ]
+    drawn = [(label, values) for label, values in drawn if values]
+    if not drawn:
+        return ""
+    every = [value for _, values in drawn for value in values]
+    low, high = _range(every)
+    left, width, step = 340, 460, 30
+    height = step * len(drawn) + 40
+
+    def x(value: float) -> float:
+        return left + (value - low) / (high - low) * width
+
+    parts = []
+    for row, (label, values) in enumerate(drawn):
+        y = 24 + step * row
+        parts.append(f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(label[-48:])}</text>')
+        if len(values) > 1:
+            first, median, third = statistics.quantiles(values, n=4, method="inclusive")
+            parts.append(
+                f'<rect class="box" x="{x(first):.1f}" y="{y - 8}" height="16" '
+                f'width="{x(third) - x(first):.1f}"/>'
+                f'<line class="box" x1="{x(median):.1f}" x2="{x(median):.1f}" y1="{y - 8}" y2="{y + 8}"/>'
+            )
+        parts += [f'<circle class="dot" cx="{x(value):.1f}" cy="{y}" r="3"/>' for value in values]
+    y = height - 18
+    parts.append(f'<line class="axis" x1="{left}" x2="{left + width}" y1="{y}" y2="{y}"/>')
+    for value in (low, (low + high) / 2, high):
+        parts.append(f'<text x="{x(value):.1f}" y="{y + 15}" text-anchor="middle">{value:.3f}</text>')
+    return _svg(left + width + 40, height, f"{score} of each setting, a dot for each seed", parts)
+
+
+def parallel(jobs: Sequence[Job], keys: Sequence[str], score: str) -> str:
+    """An axis for each key that differs and one for the score; a line for each job that has one."""
+    jobs = [job for job in jobs if math.isfinite(job.scores.get(score, math.nan))]
+    if len(jobs) < 2:
+        return "<p>Drawn from two scored jobs on.</p>"
+    gap, top, height = 170, 40, 260
+    low, high = _range([job.scores[score] for job in jobs])
+    places = [_places([job.choices.get(key, "") for job in jobs]) for key in keys]
+    parts = []
+    for job in jobs:
+        shares = [place[job.choices.get(key, "")] for key, place in zip(keys, places, strict=True)]
+        shares.append((job.scores[score] - low) / (high - low))
+        points = " ".join(f"{80 + gap * i},{top + (1 - s) * height:.1f}" for i, s in enumerate(shares))
+        said = f"{job.name}: {number(job.scores[score])}"
+        parts.append(f'<polyline class="job" points="{points}"><title>{escape(said)}</title></polyline>')
+    for i, axis in enumerate([*places, {f"{high:.3f}": 1.0, f"{low:.3f}": 0.0}]):
+        x = 80 + gap * i
+        name = score if i == len(keys) else keys[i]
+        parts.append(f'<line class="axis" x1="{x}" x2="{x}" y1="{top}" y2="{top + height}"/>')
+        parts.append(f'<text x="{x}" y="18" text-anchor="middle">{escape(name[-24:])}</text>')
+        for label, place in axis.items() if len(axis) <= 12 else list(axis.items())[:: len(axis) - 1]:
+            y = top + (1 - place) * height
+            parts.append(f'<text x="{x + 6}" y="{y + 4:.1f}">{escape(short(label)[:22])}</text>')
+    return _svg(160 + gap * len(keys), top + height + 20, f"each job's choices and its {score}", parts)
+
+
+def _places(labels: Sequence[str]) -> dict[str, float]:
+    """Where each label stands on its axis, between 0 and 1: by value if all are numbers, else in order."""
+    try:
+        values = {label: float(label) for label in labels}
+    except ValueError:
+        distinct = sorted(set(labels))
+        return {label: (i + 0.5) / len(distinct) for i, label in enumerate(distinct)}
+    if min(values.values()) > 0 and max(values.values()) >= 20 * min(values.values()):
+        values = {label: math.log(value) for label, value in values.items()}  # learning rates and the like
+    low, high = _range(list(values.values()))
+    return {
+        label: (value - low) / (high - low) for label, value in sorted(values.items(), key=lambda v: v[1])
+    }
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _svg(width: int, height: int, said: str, parts: Sequence[str]) -> str:
+    return (
+        f'<div class="wide"><svg role="img" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+        f"<title>{escape(said)}</title>{''.join(parts)}</svg><p>{escape(said)}</p></div>"
+    )

@@ -1,0 +1,282 @@
+"""Sweeps: names that stay, failures that stop nothing, kills that are gone on from, tables that agree."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf
+
+from pixelwise import comparison
+from pixelwise.comparison import Job
+from pixelwise.sweep import job_name
+
+DRILL = Path(__file__).with_name("drill.py")
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+Script = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+# --------------------------------------------------------------------------------------------- names
+@pytest.mark.fast
+def test_a_job_is_named_after_what_differs_in_any_order() -> None:
+    typed = ["epochs=2", "seed=1", "loss=dice", "+trainer.fast_dev_run=1"]
+    assert job_name(typed, ["epochs", "trainer.fast_dev_run"]) == "loss-dice_seed-1"
+    assert job_name(reversed(typed), ["epochs", "trainer.fast_dev_run"]) == "loss-dice_seed-1"
+    assert job_name(["epochs=2"], ["epochs"]) == "job"
+
+
+@pytest.mark.fast
+def test_names_are_safe_for_every_file_system_and_do_not_collide() -> None:
+    awkward = ["data.classes=[a,b]", "data.classes=[a b]", "data.classes=a/b", "data.classes='a=b'"]
+    names = [job_name([override]) for override in [*awkward, "a=" + 300 * "x", "a=" + 301 * "x"]]
+    assert len(set(names)) == len(names)
+    assert not set("".join(names)) & set("/,= '[]")
+    assert max(map(len, names)) < 120
+
+
+# -------------------------------------------------------------------------------------------- tables
+def sweep_of(folder: Path, scores: dict[str, float | None]) -> Path:
+    """A sweep's folder as jobs leave it; None stands for a job that failed."""
+    for name, score in scores.items():
+        loss, seed = name.split("_")
+        (folder / name).mkdir(parents=True)
+        (folder / name / "overrides.yaml").write_text(f"- loss={loss}\n- seed={seed}\n- epochs=2\n")
+        (folder / name / "config.yaml").write_text("task: {monitor: val/miou, mode: max}\n")
+        if score is None:
+            comparison.note(folder / name, "failed", "ValueError: <no>")
+        else:
+            (folder / name / "metrics.csv").write_text(f"step,val/miou\n1,{score - 0.1}\n3,{score}\n4,\n")
+            (folder / name / "metrics.json").write_text(json.dumps({"test/miou": score}))
+    return folder
+
+
+@pytest.mark.fast
+def test_means_and_standard_deviations_run_over_the_seeds_of_finished_jobs(tmp_path: Path) -> None:
+    scores = {"dice_1": 0.5, "dice_2": 0.7, "dice_3": 0.9, "focal_1": 0.2, "focal_2": None}
+    jobs = comparison.write(sweep_of(tmp_path / "s", scores))
+    assert comparison.differing(jobs) == ["loss", "seed"]
+    assert [job.scores.get("best val/miou") for job in jobs] == [0.5, 0.7, 0.9, 0.2, None]
+    assert [row["state"] for row in rows(tmp_path / "s/jobs.csv")] == [
+        *["finished"] * 4,
+        "failed: ValueError: <no>",
+    ]
+    dice, focal = rows(tmp_path / "s/settings.csv")
+    assert (dice["loss"], dice["runs"], focal["runs"]) == ("dice", "3", "1")
+    assert math.isclose(float(dice["test/miou mean"]), 0.7)
+    assert math.isclose(float(dice["test/miou sd"]), statistics.stdev([0.5, 0.7, 0.9]))
+    assert focal["test/miou sd"] == ""
+
+
+@pytest.mark.fast
+def test_a_run_that_lies_there_under_two_names_counts_once(tmp_path: Path) -> None:
+    folder = sweep_of(tmp_path / "s", {"dice_1": 0.5, "dice_2": 0.7})
+    (folder / "dice_1").rename(folder / "loss-dice")
+    sweep_of(folder, {"dice_1": 0.5})
+    assert len(comparison.read(folder)) == 3
+    (group,) = comparison.settings(comparison.read(folder))
+    assert sorted(group.values("test/miou")) == [0.5, 0.7]
+
+
+@pytest.mark.fast
+def test_a_job_that_was_planned_and_never_began_is_in_the_table(tmp_path: Path) -> None:
+    folder = sweep_of(tmp_path / "s", {"dice_1": 0.5})
+    (folder / "jobs.json").write_text(json.dumps({"focal_1": ["loss=focal", "seed=1"]}))
+    (folder / "latest").symlink_to("dice_1")
+    assert [(job.name, job.state) for job in comparison.read(folder)] == [
+        ("dice_1", "finished"),
+        ("focal_1", "not started"),
+    ]
+
+
+@pytest.mark.fast
+def test_the_report_holds_every_job_and_asks_nothing_of_the_network(tmp_path: Path) -> None:
+    comparison.write(sweep_of(tmp_path / "s", {"dice_1": 0.5, "dice_2": 0.7, "focal_1": None}))
+    text = (tmp_path / "s/report.html").read_text()
+    assert text.count("<polyline") == 2  # the finished jobs
+    assert "ValueError: &lt;no&gt;" in text
+    assert "http" not in text
+    assert "<script" not in text
+
+
+@pytest.mark.fast
+def test_jobs_without_a_score_and_with_equal_scores_are_drawn_all_the_same(tmp_path: Path) -> None:
+    jobs = [Job("a", {"lr": "0.1"}, "finished", "", {"best val/miou": math.nan}), Job("b", {}, "failed")]
+    for states in (
+        jobs,
+        [],
+        sweep_of(tmp_path / "s", {"a_1": 0.5, "a_2": 0.5}) and comparison.read(tmp_path / "s"),
+    ):
+        keys, groups = comparison.differing(states), comparison.settings(states)
+        text = comparison.page("s", states, keys, groups, ["test/miou"])
+        assert "nan" not in text
+        assert f"{len(states)} jobs" in text
+
+
+# ------------------------------------------------------------------------------- the command as typed
+def test_a_sweep_that_cannot_compose_names_the_job_and_begins_nothing(script: Script, tmp_path: Path) -> None:
+    phases = "schedule.phases.warmup.epochs=1,2"
+    done = script("train.py", "-m", "schedule=freeze_then_finetune,one_cycle", phases, "sweep.name=s")
+    assert done.returncode == 2
+    assert "schedule=one_cycle schedule.phases.warmup.epochs=1" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def drill(cwd: Path, *overrides: str, **orders: Any) -> subprocess.CompletedProcess[str]:
+    """Sweep in a process of its own, with orders for the jobs."""
+    return subprocess.run(
+        [sys.executable, str(DRILL), "-m", *overrides],
+        cwd=cwd,
+        env=dict(os.environ) | {"DRILL": json.dumps(orders)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def states(folder: Path) -> dict[str, str]:
+    return {job.name: job.state for job in comparison.read(folder)}
+
+
+def trained(cwd: Path) -> dict[str, list[int]]:
+    """The steps that each job took since the last look."""
+    notes = [json.loads(line) for line in (cwd / "trace_0.jsonl").read_text().splitlines()]
+    (cwd / "trace_0.jsonl").unlink()
+    return {name: [n["step"] for n in notes if n["job"] == name] for name in {n["job"] for n in notes}}
+
+
+@pytest.mark.slow
+def test_six_jobs_with_a_failing_one_killed_half_way_are_gone_on_with(
+    tmp_path: Path, tiny: list[str]
+) -> None:
+    command = [*tiny, "callbacks=checkpoint", "loss=dice,focal", "seed=1,2,3", "sweep.name=six"]
+    failing, half = "loss-dice_seed-2", "loss-focal_seed-1"
+    folder = tmp_path / "runs/six"
+
+    killed = drill(tmp_path, *command, failing_job=failing, job=half, where="batch_end", step=3)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert states(folder) == {
+        "loss-dice_seed-1": "finished",
+        failing: "failed",
+        "loss-dice_seed-3": "finished",
+        half: "unfinished",
+        "loss-focal_seed-2": "not started",
+        "loss-focal_seed-3": "not started",
+    }
+    noted = {row["state"] for row in rows(folder / "jobs.csv")}  # before the kill
+    assert noted == {"finished", "failed: RuntimeError: made to fail", "not started"}
+    assert trained(tmp_path) == {
+        "loss-dice_seed-1": [0, 1, 2, 3],
+        failing: [0],
+        "loss-dice_seed-3": [0, 1, 2, 3],
+        half: [0, 1, 2],
+    }
+
+    again = drill(tmp_path, *command, failing_job=failing)
+    assert again.returncode == 1
+    assert f"{failing} failed: " in again.stdout
+    assert "RuntimeError: made to fail" in again.stdout
+    assert sorted(states(folder).values()) == ["failed", *["finished"] * 5]
+    assert trained(tmp_path) == {
+        failing: [0],
+        half: [2, 3],  # from the checkpoint of the first epoch's end
+        "loss-focal_seed-2": [0, 1, 2, 3],
+        "loss-focal_seed-3": [0, 1, 2, 3],
+    }
+
+    last = drill(tmp_path, *command[:-2], "seed=1,2,3,4", "sweep.name=six")
+    assert last.returncode == 0, last.stdout + last.stderr
+    assert set(states(folder).values()) == {"finished"}
+    assert trained(tmp_path).keys() == {failing, "loss-dice_seed-4", "loss-focal_seed-4"}
+    assert {row["runs"] for row in rows(folder / "settings.csv")} == {"4"}
+    assert "±" in last.stdout
+
+    other = drill(tmp_path, *command, "epochs=3")
+    assert other.returncode == 1
+    assert "this would be another training than the one that it resumes" in other.stdout
+
+
+# ------------------------------------------------------------------------------------ where jobs run
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "package"),
+    [
+        ("processes", "hydra_plugins.hydra_joblib_launcher"),
+        ("slurm_here", "hydra_plugins.hydra_submitit_launcher"),
+    ],
+    ids=["processes", "slurm_here"],
+)
+def test_jobs_in_processes_of_their_own(
+    launcher: str, package: str, script: Script, tmp_path: Path, tiny: list[str]
+) -> None:
+    pytest.importorskip(package)
+    names = "encoder.name=test_resnet,test_resnet_of_mine"
+    command = ["-m", *tiny, "callbacks=checkpoint", names, "sweep.name=s", f"hydra/launcher={launcher}"]
+    failing, working = "encoder.name-test_resnet_of_mine", "encoder.name-test_resnet"
+    done = script("train.py", *command)
+    assert done.returncode == 1, done.stderr
+    assert states(tmp_path / "runs/s") == {working: "finished", failing: "failed"}
+    assert "knows no model 'test_resnet_of_mine'" in (tmp_path / f"runs/s/{failing}/outcome.json").read_text()
+    shown = " ".join(done.stdout.split())  # the table at the end breaks long reasons
+    assert re.search(r"test_resnet_of_mine.* failed: encoder\.name", shown)
+    table = {row["encoder.name"]: row["state"].split(":")[0] for row in rows(tmp_path / "runs/s/jobs.csv")}
+    assert table == {"test_resnet": "finished", "test_resnet_of_mine": "failed"}
+
+    written = (tmp_path / f"runs/s/{working}/checkpoints/last.ckpt").stat().st_mtime_ns
+    assert script("train.py", *command).returncode == 1
+    assert states(tmp_path / "runs/s") == {working: "finished", failing: "failed"}
+    assert (tmp_path / f"runs/s/{working}/checkpoints/last.ckpt").stat().st_mtime_ns == written
+
+
+@pytest.mark.fast
+def test_each_launcher_composes_with_what_it_needs() -> None:
+    for file in (CONF / "hydra/launcher").glob("*.yaml"):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra_compose("train", [f"hydra/launcher={file.stem}"], return_hydra_config=True)
+        assert config.hydra.launcher._target_.startswith("hydra_plugins."), file
+
+
+def test_the_wandb_sweep_is_a_command_that_composes(script: Script, tmp_path: Path) -> None:
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    sweep = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps/wandb.yaml"), resolve=False)
+    assert isinstance(sweep, dict)
+    for end in (0, -1):  # the smallest and the largest of each
+        ends = {
+            key: list(p.values())[-1] if "min" in p else p["values"][end]
+            for key, p in sweep["parameters"].items()
+        }
+        args = utils.create_sweep_command_args(
+            {"args": {key: {"value": value} for key, value in ends.items()}}
+        )
+        expanded = []
+        for word in utils.create_sweep_command(list(sweep["command"])):
+            known = {
+                "${env}": [],
+                "${program}": [sweep["program"]],
+                "${args_no_hyphens}": args["args_no_hyphens"],
+            }
+            expanded += known.get(word, [word])
+        assert expanded[:3] == ["python", "train.py", "logger=wandb"]
+        done = script("train.py", *expanded[2:], "--cfg", "job")
+        assert done.returncode == 0, done.stderr
+        config = OmegaConf.create(done.stdout)
+        assert (config.optimizer.lr, config.seed) == (ends["optimizer.lr"], ends["seed"])
+        assert (sweep["metric"]["name"], config.task.mode) == (config.task.monitor, "max")
