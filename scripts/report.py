@@ -1,6 +1,6 @@
-"""Write a run's report.html again, from what lies in its folder.
+"""Write the report.html of a run or of a sweep again, from what lies in its folder.
 
-python scripts/report.py RUN
+python scripts/report.py RUN_OR_SWEEP
 """
 
 import sys
@@ -17,11 +17,16 @@ def main(arguments: list[str]) -> None:
         print((__doc__ or "").strip(), file=sys.stdout if asked else sys.stderr)
         sys.exit(0 if asked else 2)
 
-    from pixelwise import run_folder
+    from pixelwise import comparison, run_folder
     from pixelwise.report.page import write
 
+    folder = Path(arguments[0].removeprefix("run="))
     try:
-        print(write(run_folder.open_run(Path(arguments[0].removeprefix("run=")))))
+        if (folder / "jobs.json").is_file():
+            comparison.write(folder)
+            print(folder / "report.html")
+        else:
+            print(write(run_folder.open_run(folder)))
     except UserError as error:
         stop(error)
 
