@@ -199,3 +199,16 @@ def test_statistics_come_from_the_config_or_else_from_the_training_split(
     )
     with pytest.raises(UserError, match=r"data\.mean"):
         built("data.mean=[0.1]")
+
+
+@pytest.mark.fast
+def test_an_override_that_reaches_only_some_phases_is_told(
+    compose: Callable[..., DictConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    overrides = ["schedule=freeze_then_finetune", "loss=focal", "loss.gamma=3"]
+    build.refuse_idle(compose(*overrides), overrides)
+    assert "loss.gamma=3 does not reach finetune" in caplog.text
+    caplog.clear()
+    both = [*overrides, "schedule.phases.finetune.loss.gamma=3"]
+    build.refuse_idle(compose(*both), both)
+    assert not caplog.text

@@ -386,12 +386,26 @@ def refuse_idle(config: DictConfig, overrides: Sequence[str]) -> None:
                 f"{override} has no effect: every phase of this schedule has its own {group}",
                 fix=f"{choice}schedule.phases.PHASE.{override}",
             )
+        if group in ("augmentation", "loss") and "." in key and (apart := _own(config, group)):
+            log.warning(
+                "%s does not reach %s, with %s of their own; schedule.phases.PHASE.%s does",
+                override,
+                " and ".join(apart),
+                group,
+                override,
+            )
 
 
 def _unused(config: DictConfig, group: str) -> bool:
     """Whether every phase has its own augmentation or loss, and none is the global one."""
-    own = [phase.get(group) for phase in phases(config).values() if isinstance(phase, Mapping)]
-    return all(own) and OmegaConf.to_container(config[group], resolve=True) not in own
+    return len(_own(config, group)) == len(phases(config))
+
+
+def _own(config: DictConfig, group: str) -> list[str]:
+    """Names of the phases whose augmentation or loss is not the global one."""
+    common = OmegaConf.to_container(config[group], resolve=True)
+    settings = {name: phase for name, phase in phases(config).items() if isinstance(phase, Mapping)}
+    return [name for name, phase in settings.items() if phase.get(group) not in (None, {}, common)]
 
 
 def _check_requirements(config: DictConfig) -> None:
