@@ -28,12 +28,12 @@ BOTH = ("augmentation", "data", "loss", "schedule")
 
 
 def fits(option: Path, task: str) -> bool:
-    """Whether an option goes with a task: data have a source for it, and one loss takes several labels."""
+    """Whether an option goes with a task: data have a source for it, and few losses take several labels."""
     if option.parent == Path("data"):
         return (CONF / f"data/source/{option.name}_{task}.yaml").exists()
     if option.parent == Path("loss"):
         return (option.name == "bce") == (task == "tagging")
-    return True
+    return (option.name, task) != ("ce_then_lovasz", "tagging")
 
 
 CASES = [
