@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,25 +66,6 @@ def test_it_may_be_removed_between_runs_and_is_reported_within_one(root):
         path.unlink()
     with pytest.raises(UserError, match="was removed or damaged"):
         split[0]
-
-
-def test_two_processes_at_once_share_the_work(root):
-    code = (
-        "import sys; from tests.data.test_prepared import train; from pathlib import Path;"
-        "print(train(Path(sys.argv[1]))[0].image.sum())"
-    )
-    here = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), os.environ.get("PYTHONPATH", "")])}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, env=environment, cwd=here
-        )
-        for _ in range(2)
-    ]
-    sums = [process.communicate(timeout=120)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert sums[0] == sums[1] == f"{train(root)[0].image.sum()}\n".encode()
-    assert len(folders(root)) == 1
 
 
 def test_an_interruption_leaves_nothing(root, monkeypatch):
