@@ -100,7 +100,7 @@ def test_another_number_of_processes_goes_on_with_the_same_batches(two: Path, tm
 def test_jobs_of_a_sweep_start_processes_of_their_own(tmp_path: Path) -> None:
     once = [override for override in PLAIN if not override.startswith("epochs")]
     drill(tmp_path, "-m", *once, "trainer=ddp_sim", "epochs=1", "seed=1,2", "hydra.sweep.dir=sweep")
-    scores = [json.loads((tmp_path / f"sweep/{job}/metrics.json").read_text()) for job in (0, 1)]
+    scores = [json.loads((tmp_path / f"sweep/seed-{seed}/metrics.json").read_text()) for seed in (1, 2)]
     assert scores[0] != scores[1]
     assert len({note["pid"] for note in trace(tmp_path, 1)}) == 2
 

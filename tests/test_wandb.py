@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_resume import RUN, STEPS, drill
 
 from pixelwise.report.wandb_run import panel
 from pixelwise.types import Raw
@@ -40,8 +41,8 @@ def test_a_sweep_with_images_and_tensorboard(script: Script, tiny: list[str], tm
     settings = ["logger=[wandb,tensorboard]", "logger.wandb.offline=true", "logger.log_images=true"]
     done = script("train.py", "-m", *tiny, *settings, "hydra.sweep.dir=sweep", "seed=3,4")
     assert done.returncode == 0, done.stderr
-    for job, seed in enumerate([3, 4]):
-        folder = tmp_path / f"sweep/{job}"
+    for seed in (3, 4):
+        folder = tmp_path / f"sweep/seed-{seed}"
         run = offline_run(folder)
         arrived = json.loads(inspect(run, "--summary", "--json"))
         assert arrived["config"]["seed"] == seed
@@ -76,12 +77,32 @@ def test_a_sweep_with_images_and_tensorboard(script: Script, tiny: list[str], tm
     assert not (tmp_path / "wandb").exists()
 
 
+def test_a_resumed_run_is_the_same_run_and_repeats_its_numbers(tmp_path: Path) -> None:
+    settings = ["logger=wandb", "logger.wandb.offline=true", "hydra.run.dir=run"]
+    drill(tmp_path, *RUN, *settings, step=8, where="batch_end")  # the newest checkpoint is of step 6
+    drill(tmp_path, "resume=run")
+    parts = sorted((tmp_path / "run/wandb").glob("offline-run-*"))
+    assert len(parts) == 2
+    assert len({records(part, "run")[0]["run_id"] for part in parts}) == 1
+    seen: dict[str, str] = {}
+    repeated = 0
+    for part in parts:
+        for entry in records(part, "history"):
+            if "train/loss" in (item := entry["item"]):
+                step = item["trainer/global_step"]
+                repeated += step in seen
+                assert seen.setdefault(step, item["train/loss"]) == item["train/loss"]
+    assert len(seen) == STEPS
+    assert repeated > 0
+
+
 def test_no_image_leaves_unless_asked_for(script: Script, tiny: list[str], tmp_path: Path) -> None:
     settings = ["logger=wandb", "logger.wandb.offline=true", "hydra.run.dir=run"]
     done = script("train.py", *tiny, *settings, "epochs=1")
     assert done.returncode == 0, done.stderr
     run = offline_run(tmp_path / "run")
-    assert not [f for f in run.rglob("*") if f.suffix in (".png", ".jpg", ".jpeg", ".npy")]
+    pictures = [f.name for f in run.rglob("*") if f.suffix in (".png", ".jpg", ".jpeg", ".npy")]
+    assert [name.partition("_")[0] for name in pictures] == ["plan"]
     assert "run_group" not in records(run, "run")[0]
     types = {artifact["type"] for artifact in records(run, "artifact")}
     assert types == {"model", "run_table"}

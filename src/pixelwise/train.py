@@ -16,9 +16,11 @@ from pixelwise.errors import UserError
 from pixelwise.hardware import device_name
 from pixelwise.metrics_file import MetricsFile
 from pixelwise.models import Composition
+from pixelwise.plan import in_words
 from pixelwise.processes import leave_process_group, rank
 from pixelwise.report.outline import outline
 from pixelwise.report.page import write
+from pixelwise.report.plan import draw
 from pixelwise.terminal import score_table, show
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,9 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
         log.info("going on from %s", start)
         compare(run.data, folder / "data.json")
     run_folder.write_json(folder / "plan.json", outline(run.plan))
+    picture = folder / "pictures/plan.png"
+    picture.parent.mkdir(exist_ok=True)
+    draw(in_words(run.plan, run.module.model, run.config)).savefig(picture)
     steps = 0 if start is None else checkpoint.read(start)["global_step"]
     environment = run_folder.read_json(folder / "environment.json")
     for logger in run.trainer.loggers:

@@ -35,6 +35,7 @@ def write(folder: Path) -> Path:
         confusion=confusion(run),
         kinds=list(run.by_class),
         samples=samples(run),
+        plan=plan(run),
         batches=batches(run),
         speed=speed(run),
     )
@@ -160,6 +161,12 @@ def shares(mask: np.ndarray, classes: list[str]) -> str:
     counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
     parts = [(count, name) for count, name in zip(counts.tolist(), [*classes], strict=False) if count]
     return ", ".join(f"{name} {count / mask.size:.0%}" for count, name in sorted(parts, reverse=True))
+
+
+def plan(run: RunFiles) -> str:
+    """The picture of the phases, which was drawn before training."""
+    file = run.folder / "pictures/plan.png"
+    return inline(file) if file.is_file() else ""
 
 
 def batches(run: RunFiles) -> list[tuple[str, str]]:

@@ -67,6 +67,12 @@ class WandbMedia(L.Callback):
         elif self.images:
             self._panel = panel(trainer.datamodule["val"], len(self.classes), self.most)  # type: ignore[attr-defined]
 
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Show the plan, as it was drawn before training."""
+        plan = Path(trainer.default_root_dir) / "pictures/plan.png"
+        if trainer.global_step == 0 and plan.is_file():
+            self._log(trainer, {"plan": lambda: wandb_image(plan)})
+
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Show the samples, if their time has come; the rest where this is the final evaluation."""
         if trainer.state.fn != "fit":
@@ -144,6 +150,13 @@ class WandbMedia(L.Callback):
         artifact = wandb.Artifact(f"model-{logger.experiment.id}", type="model", metadata=known)
         artifact.add_file(str(file), policy="immutable")
         logger.experiment.log_artifact(artifact, aliases=["best"])
+
+
+def wandb_image(file: Path) -> Any:
+    """A picture from disk."""
+    import wandb
+
+    return wandb.Image(str(file))
 
 
 def panel(split: Split, classes: int, most: int, looked_at: int = 256) -> list[int]:
