@@ -2,7 +2,7 @@
 
     python scripts/encoders.py docs/encoders.md
 
-takes about half an hour. Patterns of names after the file make a part of the table.
+takes about half an hour of one core. Patterns of names after the file make a part of the table.
 """
 
 import sys
