@@ -53,7 +53,13 @@ def test_two_processes_train_as_one_does(two: Path, tmp_path: Path) -> None:
 def test_only_the_first_process_writes(two: Path) -> None:
     files = {str(f.relative_to(two / "run")) for f in (two / "run").rglob("*") if f.is_file()}
     known = {"config.yaml", "overrides.yaml", "environment.json", "data.json", "metrics.csv", "metrics.json"}
-    known |= {"train.log", "uncommitted.diff", "pictures/batch_all.png", "pictures/test.png"}
+    known |= {
+        "train.log",
+        "uncommitted.diff",
+        "pictures/batch_all.png",
+        "pictures/plan.png",
+        "pictures/test.png",
+    }
     known |= {"plan.json", "speed.csv", "confusion.json", "samples.json", "report.html"}
     known |= {f for f in files if f.startswith("pictures/samples/")}
     assert files <= known | {f"checkpoints/{name}.ckpt" for name in ("best", "last", "previous")}
