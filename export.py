@@ -27,11 +27,12 @@ def main(config: DictConfig) -> None:
     """Restore the model, write it, compare."""
     check_choice("format", config.format, config.formats)
 
-    from pixelwise import build, run_folder
+    from pixelwise import run_folder
     from pixelwise.export import export, subject
+    from pixelwise.instantiate import make
 
     folder, output = run_folder.open_run(config.run), Path(config.output).expanduser()
-    form = build.make(config.formats[config.format], f"formats.{config.format}")
+    form = make(config.formats[config.format], f"formats.{config.format}")
     agreement = export(subject(config, folder), form, output, config.tolerance)
     log.info("run folder: %s, weights %s", folder, config.checkpoint)
     log.info("%s", agreement)

@@ -14,10 +14,12 @@ log = logging.getLogger(__name__)
 def main(config: DictConfig) -> float | None:
     """Make the run folder or go on in one, build everything, train; returns what a sweep compares."""
     from pixelwise import resume, run_folder, sweep
+    from pixelwise.choices import check_choices
     from pixelwise.processes import rank
 
-    folder, resuming = output_folder(), config.resume is not None
-    resuming = resuming or sweep.begun(folder)
+    check_choices(config, overrides())
+    folder = output_folder()
+    resuming = config.resume is not None or sweep.begun(folder)
     if resuming:
         going_on = resume.reopen(folder, config, overrides())
         if going_on is None:
@@ -32,7 +34,6 @@ def main(config: DictConfig) -> float | None:
     from pixelwise import build, checkpoint  # torch is imported from here on
     from pixelwise.train import train
 
-    build.refuse_idle(config, overrides())
     start = checkpoint.newest(folder) if resuming else None
     sys.argv[1:] = [f"resume='{folder}'"]  # how Lightning starts further processes of this training
     best = train(build.run(config, folder), folder, start)

@@ -18,11 +18,11 @@ def main(output: str, *patterns: str) -> None:
     import timm
     from omegaconf import OmegaConf
 
-    from pixelwise import build
+    from pixelwise import instantiate
     from pixelwise.encoder_table import report, survey
 
     def make(file: Path, channels: tuple[int, ...], strides: tuple[int, ...]) -> Any:
-        return build.make(OmegaConf.load(file), "decoder", channels=channels, strides=strides)
+        return instantiate.make(OmegaConf.load(file), "decoder", channels=channels, strides=strides)
 
     files = sorted(DECODERS.glob("*.yaml"))
     decoders = {file.stem: partial(make, file) for file in files}

@@ -18,11 +18,11 @@ def main(config: DictConfig) -> None:
     """Print the table, write the picture."""
     import rich
 
-    from pixelwise.build import refuse_idle
+    from pixelwise.choices import check_choices
     from pixelwise.plan import outline
     from pixelwise.report.plan import draw, table
 
-    refuse_idle(config, overrides())
+    check_choices(config, overrides())
     plan = outline(config)
     rich.print(table(plan))
     picture = Path(f"plan_{choice('schedule')}.png")

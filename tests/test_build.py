@@ -10,8 +10,10 @@ import torch
 from omegaconf import DictConfig
 
 from pixelwise import build
+from pixelwise.choices import check_choices
 from pixelwise.errors import UserError
 from pixelwise.hardware import precision
+from pixelwise.instantiate import make
 from pixelwise.losses import Dice
 
 pytestmark = pytest.mark.fast
@@ -42,7 +44,7 @@ def built(compose: Compose, tiny: list[str], tmp_path: Path) -> Callable[..., bu
 )
 def test_what_is_not_a_class_of_ours_or_our_libraries_is_refused(target: str) -> None:
     with pytest.raises(UserError, match=r"loss._target_: '.*' (is not allowed|cannot be imported)"):
-        build.make({"_target_": target}, "loss")
+        make({"_target_": target}, "loss")
 
 
 def test_a_refused_class_does_not_hide_deep_inside(tmp_path: Path) -> None:
@@ -51,20 +53,20 @@ def test_a_refused_class_does_not_hide_deep_inside(tmp_path: Path) -> None:
         "_args_": [{"_target_": "pathlib.Path", "_args_": [str(tmp_path / "x")]}],
     }
     with pytest.raises(UserError, match="not allowed"):
-        build.make({"_target_": "torch.nn.Sequential", "_args_": [[{"a": trap}]]}, "loss")
+        make({"_target_": "torch.nn.Sequential", "_args_": [[{"a": trap}]]}, "loss")
     assert not (tmp_path / "x").exists()
 
 
 def test_own_classes_and_those_of_the_libraries_pass() -> None:
-    assert isinstance(build.make({"_target_": "pixelwise.losses.Dice"}, "loss"), Dice)
-    assert isinstance(build.make({"_target_": "torch.nn.Identity"}, "head"), torch.nn.Identity)
+    assert isinstance(make({"_target_": "pixelwise.losses.Dice"}, "loss"), Dice)
+    assert isinstance(make({"_target_": "torch.nn.Identity"}, "head"), torch.nn.Identity)
 
 
 def test_a_misspelt_class_and_a_misspelt_argument_name_the_key() -> None:
     with pytest.raises(UserError, match=r"loss._target_: 'pixelwise.losses.Dise' cannot be imported"):
-        build.make({"_target_": "pixelwise.losses.Dise"}, "loss")
+        make({"_target_": "pixelwise.losses.Dise"}, "loss")
     with pytest.raises(UserError, match=r"loss: pixelwise.losses.Dice does not take this[\s\S]*smoooth"):
-        build.make({"_target_": "pixelwise.losses.Dice", "smoooth": 1}, "loss")
+        make({"_target_": "pixelwise.losses.Dice", "smoooth": 1}, "loss")
 
 
 def test_a_classifier_cannot_have_a_decoder(built: Callable[..., build.Run]) -> None:
@@ -141,9 +143,9 @@ def test_an_override_that_no_phase_follows_is_refused(override: str, idle: bool,
     config = compose("schedule=three_phase", override)
     if idle:
         with pytest.raises(UserError, match=r"has no effect[\s\S]*schedule\.phases\."):
-            build.refuse_idle(config, [override])
+            check_choices(config, [override])
     else:
-        build.refuse_idle(config, [override])
+        check_choices(config, [override])
 
 
 @pytest.mark.parametrize(
@@ -206,9 +208,9 @@ def test_an_override_that_reaches_only_some_phases_is_told(
     compose: Callable[..., DictConfig], caplog: pytest.LogCaptureFixture
 ) -> None:
     overrides = ["schedule=freeze_then_finetune", "loss=focal", "loss.gamma=3"]
-    build.refuse_idle(compose(*overrides), overrides)
+    check_choices(compose(*overrides), overrides)
     assert "loss.gamma=3 does not reach finetune" in caplog.text
     caplog.clear()
     both = [*overrides, "schedule.phases.finetune.loss.gamma=3"]
-    build.refuse_idle(compose(*both), both)
+    check_choices(compose(*both), both)
     assert not caplog.text

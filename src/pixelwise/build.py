@@ -1,18 +1,15 @@
-"""From config to objects: the only place that instantiates what a config names."""
+"""From config to objects."""
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
@@ -20,10 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import class_weights
 from pixelwise.augmentation import CentreView
 from pixelwise.checkpoint import WholeFile
+from pixelwise.choices import check_requirements, phases
 from pixelwise.data.module import DataModule, channel_statistics
 from pixelwise.errors import UserError
 from pixelwise.hardware import memory_format, precision, windows, workers
 from pixelwise.inference import Tiling
+from pixelwise.instantiate import make
 from pixelwise.interrupt import StopOnSignal
 from pixelwise.losses import WeightedSum
 from pixelwise.metrics_file import MetricsFile
@@ -38,19 +37,6 @@ from pixelwise.types import Source
 from pixelwise.writers import MapOptions
 
 log = logging.getLogger(__name__)
-
-ALLOWED = (
-    "pixelwise.",
-    "lightning.pytorch.",
-    "torch.nn.",
-    "torch.optim.",
-    "torchmetrics.",
-    "torchvision.transforms.",
-    "timm.",
-    "optuna.samplers.",
-    "optuna.pruners.",
-)
-"""Modules whose classes a config may name. Your own package goes here, too."""
 
 GROUPING = ("layer_decay", "decay_norms")
 """Keys of `optimizer` that say how parameters are grouped, not how they are stepped."""
@@ -78,7 +64,7 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
     silence()
     config = config.copy() if training else without_downloads(config)
     OmegaConf.resolve(config)
-    _check_requirements(config)
+    check_requirements(config)
     L.seed_everything(config.seed, workers=True, verbose=False)
     data_module = data(config)
     phase_plan = plan(config, data_module)
@@ -219,12 +205,6 @@ def plan(config: DictConfig, data_module: DataModule) -> Plan:
     return make_plan(settings, Composition.PARTS, batches, accumulate, config.data.crop_size)
 
 
-def phases(config: DictConfig) -> dict[str, Any]:
-    """The phases of a config in their order, as plain containers; one that is null is left out."""
-    found: Any = OmegaConf.to_container(config.schedule.phases, resolve=True)
-    return {name: phase for name, phase in found.items() if phase is not None}
-
-
 def phase_settings(name: str, phase: Any) -> Any:
     """A phase with its curve built, where the config names the class of one."""
     if isinstance(phase, Mapping) and isinstance(curve := phase.get("curve"), Mapping):
@@ -303,119 +283,6 @@ def strategy(config: DictConfig, phase_plan: Plan) -> Any:
     return make(settings, "trainer.strategy")
 
 
-def make(config: Any, key: str, **arguments: Any) -> Any:
-    """Instantiate one config node, after checking every class that it names.
-
-    Args:
-        config: a node with `_target_`, or a mapping of such.
-        key: its place in the config, for messages.
-        **arguments: what the config does not say.
-
-    Raises:
-        UserError: for a class that may not be named, and for arguments that it does not take.
-    """
-    for target in _targets(config):
-        _check_target(target, key)
-    try:
-        return instantiate(config, _convert_="all", **arguments)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, UserError):
-            raise cause from error
-        if isinstance(cause, ImportError):
-            raise UserError(
-                f"{key}: {config['_target_']} needs a package that is missing", found=cause
-            ) from error
-        if isinstance(cause, TypeError):
-            raise UserError(f"{key}: {config['_target_']} does not take this", found=cause) from error
-        raise
-
-
 def _plain(value: Any) -> Any:
     """A config node's value without OmegaConf's containers."""
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-def _targets(config: Any) -> Iterator[str]:
-    """Every `_target_` in a tree of containers."""
-    if isinstance(config, Mapping | DictConfig):
-        for key, value in config.items():
-            if key == "_target_":
-                yield str(value)
-            else:
-                yield from _targets(value)
-    elif isinstance(config, list | tuple) or OmegaConf.is_list(config):
-        for value in config:
-            yield from _targets(value)
-
-
-def _check_target(target: str, key: str) -> None:
-    """A config may come from elsewhere: it may name our classes and our libraries', nothing else.
-
-    The module in which the class was defined counts, so that no allowed module lends its imports; and
-    a function is refused, for some of them run commands or unpickle files.
-    """
-    expected = "a class of " + ", ".join(name.rstrip(".") for name in ALLOWED)
-    if not target.startswith(ALLOWED):
-        raise UserError(f"{key}._target_: {target!r} is not allowed", expected=expected)
-    try:
-        found = get_object(target)
-    except Exception as error:
-        raise UserError(f"{key}._target_: {target!r} cannot be imported", found=error) from error
-    if not inspect.isclass(found) or not f"{found.__module__}.".startswith(ALLOWED):
-        raise UserError(f"{key}._target_: {target!r} is not allowed", expected=expected)
-
-
-def refuse_idle(config: DictConfig, overrides: Sequence[str]) -> None:
-    """An override that the schedule's phases do not follow would change nothing: say so."""
-    if "search" in config:
-        raise UserError("search=… has no effect on one training", fix="python scripts/search.py search=…")
-    followed = str(OmegaConf.to_container(config.schedule, resolve=False))
-    for override in overrides:
-        key = override.split("=")[0]
-        if key in ("epochs", "optimizer.lr") and f"${{{key}}}" not in followed:
-            setting = key.rsplit(".", 1)[-1]
-            phases = " ".join(f"schedule.phases.{name}.{setting}=…" for name in config.schedule.phases)
-            raise UserError(
-                f"{override} has no effect: the phases of this schedule have their own", fix=phases
-            )
-        group = key.split(".")[0]
-        if group in ("augmentation", "loss") and _unused(config, group):
-            choice = "" if "." in key else f"{group}@"
-            raise UserError(
-                f"{override} has no effect: every phase of this schedule has its own {group}",
-                fix=f"{choice}schedule.phases.PHASE.{override}",
-            )
-        if group in ("augmentation", "loss") and "." in key and (apart := _own(config, group)):
-            log.warning(
-                "%s does not reach %s, with %s of their own; schedule.phases.PHASE.%s does",
-                override,
-                " and ".join(apart),
-                group,
-                override,
-            )
-
-
-def _unused(config: DictConfig, group: str) -> bool:
-    """Whether every phase has its own augmentation or loss, and none is the global one."""
-    return len(_own(config, group)) == len(phases(config))
-
-
-def _own(config: DictConfig, group: str) -> list[str]:
-    """Names of the phases whose augmentation or loss is not the global one."""
-    common = OmegaConf.to_container(config[group], resolve=True)
-    settings = {name: phase for name, phase in phases(config).items() if isinstance(phase, Mapping)}
-    return [name for name, phase in settings.items() if phase.get(group) not in (None, {}, common)]
-
-
-def _check_requirements(config: DictConfig) -> None:
-    """Choices that a task cannot work with, such as a decoder for a classifier."""
-    for key, allowed in (config.task.get("requires") or {}).items():
-        found = OmegaConf.select(config, key)
-        if found not in allowed:
-            name, values = key.split(".")[0], [str(v).rsplit(".", 1)[-1] for v in allowed]
-            raise UserError(
-                f"{name}: task={config.task.name} cannot use {str(found).rsplit('.', 1)[-1]}",
-                expected=" or ".join(values),
-                fix=f"leave {name}= out of the command, or choose another task",
-            )

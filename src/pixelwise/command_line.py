@@ -256,10 +256,19 @@ def differences(config_name: str, config: DictConfig) -> list[str]:
             if usual.get(group) != option
         ]
     default = dict(nodes(compose(config_name, changed)))
+    typed = {key_of(override) for override in overrides()}
     for key, node in nodes(config):
-        if not OmegaConf.is_dict(node) and (key not in default or default[key] != node):
+        same = key in default and (
+            default[key] == node or (_of_the_moment(default[key]) and key not in typed)
+        )
+        if not OmegaConf.is_dict(node) and not same:
             changed.append(f"{key}={_as_typed(node)}")
     return changed
+
+
+def _of_the_moment(node: Any) -> bool:
+    """Whether a default differs from start to start, such as the name of a sweep."""
+    return "${now:" in str(node._value())
 
 
 def _as_typed(node: Any) -> str:

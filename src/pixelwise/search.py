@@ -92,7 +92,7 @@ def _study(config: DictConfig, fixed: Sequence[str], folder: Path) -> Any:
         raise UserError(
             "searching needs Optuna", found=error, fix="pip install 'pixelwise[search]'"
         ) from error
-    from pixelwise import build  # torch is imported from here on
+    from pixelwise.instantiate import make
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = f"sqlite:///{folder / 'study.db'}"
@@ -104,10 +104,10 @@ def _study(config: DictConfig, fixed: Sequence[str], folder: Path) -> Any:
         load_if_exists=True,
     )
     # a sampler that is seeded alike at each start would propose its first trials once more
-    study.sampler = build.make(
+    study.sampler = make(
         config.search.sampler, "search.sampler", seed=config.seed + len(study.get_trials(deepcopy=False))
     )
-    study.pruner = build.make(config.search.pruner, "search.pruner")
+    study.pruner = make(config.search.pruner, "search.pruner")
     described = {"space": OmegaConf.to_container(config.search.space), "overrides": sorted(fixed)}
     known = study.user_attrs.get("search", described)
     for what, now in described.items():

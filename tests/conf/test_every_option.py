@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import build
 from pixelwise.command_line import nodes
 from pixelwise.errors import UserError
+from pixelwise.instantiate import check_target, targets
 from pixelwise.processes import leave_process_group
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -92,8 +93,8 @@ def test_the_first_line_says_what_the_file_is_for(file: Path) -> None:
 @pytest.mark.fast
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))
 def test_every_class_that_it_names_may_be_named_and_exists(file: Path) -> None:
-    for target in build._targets(OmegaConf.to_container(OmegaConf.load(file))):
-        build._check_target(target, str(file))
+    for target in targets(OmegaConf.to_container(OmegaConf.load(file))):
+        check_target(target, str(file))
 
 
 # --------------------------------------------------------------------------------------- the options

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pixelwise import build
+from pixelwise.instantiate import make
 from pixelwise.models import Composition, Encoder, Normalize, PixelHead
 from pixelwise.models.decoders import Decoder
 
@@ -37,7 +37,7 @@ def decoder_of(file: Path, channels: tuple[int, ...], strides: tuple[int, ...]) 
     """The decoder of a YAML, with fewer channels."""
     config = OmegaConf.load(file)
     config.update({key: value for key, value in SLIM.items() if key in config})
-    return build.make(config, "decoder", channels=channels, strides=strides)
+    return make(config, "decoder", channels=channels, strides=strides)
 
 
 def composition(name: str, decoder: Path, classes: int = 3) -> Composition:
