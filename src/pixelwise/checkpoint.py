@@ -17,6 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from pixelwise.errors import UserError, nearest
+from pixelwise.metrics_file import MetricsFile
 from pixelwise.models import Composition
 from pixelwise.types import Batch
 
@@ -111,7 +112,10 @@ class Checkpoint(L.Callback):
     def on_load_checkpoint(
         self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """A run that stopped early has nothing left to train."""
+        """Forget what was logged after it; a run that stopped early has nothing left to train."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.go_on(checkpoint["global_step"])
         trainer.should_stop = checkpoint["callbacks"][self.state_key]["ended_early"]
 
 

@@ -24,6 +24,7 @@ from hydra.errors import CompactHydraException, HydraException, MissingConfigExc
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from pixelwise import run_folder
 from pixelwise.errors import UserError, nearest
 from pixelwise.processes import rank
 
@@ -98,7 +99,7 @@ def go_on_from_run(arguments: list[str]) -> list[str]:
     run = next((a.split("=", 1)[1] for a in arguments if a.startswith("resume=")), None)
     if run is None:
         return arguments
-    folder = run_argument("resume", run).resolve()
+    folder = run_argument("resume", run)
     for flag in ("-m", "--multirun"):
         if flag in arguments:
             stop(UserError(f"resume={run} goes on with one run", fix=f"leave {flag} out"))
@@ -110,12 +111,10 @@ def go_on_from_run(arguments: list[str]) -> list[str]:
 
 def run_argument(key: str, value: str) -> Path:
     """A run folder as it was typed, or the end with status 2."""
-    folder = Path(value.strip("'\"")).expanduser()
-    if not (folder / "config.yaml").is_file():
-        found = "a folder without config.yaml" if folder.is_dir() else "no such folder"
-        expected = "the folder that train.py printed"
-        stop(UserError(f"{key}={value} is not a run folder", found=found, expected=expected))
-    return folder
+    try:
+        return run_folder.open_run(value.strip("'\""), key)
+    except UserError as error:
+        stop(error)
 
 
 def quietly(arguments: Sequence[str]) -> list[str]:

@@ -72,6 +72,11 @@ def windows(setting: int | str) -> int:
     return chosen
 
 
+def name_of(form: torch.memory_format) -> str:
+    """The config's name of a memory format."""
+    return next(name for name, known in FORMATS.items() if known == form)
+
+
 def memory_format(setting: str) -> torch.memory_format:
     """Resolve `memory_format=auto`: channels-last, which convolutions are fastest in."""
     if setting == "auto":

@@ -18,7 +18,7 @@ class MetricsFile(Logger):
     """Rows by step, columns in alphabetical order; a resumed run goes on below the rows it had.
 
     Args:
-        file: the CSV file; rows that it holds already are kept.
+        file: the CSV file; it is written anew, unless `go_on` is called first.
         flush_every: rows after which it is written, besides every checkpoint.
     """
 
@@ -28,9 +28,6 @@ class MetricsFile(Logger):
         self.flush_every = flush_every
         self._unwritten = 0
         self._rows: list[dict[str, str]] = []
-        if file.is_file():
-            with file.open(newline="") as stream:
-                self._rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
 
     @property
     def name(self) -> str:
@@ -53,9 +50,13 @@ class MetricsFile(Logger):
         if self._unwritten >= self.flush_every:
             self.save()
 
-    def cut(self, step: int) -> None:
-        """Forget the rows of a step and of all that follow: they are about to be run again."""
-        self._rows = [row for row in self._rows if int(row["step"]) < step]
+    @rank_zero_only
+    def go_on(self, step: int) -> None:
+        """Keep the file's rows before a step: that one and all that follow are about to be run again."""
+        if self.file.is_file():
+            with self.file.open(newline="") as stream:
+                rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
+            self._rows = [row for row in rows if int(row["step"]) < step]
 
     @rank_zero_only
     def save(self) -> None:

@@ -115,7 +115,7 @@ def as_first_chosen(config: DictConfig, folder: Path) -> DictConfig:
     for key, place in (("precision", "trainer.precision"), ("memory_format", "memory_format")):
         if key in chosen and OmegaConf.select(config, place) == "auto":
             log.info("%s=%s: as this run was started", place, chosen[key])
-            OmegaConf.update(config, place, chosen[key].replace("contiguous_format", "contiguous"))
+            OmegaConf.update(config, place, chosen[key])
     return config
 
 

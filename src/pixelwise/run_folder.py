@@ -90,13 +90,13 @@ def _freeze_passing(node: Any) -> None:
             node[key] = node[key]
 
 
-def open_run(folder: str | Path) -> Path:
-    """Check that a folder holds a run."""
+def open_run(folder: str | Path, key: str = "run") -> Path:
+    """Check that a folder, typed as the value of a key, holds a run."""
     folder = Path(folder).expanduser()
     if not (folder / "config.yaml").is_file():
         looks = "a folder without config.yaml" if folder.is_dir() else "no such folder"
         raise UserError(
-            f"run={folder} is not a run folder", found=looks, expected="the folder that train.py printed"
+            f"{key}={folder} is not a run folder", found=looks, expected="the folder that train.py printed"
         )
     return folder.resolve()
 

@@ -13,9 +13,8 @@ from pixelwise import checkpoint, run_folder
 from pixelwise.build import Run
 from pixelwise.data.survey import compare, survey
 from pixelwise.errors import UserError
-from pixelwise.hardware import device_name
-from pixelwise.metrics_file import MetricsFile
-from pixelwise.models import Composition
+from pixelwise.hardware import device_name, name_of
+from pixelwise.phases import weights_of
 from pixelwise.plan import in_words
 from pixelwise.processes import leave_process_group, rank
 from pixelwise.report.outline import outline
@@ -75,11 +74,8 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
             folder,
             device=device_name(run.trainer.strategy.root_device),
             precision=run.trainer.precision,
-            memory_format=str(run.module.memory_format).removeprefix("torch."),
-            parameters={
-                part: sum(p.numel() for p in getattr(run.module.model, part).parameters())
-                for part in Composition.PARTS
-            },
+            memory_format=name_of(run.module.memory_format),
+            parameters=weights_of(run.module.model),
         )
         run_folder.write_json(folder / "data.json", survey(run.data))
     else:
@@ -89,13 +85,9 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
     picture = folder / "pictures/plan.png"
     picture.parent.mkdir(exist_ok=True)
     draw(in_words(run.plan, run.module.model, run.config)).savefig(picture)
-    steps = 0 if start is None else checkpoint.read(start)["global_step"]
     environment = run_folder.read_json(folder / "environment.json")
     for logger in run.trainer.loggers:
-        if isinstance(logger, MetricsFile):
-            logger.cut(steps)
-        else:
-            logger.log_hyperparams(run.config | {"environment": environment})
+        logger.log_hyperparams(run.config | {"environment": environment})
 
 
 def _report(folder: Path) -> None:
