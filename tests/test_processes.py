@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from test_resume import RUN, differing, drill, order, result, trace
 
 PLAIN = (
@@ -93,6 +94,19 @@ def test_ranks_stay_equal_when_a_part_is_unfrozen_and_resume_exactly(tmp_path: P
     assert encoder[0] == encoder[1]
     assert len(set(encoder[0][:5])) == 1, "the encoder is frozen for four steps"
     assert len(set(encoder[0][4:])) == len(encoder[0][4:]), "and trains after them"
+
+
+@pytest.mark.slow
+def test_a_moving_average_resumes_exactly_in_two_processes(tmp_path: Path) -> None:
+    run = [o for o in RUN if not o.startswith("trainer.accelerator")]
+    run += ["trainer=ddp_sim", "callbacks=[default,ema]", "callbacks.ema.decay=0.5", "hydra.run.dir=run"]
+    run += ["callbacks.checkpoint.every_n_steps=3"]
+    drill(tmp_path / "whole", *run)
+    drill(tmp_path / "cut", *run, step=7, where="batch_end")
+    drill(tmp_path / "cut", "resume=run")
+    whole, cut = (result(tmp_path / name / "run") for name in ("whole", "cut"))
+    assert differing(cut, whole) == []
+    assert not torch.equal(*(next(iter(whole[kind].values())) for kind in ("weights", "raw weights")))
 
 
 @pytest.mark.slow

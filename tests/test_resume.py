@@ -72,6 +72,7 @@ def result(folder: Path) -> dict[str, Any]:
     }
     return {
         "weights": state["last"]["state_dict"],
+        "raw weights": state["last"].get("current_model_state", {}),  # beside the average
         "optimizer": state["last"]["optimizer_states"],
         "best": state["best"]["state_dict"],
         "metrics.csv": (folder / "metrics.csv").read_text(),
