@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -76,6 +77,8 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
 
 def start_from_run(arguments: list[str], usage: str) -> list[str]:
     """Let Hydra find the run's `config.yaml`; without a run say how the command is used."""
+    if {"-sc", "--shell-completion"} & set(arguments):
+        return complete_from_run(arguments)
     run = next((a.split("=", 1)[1] for a in arguments if a.startswith("run=")), None)
     if run is None or {"-h", "--help"} & set(arguments):
         wanted = {"-h", "--help"} & set(arguments)
@@ -92,6 +95,17 @@ def start_from_run(arguments: list[str], usage: str) -> list[str]:
                 )
             )
     return ["--config-dir", str(folder), *arguments]
+
+
+def complete_from_run(arguments: list[str]) -> list[str]:
+    """While the shell completes a line, the run is in that line; before it is there, `run=` comes first."""
+    words = os.environ.get("COMP_LINE", "").split()
+    runs = [word.removeprefix("run=") for word in words if word.startswith("run=")]
+    if words and not runs:
+        print("run=")
+        sys.exit(0)
+    folder = Path(runs[0]).expanduser() if runs else Path()
+    return ["--config-dir", str(folder), *arguments] if (folder / "config.yaml").is_file() else arguments
 
 
 def go_on_from_run(arguments: list[str]) -> list[str]:
