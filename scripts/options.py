@@ -2,7 +2,8 @@
 
     python scripts/options.py
 
-What a group is for stands behind its line in conf/train.yaml; what an option is for is the first line of its file.
+What a group is for stands behind its line in conf/train.yaml; what an option is for is the first line of
+its file.
 """
 
 import re
@@ -59,8 +60,8 @@ def page() -> str:
     """A section for each group, with a row for each of its options."""
     parts = [
         "# Groups and options",
-        "`GROUP=OPTION` on the command line takes the file `conf/GROUP/OPTION.yaml`; single values inside are\n"
-        "overridden by their keys, as in `optimizer.lr=3e-4`. This page is written by `python scripts/options.py`.",
+        "`GROUP=OPTION` on the command line takes the file `conf/GROUP/OPTION.yaml`; single values inside\n"
+        "are overridden by key, as in `optimizer.lr=3e-4`. `python scripts/options.py` writes this page.",
     ]
     for group in groups():
         default = "" if group.default == "null" else f" Default: `{group.default}`."

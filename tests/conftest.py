@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in several processes: threads would only compete
@@ -117,8 +118,12 @@ def on_disk(
     makers = {f.__name__: f for f in (potsdam, potsdam_synthetic, tiles, pets)}
 
     def overrides(data: str, task: str) -> list[str]:
+        root = base / data
         if data in makers:
-            return [f"data={data}", f"task={task}", f"data.root={base / data}", *makers[data]()]
+            return [f"data={data}", f"task={task}", f"data.root={root}", *makers[data]()]
+        if importlib.util.find_spec(f"tests.data.draw_{data}"):  # how a set of one's own is drawn
+            words = importlib.import_module(f"tests.data.draw_{data}").draw(root)
+            return [f"data={data}", f"task={task}", f"data.root={root}", *words]
         return folders(task) if data == "folder" else [f"data={data}", f"task={task}", SCENES_OF_FOUR]
 
     return overrides

@@ -31,6 +31,8 @@ BOTH = ("augmentation", "data", "loss", "schedule")
 def fits(option: Path, task: str) -> bool:
     """Whether an option goes with a task: data have a source for it, and few losses take several labels."""
     if option.parent == Path("data"):
+        if "source" in OmegaConf.load(CONF / f"{option}.yaml"):  # one that has but one source, of masks
+            return task == "segmentation"
         return (CONF / f"data/source/{option.name}_{task}.yaml").exists()
     if option.parent == Path("loss"):
         return (option.name == "bce") == (task == "tagging")
