@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test test-all fast lint clean
+.PHONY: train test test-all fast lint docs clean
 
 train: .venv/installed            ## train the toy segmenter; ARGS="task=classification" changes it
 	$(BIN)/python train.py $(ARGS)
@@ -21,6 +21,9 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/installed             ## the site, into site/ (the variable: mkdocs stays below 2, as pyproject.toml says)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; assert (3, 11) <= sys.version_info < (3, 14), 'Python 3.11 to 3.13 needed: make PYTHON=python3.12'"
 	$(PYTHON) -m venv .venv
@@ -28,4 +31,4 @@ lint: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs site
