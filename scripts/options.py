@@ -65,9 +65,10 @@ def page() -> str:
     ]
     for group in groups():
         default = "" if group.default == "null" else f" Default: `{group.default}`."
-        rows = [f"| `{group.name}={name}` | {what} |" for name, what in group.options.items()]
         what = group.purpose[0].upper() + group.purpose[1:]
-        parts += [f"## {group.name}", f"{what}.{default}", "\n".join(["| option | |", "|---|---|", *rows])]
+        rows = ["| option | for |", "|---|---|"]
+        rows += [f"| `{name}` | {what_for} |" for name, what_for in group.options.items()]
+        parts += [f"## {group.name}", f"{what}.{default}", "\n".join(rows)]
     return "\n\n".join(parts) + "\n"
 
 

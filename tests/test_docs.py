@@ -31,6 +31,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {str(file.relative_to(target)): file.read_text() for file in target.rglob("*.html")}
 
 
+@pytest.mark.fast
+def test_what_the_readme_links_to_exists() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda f: f.stem)
+def test_files_that_a_page_speaks_of_exist(page: Path) -> None:
+    text = page.read_text()
+    file = re.compile(
+        r"[^/\w](?:(?:src|tests|conf|scripts|benchmarks|sweeps)/[\w/.-]+\.(?:py|yaml|sbatch|bash))"
+    )
+    named = {name[1:] for name in file.findall(text)} - set(re.findall(r'title="(.+?)"', text))
+    assert [name for name in named if not re.search("NAME|OPTION", name) and not (ROOT / name).exists()] == []
+
+
 def test_every_page_is_in_the_navigation(site: dict[str, str]) -> None:
     pages = {str(file.relative_to(ROOT / "docs").with_suffix(".html")) for file in ROOT.glob("docs/**/*.md")}
     assert pages == set(site) - {"404.html"}

@@ -21,7 +21,8 @@ class Phase:
 
     Attributes:
         name: the key in `schedule.phases`.
-        start, stop: the optimizer steps it covers, stop excluded.
+        start: the first optimizer step it covers.
+        stop: the first one after it.
         lr: peak learning rate of each part.
         curve: (step, steps) → factor on the rate over the phase's steps after the warm-up.
         warmup: number of steps over which the rate rises linearly to its peak.

@@ -30,7 +30,8 @@ class Encoder(nn.Module):
     Attributes:
         channels: of each feature map.
         strides: of each feature map, in input pixels.
-        mean, std: the input statistics that the pretrained weights expect, or None without them.
+        mean: of the input that the pretrained weights expect, by channel; None without them.
+        std: likewise.
 
     Args:
         name: any name that `timm.list_models()` knows.
