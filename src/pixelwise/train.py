@@ -122,10 +122,9 @@ def out_of_memory(run: Run, error: Exception) -> Exception:
     if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
         return error
     size, accumulate = run.data.batch_size, run.trainer.accumulate_grad_batches
-    half = max(1, size // 2)
-    return UserError(
-        f"out of memory with data.batch_size={size}",
-        found=str(error).splitlines()[0],
-        fix=f"data.batch_size={half} trainer.accumulate_grad_batches={accumulate * size // half} keeps the "
-        "effective batch; a smaller data.crop_size helps too",
-    )
+    half = size // 2
+    fix = "a smaller data.crop_size or encoder"
+    if half:
+        kept = f"data.batch_size={half} trainer.accumulate_grad_batches={accumulate * size // half}"
+        fix = f"{kept} keeps the effective batch; or {fix}"
+    return UserError(f"out of memory with data.batch_size={size}", found=str(error).splitlines()[0], fix=fix)

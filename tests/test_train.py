@@ -1,0 +1,83 @@
+"""Trainings that cannot go on: what is said, and what they leave as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from pixelwise import build, run_folder
+from pixelwise.errors import UserError
+from pixelwise.train import train
+
+Compose = Callable[..., DictConfig]
+Script = Callable[..., Any]
+
+
+def test_a_loss_that_is_no_number_ends_training_and_overwrites_nothing_good(
+    script: Script, tiny: list[str], tmp_path: Path
+) -> None:
+    schedule = ["schedule=freeze_then_finetune", "schedule.phases.warmup.epochs=1"]
+    schedule += ["schedule.phases.finetune.lr=1e30", "schedule.phases.finetune.epochs=2"]
+    overrides = [o for o in tiny if not o.startswith("epochs")]
+    done = script("train.py", *overrides, *schedule, "optimizer=sgd", "hydra.run.dir=run")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "error: the training loss is nan at step 3; nothing was overwritten" in done.stderr
+    named = next(line for line in done.stderr.splitlines() if "samples" in line)
+    assert named.count("train/") == 4
+    assert "a lower optimizer.lr" in done.stderr
+    for name in ("last", "best"):  # both of the end of the first epoch
+        state = torch.load(tmp_path / f"run/checkpoints/{name}.ckpt", weights_only=True)
+        assert state["global_step"] == 2
+        assert all(tensor.isfinite().all() for tensor in state["state_dict"].values())
+    assert not (tmp_path / "run/metrics.json").exists()
+    assert (tmp_path / "run/report.html").exists()
+
+
+class Greedy(L.Callback):
+    """Asks the real allocator for more than there is."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        torch.empty(1 << 50)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("size", "accumulate", "advice"),
+    [
+        (4, 1, "data.batch_size=2 trainer.accumulate_grad_batches=2"),
+        (8, 3, "data.batch_size=4 trainer.accumulate_grad_batches=6"),
+        (1, 1, "fix:      a smaller data.crop_size or encoder"),
+    ],
+)
+def test_out_of_memory_says_which_batch_keeps_the_effective_one(
+    size: int, accumulate: int, advice: str, compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    overrides = [*tiny, f"data.batch_size={size}", f"trainer.accumulate_grad_batches={accumulate}"]
+    folder = run_folder.create(tmp_path / "run", compose(*overrides), overrides)
+    run = build.run(run_folder.load_config(folder), folder)
+    run.trainer.callbacks.append(Greedy())  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=f"out of memory with data.batch_size={size}") as caught:
+        train(run, folder)
+    assert advice in str(caught.value)
+    assert json.loads((folder / "data.json").read_text())["train"]["images"] == 8
+
+
+@pytest.mark.fast
+def test_other_errors_stay_what_they_are(compose: Compose, tiny: list[str], tmp_path: Path) -> None:
+    class Faulty(L.Callback):
+        def on_train_batch_start(self, *_: Any) -> None:
+            raise RuntimeError("a bug")
+
+    folder = run_folder.create(tmp_path / "run", compose(*tiny), tiny)
+    run = build.run(run_folder.load_config(folder), folder)
+    run.trainer.callbacks.append(Faulty())  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match="a bug"):
+        train(run, folder)
