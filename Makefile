@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test test-all fast lint docs clean
+.PHONY: train test test-all fast notebooks lint docs clean
 
 train: .venv/installed            ## train the toy segmenter; ARGS="task=classification" changes it
 	$(BIN)/python train.py $(ARGS)
@@ -15,6 +15,9 @@ test-all: .venv/installed         ## the slow ones, too
 
 fast: .venv/installed             ## before each commit
 	$(BIN)/python -m pytest -m fast
+
+notebooks: .venv/installed        ## execute all of notebooks/ in place, to commit what they show
+	$(BIN)/python scripts/notebooks.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from tests.data.layouts import write_pets
 
+import pixelwise
 from pixelwise.data.potsdam_synthetic import draw_release
 
 ROOT = Path(__file__).parents[1]
@@ -46,8 +45,7 @@ def compose() -> Callable[..., DictConfig]:
     """`compose(*overrides)` gives what `python train.py OVERRIDES` would start from."""
 
     def compose(*overrides: str) -> DictConfig:
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            config = hydra_compose("train", list(overrides))
+        config = pixelwise.compose(*overrides)
         OmegaConf.set_struct(config, False)
         return config
 

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
+
+import pixelwise
+from pixelwise.errors import UserError
 
 CONF = Path(__file__).parents[1] / "conf"
 Script = Callable[..., subprocess.CompletedProcess[str]]
@@ -70,6 +74,16 @@ def test_a_typo_suggests_the_nearest(typed: str, meant: str, script: Script) -> 
     assert done.returncode == 2
     assert re.search(rf"did you mean {re.escape(meant)}\?", done.stderr)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.fast
+def test_a_notebook_composes_what_the_command_would_start_from(script: Script) -> None:
+    words = ["task=classification", "schedule=three_phase", "optimizer.lr=0.5", "sweep.name=none"]
+    printed = script("train.py", *words, "--cfg", "job").stdout
+    assert pixelwise.compose(*words) == OmegaConf.create(printed)
+    with pytest.raises(UserError, match=r"decoder=unett[\s\S]*did you mean decoder=unet\?"):
+        pixelwise.compose("decoder=unett")
+    assert pixelwise.compose("optimizer.lr=2").optimizer.lr == 2  # the mistake left nothing behind
 
 
 @pytest.mark.fast

@@ -1,10 +1,12 @@
+import builtins
 import io
+import logging
 import re
 
 import pytest
 from rich.console import Console
 
-from pixelwise.terminal import score_table
+from pixelwise.terminal import score_table, show
 
 pytestmark = pytest.mark.fast
 
@@ -36,3 +38,12 @@ def test_protocols_are_named_and_eroded_scores_have_their_columns():
     assert row(text, "overall accuracy") == ["0.9000", "0.9500"]
     assert row(text, "low_vegetation") == ["0.6000", "0.6500"]
     assert text.count("eroded") == 2
+
+
+def test_a_table_is_logged_in_a_notebook_too(monkeypatch, caplog, capsys):
+    kernel = type("ZMQInteractiveShell", (), {})()
+    monkeypatch.setattr(builtins, "get_ipython", lambda: kernel, raising=False)
+    with caplog.at_level(logging.INFO):
+        show(score_table({"test/miou": 0.5}, "title", []))
+    assert row(caplog.text, "miou") == ["0.5000"]
+    assert capsys.readouterr().out == ""

@@ -6,9 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from pixelwise.loading import Predictor
 
 __version__ = "0.1.0"
+
+
+def compose(*words: str) -> DictConfig:
+    """The config that `python train.py WORDS` would start from, for notebooks and scripts of your own.
+
+    Raises:
+        UserError: for a word that fits nothing, with what was probably meant.
+    """
+    from pixelwise.command_line import compose_alone
+
+    return compose_alone("train", words)
 
 
 def load(path: str | Path, weights: str = "best") -> Predictor:

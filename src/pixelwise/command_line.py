@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
@@ -325,6 +326,16 @@ def choice(group: str) -> str:
     return str(HydraConfig.get().runtime.choices[group])
 
 
-def compose_alone(config_name: str, words: list[str]) -> DictConfig:
-    """What a root script would start from with these words, within the job of another."""
-    return compose(config_name, words)
+def compose_alone(config_name: str, words: Sequence[str]) -> DictConfig:
+    """What a root script would start from with these words: in a notebook, or within the job of another.
+
+    Raises:
+        UserError: for words that cannot be composed, with what was probably meant.
+    """
+    within = GlobalHydra.instance().is_initialized()
+    with nullcontext() if within else initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            config = compose(config_name, list(words))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise explain(error, compose(config_name)) from error
+    return config

@@ -25,7 +25,7 @@ class Print(logging.Handler):
 def show(content: RenderableType, width: int = 100) -> None:
     """Log something that rich can draw, as plain text, so that terminal and train.log agree."""
     buffer = io.StringIO()
-    Console(file=buffer, width=width).print(content)
+    Console(file=buffer, width=width, force_jupyter=False).print(content)  # a notebook would take it away
     log.info("%s", "\n" + buffer.getvalue().rstrip())
 
 

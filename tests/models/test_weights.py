@@ -125,9 +125,12 @@ def test_what_matched_and_what_did_not_is_reported(tmp_path: Path, caplog: pytes
 
 def test_weights_that_fit_nowhere_are_refused(tmp_path: Path) -> None:
     torch.save(timm.create_model("test_convnext").state_dict(), tmp_path / "other.pth")
+    counter = {"bn1.num_batches_tracked": torch.tensor(9), "stem.weight": torch.zeros(3)}
+    torch.save(counter, tmp_path / "counter.pth")  # batch-norm's counter fits any model
     (tmp_path / "broken.pth").write_bytes(b"PK")
     for file, message in {
         "other.pth": r"nothing in .* fits[\s\S]*found: .*stem",
+        "counter.pth": r"nothing in .* fits[\s\S]*found: .*stem.weight",
         "broken.pth": "cannot be read",
         "none.pth": r"not a file[\s\S]*a run folder",
         ".": "not a file",

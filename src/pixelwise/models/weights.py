@@ -22,6 +22,9 @@ from pixelwise.errors import UserError
 
 log = logging.getLogger(__name__)
 
+COUNTER = "num_batches_tracked"
+"""Of every batch-norm: it fits any model, and says nothing."""
+
 CONTAINERS = ("state_dict_ema", "state_dict", "model")
 """Where training scripts keep the weights inside a checkpoint, in the order of preference."""
 
@@ -83,14 +86,14 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
             misshapen.append(f"{name} {tuple(tensor.shape)} for {tuple(own[known[0]].shape)}")
         else:
             unexpected.append(name)
-    if not found:
+    if all(name.endswith(COUNTER) for name in found):
         raise UserError(
             f"encoder.weights: nothing in {path} fits this encoder",
             found=_some([*misshapen, *unexpected], 3) or "no tensors",
             expected=f"tensors such as {next(iter(own))!r}",
             fix="encoder.name must be the model that the weights were trained with",
         )
-    missing = [name for name in own if name not in found and not name.endswith("num_batches_tracked")]
+    missing = [name for name in own if name not in found and not name.endswith(COUNTER)]
     encoder.load_state_dict(found, strict=False)
     log.info(
         "encoder.weights=%s: %d tensors matched, %d missing, %d unexpected",
