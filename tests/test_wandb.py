@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,6 +96,18 @@ def test_a_resumed_run_is_the_same_run_and_repeats_its_numbers(tmp_path: Path) -
     sent = [(item["trainer/global_step"], item["train/loss"]) for item in history if "train/loss" in item]
     assert [step for step, _ in sent] == [*range(6, STEPS)]  # steps 6 and 7 for the second time
     assert [loss for _, loss in sent] == pytest.approx([float(loss) for _, loss in rows[6:]], rel=1e-6)
+
+
+def test_a_run_does_not_share_the_service_of_the_notebook_that_starts_it(
+    script: Script, tiny: list[str], tmp_path: Path
+) -> None:
+    wandb.setup().ensure_service()  # as in a notebook's kernel, whose `!python …` inherits it
+    shared = {"WANDB_SERVICE": os.environ["WANDB_SERVICE"]}
+    settings = ["logger=wandb", "logger.wandb.offline=true", "hydra.run.dir=run", "epochs=1"]
+    done = script("train.py", *tiny, *settings, env=shared)
+    assert done.returncode == 0, done.stderr
+    assert "existing wandb-core service" not in done.stdout + done.stderr
+    assert records(offline_run(tmp_path / "run"), "history")
 
 
 def test_no_image_leaves_unless_asked_for(script: Script, tiny: list[str], tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
+import psutil
 from lightning.pytorch.loggers import WandbLogger
 
 from pixelwise.checkpoint import path
@@ -36,7 +39,19 @@ class WandbRun(WandbLogger):
         sweep = Path(save_dir).resolve().parent
         if group is None and (sweep / "multirun.yaml").is_file():  # Hydra writes it before the first job
             group = sweep.name
+        leave_service_of_parents()
         super().__init__(save_dir=save_dir, group=group, **options)
+
+
+def leave_service_of_parents() -> None:
+    """Let this process start a W&B service of its own where it was handed that of a process above it.
+
+    A notebook that uses wandb hands its service down to `!python train.py`. A run that is killed would stay
+    "in use" there, and could not be resumed. One of `wandb beta core start` is meant to be shared, and is.
+    """
+    starter = re.match(r"\d+-(\d+)-", os.environ.get("WANDB_SERVICE", ""))
+    if starter and int(starter[1]) in {parent.pid for parent in psutil.Process().parents()}:
+        del os.environ["WANDB_SERVICE"]
 
 
 class WandbMedia(L.Callback):
