@@ -44,6 +44,14 @@ def test_a_sweep_with_images_and_tensorboard(script: Script, tiny: list[str], tm
     settings = ["logger=[wandb,tensorboard]", "logger.wandb.offline=true", "logger.log_images=true"]
     done = script("train.py", "-m", *tiny, *settings, "hydra.sweep.dir=sweep", "seed=3,4")
     assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert "arning" not in said.lower()
+    (differs,) = {
+        line for line in said.splitlines() if "differs from the defaults" in line and "seed=3" in line
+    }
+    assert "logger=[wandb,tensorboard]" in differs
+    assert "_target_" not in differs
+    assert "sweep.name" not in differs
     for seed in (3, 4):
         folder = tmp_path / f"sweep/seed-{seed}"
         run = offline_run(folder)

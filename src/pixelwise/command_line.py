@@ -259,7 +259,8 @@ def nodes(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def differences(config_name: str, config: DictConfig) -> list[str]:
     """What this job does otherwise than `conf/<config_name>.yaml` alone: choices, then single values."""
-    changed: list[str] = []
+    # several files of a group, as in logger=[wandb,tensorboard], are no choice in Hydra's eyes
+    changed = [o for o in overrides() if "=[" in o and (CONF / key_of(o)).is_dir()]
     for inner in (False, True):  # what a schedule chose for its phases follows from the schedule
         usual = compose(config_name, changed, return_hydra_config=True).hydra.runtime.choices
         changed += [

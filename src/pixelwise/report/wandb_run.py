@@ -41,6 +41,7 @@ class WandbRun(WandbLogger):
             group = sweep.name
         leave_service_of_parents()
         super().__init__(save_dir=save_dir, group=group, **options)
+        self._wandb_init.pop("anonymous", None)  # Lightning's default, which wandb warns of
 
 
 def leave_service_of_parents() -> None:
