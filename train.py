@@ -5,7 +5,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command, differences, output_folder, overrides
+from pixelwise.command_line import choices, command, differences, output_folder, overrides
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ def main(config: DictConfig) -> float | None:
         config = going_on
     elif rank() == 0:
         run_folder.create(folder, config, overrides())
+        run_folder.add_to_environment(folder, choices=choices())
         config = run_folder.load_config(folder)
     log.info("run folder: %s", folder)
     log.info("differs from the defaults in: %s", " ".join(changed) or "nothing")

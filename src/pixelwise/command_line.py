@@ -326,6 +326,15 @@ def choice(group: str) -> str:
     return str(HydraConfig.get().runtime.choices[group])
 
 
+def choices() -> dict[str, str]:
+    """Which file of each group of conf/ this job runs with."""
+    return {
+        group: option
+        for group, option in HydraConfig.get().runtime.choices.items()
+        if option and "@" not in group and "/" not in group
+    }
+
+
 def compose_alone(config_name: str, words: list[str]) -> DictConfig:
     """What a root script would start from with these words, within the job of another."""
     return compose(config_name, words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -83,9 +83,7 @@ class RunFiles:
 
     def split(self, name: str) -> tuple[str, str | None]:
         """A flat name as (score, class): "val/iou/cat" → ("iou", "cat"), "val/miou" → ("miou", None)."""
-        rest = name.partition("/")[2]
-        kind, _, label = rest.rpartition("/")
-        return (kind, label) if kind and label in self.classes else (rest, None)
+        return kind_and_class(name.partition("/")[2], self.classes)
 
     def line(self, name: str, per_epoch: float) -> list[tuple[float, float]]:
         """(epoch, value) of one column, a step being counted when it is done."""
@@ -106,6 +104,12 @@ class RunFiles:
             return []
         with file.open(newline="") as stream:
             return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
+
+
+def kind_and_class(name: str, classes: Sequence[str]) -> tuple[str, str | None]:
+    """A score's name without its split: "iou/cat" → ("iou", "cat"), "miou" → ("miou", None)."""
+    label = max((label for label in classes if name.endswith(f"/{label}")), key=len, default=None)
+    return (name, None) if label is None else (name.removesuffix(f"/{label}"), label)
 
 
 def kind_of(node: Mapping[str, Any] | None) -> str:

@@ -25,6 +25,16 @@ log = logging.getLogger(__name__)
 MOST_CELLS = 10_000
 """Rows that a plot of W&B may have."""
 
+STEP = "trainer/global_step"
+"""Under which Lightning's logger sends the optimizer's step with everything."""
+
+PLAN, SAMPLES = "plan", "samples/val"
+"""Under which the pictures are sent."""
+
+CONFUSION = "wandb/confusion_matrix/v1"
+CONFUSION_FIELDS = {name: name for name in ("Actual", "Predicted", "nPredictions")}
+"""W&B's chart of a confusion matrix, and the columns of its table."""
+
 
 class WandbRun(WandbLogger):
     """Lightning's logger; the jobs of one sweep are a group, named as the sweep's folder.
@@ -87,7 +97,7 @@ class WandbMedia(L.Callback):
         """Show the plan, as it was drawn before training."""
         plan = Path(trainer.default_root_dir) / "pictures/plan.png"
         if trainer.global_step == 0 and plan.is_file():
-            self._log(trainer, {"plan": lambda: wandb_image(plan)})
+            self._log(trainer, {PLAN: lambda: wandb_image(plan)})
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Show the samples, if their time has come; the rest where this is the final evaluation."""
@@ -96,7 +106,7 @@ class WandbMedia(L.Callback):
         elif self._panel and self._due(trainer):
             assert isinstance(module, Module)
             found = answers(trainer, module, trainer.val_dataloaders, self._panel)
-            self._log(trainer, {"samples/val": lambda: [self.picture(answer) for answer in found]})
+            self._log(trainer, {SAMPLES: lambda: [self.picture(answer) for answer in found]})
 
     def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """What is told once."""
@@ -153,10 +163,9 @@ class WandbMedia(L.Callback):
         pairs = [(t, p) for t, p in np.ndindex(*matrix.shape) if matrix[t, p]]
         pairs.sort(key=lambda pair: -matrix[pair])
         rows = [[self.classes[t], self.classes[p], int(matrix[t, p])] for t, p in pairs[:MOST_CELLS]]
-        fields = {name: name for name in ("Actual", "Predicted", "nPredictions")}
-        table = wandb.Table(columns=list(fields), data=rows)
+        table = wandb.Table(columns=list(CONFUSION_FIELDS), data=rows)
         title = {"title": f"{split}: confusion matrix"}
-        return wandb.plot_table("wandb/confusion_matrix/v1", table, fields, title)
+        return wandb.plot_table(CONFUSION, table, CONFUSION_FIELDS, title)
 
     def _keep_best(self, logger: WandbLogger, file: Path, scores: dict[str, float]) -> None:
         """The best weights as an artifact of this run; uploaded from where they lie, not copied first."""
