@@ -50,15 +50,15 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
     def decorate(job: Job) -> Callable[[], None]:
         @functools.wraps(job)
         def guarded(config: DictConfig) -> Any:
-            sys.argv[1:] = typed  # what a launcher of further processes repeats
+            sys.argv[:] = typed  # what a launcher of further processes repeats, and what the run folder notes
             try:
                 return job(config)
             except UserError as error:
                 raise CompactHydraException(f"\nerror: {error}") from error
 
         def main() -> None:
-            typed[:] = sys.argv[1:]
-            arguments = [*typed, *settings]
+            typed[:] = sys.argv
+            arguments = [*typed[1:], *settings]
             content = (CONF / f"{config_name}.yaml").read_text()
             if "\nrun: ???" in content:
                 arguments = start_from_run(arguments, job.__globals__["__doc__"])
