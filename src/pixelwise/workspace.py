@@ -17,10 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import build
 from pixelwise.class_weights import leave_out
 from pixelwise.errors import UserError
+from pixelwise.models import PixelHead
 from pixelwise.phases import weights_of
 from pixelwise.progress import SPEED
 from pixelwise.report.files import kind_and_class
-from pixelwise.report.wandb_run import CONFUSION, CONFUSION_FIELDS, PLAN, SAMPLES, STEP
+from pixelwise.report.wandb_run import CONFUSION, CONFUSION_FIELDS, PLAN, SAMPLES, STEP, TRUTH
 from pixelwise.scores import ConfusionScores
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Logged:
         parts: parts of the model that have weights.
         phases: of the schedule.
         confusion: whether there is a confusion matrix.
+        masks: whether the truth of a sample is a picture.
     """
 
     monitor: str
@@ -56,6 +58,7 @@ class Logged:
     parts: list[str]
     phases: list[str]
     confusion: bool
+    masks: bool
 
 
 def logged(config: DictConfig) -> Logged:
@@ -87,6 +90,7 @@ def logged(config: DictConfig) -> Logged:
         parts=[part for part, count in weights_of(model).items() if count],
         phases=list(build.phases(config)),
         confusion=isinstance(scores, ConfusionScores),
+        masks=isinstance(model.head, PixelHead),
     )
 
 
@@ -214,7 +218,7 @@ def samples(names: Logged) -> list[Any]:
         chart_fields=dict(CONFUSION_FIELDS),
         chart_strings={"title": f"{names.final}: confusion matrix"},
     )
-    return [media("samples of val", SAMPLES), *[confusion] * names.confusion]
+    return [media("samples of val", *([TRUTH] * names.masks), SAMPLES), *[confusion] * names.confusion]
 
 
 def speed(names: Logged) -> list[Any]:
@@ -267,8 +271,8 @@ def bars(title: str, metrics: Sequence[str], groupby: str | None = None) -> Any:
     return wr.BarPlot(title=title, metrics=list(metrics), **grouped)
 
 
-def media(title: str, key: str) -> Any:
+def media(title: str, *keys: str) -> Any:
     """Pictures, which a slider takes through the steps."""
     import wandb_workspaces.reports.v2 as wr
 
-    return wr.MediaBrowser(title=title, media_keys=[key], mode="gallery", gallery_axis="step")
+    return wr.MediaBrowser(title=title, media_keys=list(keys), mode="gallery", gallery_axis="step")
