@@ -113,7 +113,9 @@ def test_the_report_holds_every_job_and_asks_nothing_of_the_network(tmp_path: Pa
     text = (tmp_path / "s/report.html").read_text()
     assert text.count("<polyline") == 2  # the finished jobs
     assert "ValueError: &lt;no&gt;" in text
-    assert "http" not in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "default-src 'none'" in text
     assert "<script" not in text
 
 

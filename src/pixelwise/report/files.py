@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -119,8 +118,3 @@ def kind_of(node: Mapping[str, Any] | None) -> str:
     name = str(node.get("_target_", "?")).rsplit(".", 1)[-1]
     parts = node.get("parts")
     return f"{name} of {', '.join(parts)}" if isinstance(parts, Mapping) else name
-
-
-def number(value: float | None) -> str:
-    """A score to four digits; a dash for one that is undefined."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
