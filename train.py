@@ -5,7 +5,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command, differences, output_folder, overrides
+from pixelwise.command_line import choices, command, differences, output_folder, overrides
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,7 @@ def main(config: DictConfig) -> float | None:
     check_choices(config, overrides())
     folder = output_folder()
     resuming = config.resume is not None or sweep.begun(folder)
+    changed = differences("train", config)  # before the clock and the machine are written into it
     if resuming:
         going_on = resume.reopen(folder, config, overrides())
         if going_on is None:
@@ -27,9 +28,10 @@ def main(config: DictConfig) -> float | None:
         config = going_on
     elif rank() == 0:
         run_folder.create(folder, config, overrides())
+        run_folder.add_to_environment(folder, choices=choices())
         config = run_folder.load_config(folder)
     log.info("run folder: %s", folder)
-    log.info("differs from the defaults in: %s", " ".join(differences("train", config)) or "nothing")
+    log.info("differs from the defaults in: %s", " ".join(changed) or "nothing")
 
     from pixelwise import build, checkpoint  # torch is imported from here on
     from pixelwise.train import train

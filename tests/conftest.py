@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in several processes:
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -134,9 +134,18 @@ def run_script(
     cwd: Path, name: str, *arguments: str, python: tuple[str, ...] = (), env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a root script as a user does, elsewhere than in the repository."""
-    environment = {k: v for k, v in os.environ.items() if k != "HYDRA_FULL_ERROR"} | dict(env or {})
+    ours = ("HYDRA_FULL_ERROR", "WANDB_SERVICE")  # not of the shell that a user types in
+    environment = {k: v for k, v in os.environ.items() if k not in ours} | dict(env or {})
     command = [sys.executable, *python, str(ROOT / name), *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(autouse=True)
+def no_wandb_left() -> Iterator[None]:
+    """End what a test started of wandb in this process, with the variable that would hand it to children."""
+    yield
+    if (wandb := sys.modules.get("wandb")) is not None:
+        wandb.teardown()
 
 
 @pytest.fixture

@@ -101,6 +101,13 @@ def test_lines_are_the_plans_rates(compose: Compose) -> None:
 
 
 @pytest.mark.fast
+@pytest.mark.filterwarnings("error")
+def test_rates_of_zero_leave_no_line_and_no_legend(compose: Compose) -> None:
+    rates = draw(outline(compose(*SMALL, "optimizer.lr=0"))).axes[1]
+    assert rates.get_legend() is None
+
+
+@pytest.mark.fast
 def test_a_long_phase_is_sampled_with_its_edges() -> None:
     settings = {"all": {"steps": 1_000_000, "lr": 1.0, "warmup": 0.123456}}
     steps = sample(make_plan(settings, ["head"], 10).phases[0])

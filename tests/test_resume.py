@@ -46,7 +46,7 @@ def drill(cwd: Path, *overrides: str, **orders: Any) -> subprocess.CompletedProc
     done = subprocess.run(
         [sys.executable, str(DRILL), *overrides],
         cwd=cwd,
-        env=dict(os.environ) | {"DRILL": json.dumps(orders)},
+        env={k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"} | {"DRILL": json.dumps(orders)},
         capture_output=True,
         text=True,
         timeout=300,

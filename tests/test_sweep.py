@@ -113,7 +113,9 @@ def test_the_report_holds_every_job_and_asks_nothing_of_the_network(tmp_path: Pa
     text = (tmp_path / "s/report.html").read_text()
     assert text.count("<polyline") == 2  # the finished jobs
     assert "ValueError: &lt;no&gt;" in text
-    assert "http" not in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "default-src 'none'" in text
     assert "<script" not in text
 
 
@@ -221,8 +223,9 @@ def test_six_jobs_with_a_failing_one_killed_half_way_are_gone_on_with(
     [
         ("processes", "hydra_plugins.hydra_joblib_launcher"),
         ("slurm_here", "hydra_plugins.hydra_submitit_launcher"),
+        ("ray", "ray"),
     ],
-    ids=["processes", "slurm_here"],
+    ids=["processes", "slurm_here", "ray"],
 )
 def test_jobs_in_processes_of_their_own(
     launcher: str, package: str, script: Script, tmp_path: Path, tiny: list[str]
@@ -235,6 +238,8 @@ def test_jobs_in_processes_of_their_own(
     assert done.returncode == 1, done.stderr
     assert states(tmp_path / "runs/s") == {working: "finished", failing: "failed"}
     assert "knows no model 'test_resnet_of_mine'" in (tmp_path / f"runs/s/{failing}/outcome.json").read_text()
+    noted = json.loads((tmp_path / f"runs/s/{working}/environment.json").read_text())["command"]
+    assert noted.startswith(f"{Path(sys.executable).name} {ROOT / 'train.py'} -m encoder=test_resnet ")
     shown = " ".join(done.stdout.split())  # the table at the end breaks long reasons
     assert re.search(r"test_resnet_of_mine.* failed: encoder\.name", shown)
     table = {row["encoder.name"]: row["state"].split(":")[0] for row in rows(tmp_path / "runs/s/jobs.csv")}
@@ -244,6 +249,37 @@ def test_jobs_in_processes_of_their_own(
     assert script("train.py", *command).returncode == 1
     assert states(tmp_path / "runs/s") == {working: "finished", failing: "failed"}
     assert (tmp_path / f"runs/s/{working}/checkpoints/last.ckpt").stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_a_job_that_ray_loses_ends_no_other(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "job.py").write_text(
+        "import os, pathlib, signal, hydra\n"
+        "@hydra.main(version_base='1.3', config_path=None)\n"
+        "def main(config):\n"
+        "    if config.x == 2:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    pathlib.Path(f'{config.x}.txt').touch()\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "job.py",
+            "-m",
+            "+x=1,2,3",
+            "hydra/launcher=ray",
+            f"hydra.searchpath=[file://{CONF}]",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert "+x=2: Ray lost the job" in done.stderr
+    assert sorted(file.name for file in tmp_path.glob("*.txt")) == ["1.txt", "3.txt"]
 
 
 @pytest.mark.fast

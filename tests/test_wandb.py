@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 from omegaconf import OmegaConf
 from test_resume import RUN, STEPS, drill
 
-from pixelwise.report.wandb_run import panel
+from pixelwise.report.wandb_run import panel, turn_of
 from pixelwise.types import Raw
 
 wandb = pytest.importorskip("wandb")
@@ -43,6 +44,14 @@ def test_a_sweep_with_images_and_tensorboard(script: Script, tiny: list[str], tm
     settings = ["logger=[wandb,tensorboard]", "logger.wandb.offline=true", "logger.log_images=true"]
     done = script("train.py", "-m", *tiny, *settings, "hydra.sweep.dir=sweep", "seed=3,4")
     assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert "arning" not in said.lower()
+    (differs,) = {
+        line for line in said.splitlines() if "differs from the defaults" in line and "seed=3" in line
+    }
+    assert "logger=[wandb,tensorboard]" in differs
+    assert "_target_" not in differs
+    assert "sweep.name" not in differs
     for seed in (3, 4):
         folder = tmp_path / f"sweep/seed-{seed}"
         run = offline_run(folder)
@@ -69,7 +78,10 @@ def test_a_sweep_with_images_and_tensorboard(script: Script, tiny: list[str], tm
         assert keys[0] == keys[1]
         assert len(set(keys[0])) == 4
         masks = shown[0]["samples/val.all_masks"]
-        assert all(mask.keys() == {"ground_truth", "predictions"} for mask in masks)
+        assert all(mask.keys() == {"predictions"} for mask in masks)
+        (truth,) = (item for item in history if "samples/truth.count" in item)
+        assert all(mask.keys() == {"ground_truth"} for mask in truth["samples/truth.all_masks"])
+        assert [caption.split(":")[0] for caption in truth["samples/truth.captions"]] == keys[0]
         assert '"value":{"0":"background","1":"cat","2":"dog","255":"ignored"}' in inspect(run, "--json")
         (best,) = [artifact for artifact in records(run, "artifact") if artifact["type"] == "model"]
         assert "best" in best["aliases"]
@@ -80,7 +92,7 @@ def test_a_sweep_with_images_and_tensorboard(script: Script, tiny: list[str], tm
 
 
 def test_a_resumed_run_is_the_same_run_and_repeats_its_numbers(tmp_path: Path) -> None:
-    settings = ["logger=wandb", "logger.wandb.offline=true", "hydra.run.dir=run"]
+    settings = ["logger=wandb", "logger.wandb.offline=true", "logger.log_images=true", "hydra.run.dir=run"]
     drill(tmp_path, *RUN, *settings, step=8, where="batch_end")  # the newest checkpoint is of step 6
     drill(tmp_path, "resume=run")
     parts = sorted((tmp_path / "run/wandb").glob("offline-run-*"))
@@ -95,6 +107,28 @@ def test_a_resumed_run_is_the_same_run_and_repeats_its_numbers(tmp_path: Path) -
     sent = [(item["trainer/global_step"], item["train/loss"]) for item in history if "train/loss" in item]
     assert [step for step, _ in sent] == [*range(6, STEPS)]  # steps 6 and 7 for the second time
     assert [loss for _, loss in sent] == pytest.approx([float(loss) for _, loss in rows[6:]], rel=1e-6)
+    # the same samples after each of three epochs, their masks of the truth once
+    before, after = ([entry["item"] for entry in records(part, "history")] for part in parts)
+    shown = [item for item in [*before, *after] if "samples/val.count" in item]
+    # what was last written before SIGKILL may be lost offline: here the samples of step 4
+    assert [item["trainer/global_step"] for item in shown][-2:] == [8, 12]
+    assert (
+        len({tuple(caption.split(":")[0] for caption in item["samples/val.captions"]) for item in shown}) == 1
+    )
+    (truth,) = (item for item in [*before, *after] if "samples/truth.count" in item)
+    assert truth["trainer/global_step"] == 0
+
+
+def test_a_run_does_not_share_the_service_of_the_notebook_that_starts_it(
+    script: Script, tiny: list[str], tmp_path: Path
+) -> None:
+    wandb.setup().ensure_service()  # as in a notebook's kernel, whose `!python …` inherits it
+    shared = {"WANDB_SERVICE": os.environ["WANDB_SERVICE"]}
+    settings = ["logger=wandb", "logger.wandb.offline=true", "hydra.run.dir=run", "epochs=1"]
+    done = script("train.py", *tiny, *settings, env=shared)
+    assert done.returncode == 0, done.stderr
+    assert "existing wandb-core service" not in done.stdout + done.stderr
+    assert records(offline_run(tmp_path / "run"), "history")
 
 
 def test_no_image_leaves_unless_asked_for(script: Script, tiny: list[str], tmp_path: Path) -> None:
@@ -105,8 +139,8 @@ def test_no_image_leaves_unless_asked_for(script: Script, tiny: list[str], tmp_p
     pictures = [f.name for f in run.rglob("*") if f.suffix in (".png", ".jpg", ".jpeg", ".npy")]
     assert [name.partition("_")[0] for name in pictures] == ["plan"]
     assert "run_group" not in records(run, "run")[0]
-    types = {artifact["type"] for artifact in records(run, "artifact")}
-    assert types == {"model", "run_table"}
+    types = sorted(artifact["type"] for artifact in records(run, "artifact"))
+    assert types == ["model", "run_table"]
 
 
 class Masks:
@@ -123,6 +157,21 @@ class Masks:
 
     def size(self, index: int) -> tuple[int, int]:
         return 1, 4
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("validations", [1, 2, 7, 10, 11, 1000])
+@pytest.mark.parametrize("times", [0, 1, 2, 10])
+def test_samples_are_shown_a_bounded_number_of_times(validations: int, times: int) -> None:
+    steps = [37 * (n + 1) for n in range(validations)]
+    shown, at = 0, []
+    for step in steps:
+        if (turn := turn_of(step, steps[-1], times)) > shown:
+            shown = turn
+            at.append(step)
+    assert len(at) == min(times, validations)
+    assert not at or at[0] == steps[0]
+    assert times < 2 or at[-1] == steps[-1]
 
 
 @pytest.mark.fast

@@ -71,6 +71,14 @@ def resolve(config: DictConfig, data: DataModule, folder: Path) -> None:
     )
 
 
+def leave_out(config: DictConfig) -> None:
+    """Take each `class_weights: auto` out of the losses, in place: their parts need no label counted."""
+    phases = [phase for phase in config.schedule.phases.values() if phase is not None]
+    for loss in [config.loss, *(phase.get("loss") for phase in phases)]:
+        for node, _ in _automatic(loss, ""):
+            node.class_weights = None
+
+
 def _automatic(node: Any, key: str) -> Iterator[tuple[DictConfig, str]]:
     """Every node of a loss that leaves its class weights to the data, with the place of these."""
     if not OmegaConf.is_dict(node):

@@ -51,15 +51,15 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
     def decorate(job: Job) -> Callable[[], None]:
         @functools.wraps(job)
         def guarded(config: DictConfig) -> Any:
-            sys.argv[1:] = typed  # what a launcher of further processes repeats
+            sys.argv[:] = typed  # what a launcher of further processes repeats, and what the run folder notes
             try:
                 return job(config)
             except UserError as error:
                 raise CompactHydraException(f"\nerror: {error}") from error
 
         def main() -> None:
-            typed[:] = sys.argv[1:]
-            arguments = [*typed, *settings]
+            typed[:] = sys.argv
+            arguments = [*typed[1:], *settings]
             content = (CONF / f"{config_name}.yaml").read_text()
             if "\nrun: ???" in content:
                 arguments = start_from_run(arguments, job.__globals__["__doc__"])
@@ -260,7 +260,8 @@ def nodes(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def differences(config_name: str, config: DictConfig) -> list[str]:
     """What this job does otherwise than `conf/<config_name>.yaml` alone: choices, then single values."""
-    changed: list[str] = []
+    # several files of a group, as in logger=[wandb,tensorboard], are no choice in Hydra's eyes
+    changed = [o for o in overrides() if "=[" in o and (CONF / key_of(o)).is_dir()]
     for inner in (False, True):  # what a schedule chose for its phases follows from the schedule
         usual = compose(config_name, changed, return_hydra_config=True).hydra.runtime.choices
         changed += [
@@ -324,6 +325,15 @@ def overrides() -> list[str]:
 def choice(group: str) -> str:
     """Which file of a group of conf/ this job runs with."""
     return str(HydraConfig.get().runtime.choices[group])
+
+
+def choices() -> dict[str, str]:
+    """Which file of each group of conf/ this job runs with."""
+    return {
+        group: option
+        for group, option in HydraConfig.get().runtime.choices.items()
+        if option and "@" not in group and "/" not in group
+    }
 
 
 def compose_alone(config_name: str, words: Sequence[str]) -> DictConfig:

@@ -19,6 +19,9 @@ from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)
 
+SPEED = ("images_per_s", "waiting", "memory_gb")
+"""What loggers of curves get of each epoch, under names like `speed/waiting`."""
+
 
 class Throughput(L.Callback):
     """Measure images/s and the share of time that training waits for data; log and print them.
@@ -96,7 +99,7 @@ class Throughput(L.Callback):
 
     def _write(self, trainer: L.Trainer) -> None:
         """A row for this epoch, validation included in its seconds; the same for every logger of curves."""
-        speed = {"images_per_s": self.speed, "waiting": self.wait, "memory_gb": peak_memory() / 1e9}
+        speed = dict(zip(SPEED, (self.speed, self.wait, peak_memory() / 1e9), strict=True))
         for logger in trainer.loggers:
             if not isinstance(logger, MetricsFile):
                 named = {f"speed/{name}": value for name, value in speed.items()}

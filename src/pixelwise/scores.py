@@ -151,6 +151,10 @@ class ConfusionScores(Metric):
         """Values (K,) of one score under names like `iou/cat`."""
         return {f"{name}/{label}": value for label, value in zip(self.classes, values, strict=True)}
 
+    def names(self) -> list[str]:
+        """The flat names of the scores, but for those of eroded labels."""
+        return list(self.scores(self.matrix.double()))
+
     def summary(self) -> str:
         """One line: over how many classes a mean runs, which it leaves out, and which label is ignored."""
         values = self.compute()

@@ -8,32 +8,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from pixelwise.html import number, render
+
 if TYPE_CHECKING:
     from pixelwise.comparison import Job, Setting
-
-STYLE = """
-:root { color-scheme: light dark; --line: #888; --mark: #2563eb; --soft: #8883; }
-@media (prefers-color-scheme: dark) { :root { --mark: #7aa7ff; } }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--soft); }
-th, td { white-space: nowrap; }
-td.number, th.number { text-align: right; }
-td.failed { color: #c2410c; white-space: normal; min-width: 20rem; }
-svg { max-width: 100%; height: auto; }
-svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
-svg text { paint-order: stroke; stroke: Canvas; stroke-width: 3px; }
-.axis { stroke: var(--line); }
-.job { stroke: var(--mark); fill: none; stroke-opacity: .7; stroke-width: 1.5; }
-.box { stroke: var(--mark); fill: var(--mark); fill-opacity: .15; } .dot { fill: var(--mark); }
-@media print { body { margin: 0; max-width: none; } }
-"""
-
-
-def number(value: float) -> str:
-    """Four digits, or a dash for what is undefined."""
-    return "–" if math.isnan(value) else f"{value:.4f}"
 
 
 def short(choice: str) -> str:
@@ -64,7 +42,7 @@ def page(
     """
     states = [job.state for job in jobs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    parts = [f"<h1>{escape(title)}</h1>", f"<p>{len(jobs)} jobs: {counts}.</p>"]
+    parts: list[str] = []
     others = [key for key in keys if key != "seed"]
     if any(len(group.jobs) > 1 for group in groups) and scores:
         parts += [
@@ -86,9 +64,7 @@ def page(
         values = [number(job.scores.get(score, math.nan)) for score in scores]
         rows.append([job.name, *(short(job.choices.get(key, "")) for key in keys), *values, job.told])
     parts += ["<h2>Jobs</h2>", _table(["job", *keys, *scores, "state"], rows, 1 + len(keys))]
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-    view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    return f"{head}{view}<style>{STYLE}</style><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    return render("sweep.html", title=title, states=f"{len(jobs)} jobs: {counts}", parts=parts)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], first_number: int) -> str:
@@ -97,28 +73,30 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], first_number: i
 
     def cells(tag: str, row: Sequence[str]) -> str:
         kinds = [
-            "number" if i in numbers else "failed" if c.startswith("failed") else ""
+            "" if i in numbers else "text failed" if c.startswith("failed") else "text"
             for i, c in enumerate(row)
         ]
         return "".join(
             f'<{tag} class="{kind}">{escape(cell)}</{tag}>' for kind, cell in zip(kinds, row, strict=True)
         )
 
-    lines = [f"<tr>{cells('td', row)}</tr>" for row in rows]
-    return f'<div class="wide"><table><tr>{cells("th", header)}</tr>\n' + "\n".join(lines) + "</table></div>"
+    head = f"<thead><tr>{cells('th', header)}</tr></thead>"
+    body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f'<div class="scroll"><table>{head}\n<tbody>{body}</tbody></table></div>'
 
 
 def boxes(groups: Sequence[Setting], score: str) -> str:
     """A row a setting: a box from quartile to quartile with the median, and a dot for each seed."""
     drawn = [
-        (", ".join(f"{k}={short(v)}" for k, v in g.choices.items()) or "all", g.values(score)) for g in groups
+        ((", ".join(f"{k}={short(v)}" for k, v in g.choices.items()) or "all")[-48:], g.values(score))
+        for g in groups
     ]
     drawn = [(label, values) for label, values in drawn if values]
     if not drawn:
         return ""
     every = [value for _, values in drawn for value in values]
     low, high = _range(every)
-    left, width, step = 340, 460, 30
+    left, width, step = 24 + 7 * max(len(label) for label, _ in drawn), 460, 30
     height = step * len(drawn) + 40
 
     def x(value: float) -> float:
@@ -127,7 +105,9 @@ def boxes(groups: Sequence[Setting], score: str) -> str:
     parts = []
     for row, (label, values) in enumerate(drawn):
         y = 24 + step * row
-        parts.append(f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(label[-48:])}</text>')
+        parts.append(
+            f'<text class="word" x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(label)}</text>'
+        )
         if len(values) > 1:
             first, median, third = statistics.quantiles(values, n=4, method="inclusive")
             parts.append(
@@ -139,7 +119,9 @@ def boxes(groups: Sequence[Setting], score: str) -> str:
     y = height - 18
     parts.append(f'<line class="axis" x1="{left}" x2="{left + width}" y1="{y}" y2="{y}"/>')
     for value in (low, (low + high) / 2, high):
-        parts.append(f'<text x="{x(value):.1f}" y="{y + 15}" text-anchor="middle">{value:.3f}</text>')
+        parts.append(
+            f'<text class="word" x="{x(value):.1f}" y="{y + 15}" text-anchor="middle">{value:.3f}</text>'
+        )
     return _svg(left + width + 40, height, f"{score} of each setting, a dot for each seed", parts)
 
 
@@ -162,10 +144,10 @@ def parallel(jobs: Sequence[Job], keys: Sequence[str], score: str) -> str:
         x = 80 + gap * i
         name = score if i == len(keys) else keys[i]
         parts.append(f'<line class="axis" x1="{x}" x2="{x}" y1="{top}" y2="{top + height}"/>')
-        parts.append(f'<text x="{x}" y="18" text-anchor="middle">{escape(name[-24:])}</text>')
+        parts.append(f'<text class="word" x="{x}" y="18" text-anchor="middle">{escape(name[-24:])}</text>')
         for label, place in axis.items() if len(axis) <= 12 else list(axis.items())[:: len(axis) - 1]:
             y = top + (1 - place) * height
-            parts.append(f'<text x="{x + 6}" y="{y + 4:.1f}">{escape(short(label)[:22])}</text>')
+            parts.append(f'<text class="word" x="{x + 6}" y="{y + 4:.1f}">{escape(short(label)[:22])}</text>')
     return _svg(160 + gap * len(keys), top + height + 20, f"each job's choices and its {score}", parts)
 
 
@@ -190,7 +172,10 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _svg(width: int, height: int, said: str, parts: Sequence[str]) -> str:
+    """A drawing that shrinks with its page, but not so far that its words cannot be read."""
+    sides = f"max-width: {width}px; min-width: {0.7 * width:.0f}px"
     return (
-        f'<div class="wide"><svg role="img" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
-        f"<title>{escape(said)}</title>{''.join(parts)}</svg><p>{escape(said)}</p></div>"
+        f'<div class="charts wide"><figure><figcaption>{escape(said)}</figcaption><div class="scroll">'
+        f'<svg class="chart" role="img" viewBox="0 0 {width} {height}" style="{sides}">'
+        f"<title>{escape(said)}</title>{''.join(parts)}</svg></div></figure></div>"
     )

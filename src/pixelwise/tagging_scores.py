@@ -74,7 +74,10 @@ class TaggingScores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Every score by its flat name, as float64 scalars on the CPU."""
-        logits, target = (dim_zero_cat(state).cpu() for state in (self.logits, self.target))
+        return self.scores(*(dim_zero_cat(state).cpu() for state in (self.logits, self.target)))
+
+    def scores(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The scores of (N, K) logits and targets."""
         decided, known = self.decide(logits), target != IGNORE
         hits = ((decided == 1) & (target == 1)).sum(0).double()
         claims = ((decided == 1) & known).sum(0).double() + (target == 1).sum(0)
@@ -89,6 +92,11 @@ class TaggingScores(Metric):
             **{f"average_precision/{n}": p for n, p in zip(self.classes, precisions, strict=True)},
             **{f"f1/{n}": v for n, v in zip(self.classes, f1_scores, strict=True)},
         }
+
+    def names(self) -> list[str]:
+        """The flat names of the scores."""
+        nothing = torch.zeros(0, len(self.classes))
+        return list(self.scores(nothing, nothing))
 
     def summary(self) -> str:
         """One line: over how many classes the mean average precision runs."""

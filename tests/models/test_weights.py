@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -154,9 +155,13 @@ def test_pretrained_without_network_fails_at_once(tmp_path: Path, monkeypatch: p
 
 
 def test_a_network_that_swallows_everything_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
     def silent(*_: object, **__: object) -> None:
-        time.sleep(60)
+        over.wait(60)
+        raise OSError("given up by the system, long after")
 
     monkeypatch.setattr(socket, "create_connection", silent)
     with pytest.raises(TimeoutError, match=r"no answer in 0.1 s"):
         reach("127.0.0.1", 9, timeout_s=0.1)
+    over.set()

@@ -10,9 +10,13 @@ import subprocess
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from test_sweep import sweep_of
+
+from pixelwise import comparison
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 Script = Callable[..., subprocess.CompletedProcess[str]]
@@ -117,18 +121,31 @@ def test_class_names_cannot_break_the_page(trained: Path, tmp_path: Path) -> Non
     assert "<script" not in page
 
 
+def seen_by_a_browser(page: Path, folder: Path, width: int) -> dict[str, Any]:
+    """What a page holds and asks for, by how much it is wider than its window; it must report no error."""
+    plain = open_page(page, folder / "profile")
+    assert "CONSOLE" not in plain.stderr
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
+    probed = folder / "probed.html"
+    probed.write_text(text.replace("</body>", PROBE + "</body>"))
+    done = open_page(probed, folder / "profile", f"--window-size={width},900")
+    return json.loads(unescape(re.search(r'data-probe="([^"]*)"', done.stdout)[1]))  # type: ignore[index]
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_report_of_a_sweep_fits_its_window(tmp_path: Path, width: int) -> None:
+    scores = {"dice_1": 0.5, "dice_2": 0.7, "focal_1": 0.2, "focal_2": None}
+    comparison.write(sweep_of(tmp_path / "s", scores))
+    seen = seen_by_a_browser(tmp_path / "s/report.html", tmp_path, width)
+    assert seen["requested"] == []
+    assert seen["wider"] <= 0
+
+
 @pytest.mark.parametrize("width", [360, 1200])
 def test_a_browser_decodes_every_picture_asks_for_nothing_and_reports_no_error(
     trained: Path, tmp_path: Path, width: int
 ) -> None:
-    page = trained / "report.html"
-    plain = open_page(page, tmp_path / "profile")
-    assert "CONSOLE" not in plain.stderr
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
-    probed = tmp_path / "probed.html"
-    probed.write_text(text.replace("</body>", PROBE + "</body>"))
-    done = open_page(probed, tmp_path / "profile", f"--window-size={width},900")
-    seen = json.loads(unescape(re.search(r'data-probe="([^"]*)"', done.stdout)[1]))  # type: ignore[index]
+    seen = seen_by_a_browser(trained / "report.html", tmp_path, width)
     assert seen["images"] == seen["decoded"] > 8
     assert seen["requested"] == []
     assert seen["wider"] <= 0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -83,9 +82,7 @@ class RunFiles:
 
     def split(self, name: str) -> tuple[str, str | None]:
         """A flat name as (score, class): "val/iou/cat" → ("iou", "cat"), "val/miou" → ("miou", None)."""
-        rest = name.partition("/")[2]
-        kind, _, label = rest.rpartition("/")
-        return (kind, label) if kind and label in self.classes else (rest, None)
+        return kind_and_class(name.partition("/")[2], self.classes)
 
     def line(self, name: str, per_epoch: float) -> list[tuple[float, float]]:
         """(epoch, value) of one column, a step being counted when it is done."""
@@ -108,6 +105,12 @@ class RunFiles:
             return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
 
 
+def kind_and_class(name: str, classes: Sequence[str]) -> tuple[str, str | None]:
+    """A score's name without its split: "iou/cat" → ("iou", "cat"), "miou" → ("miou", None)."""
+    label = max((label for label in classes if name.endswith(f"/{label}")), key=len, default=None)
+    return (name, None) if label is None else (name.removesuffix(f"/{label}"), label)
+
+
 def kind_of(node: Mapping[str, Any] | None) -> str:
     """The class that a config node names, without its module; the parts of a sum."""
     if not node:
@@ -115,8 +118,3 @@ def kind_of(node: Mapping[str, Any] | None) -> str:
     name = str(node.get("_target_", "?")).rsplit(".", 1)[-1]
     parts = node.get("parts")
     return f"{name} of {', '.join(parts)}" if isinstance(parts, Mapping) else name
-
-
-def number(value: float | None) -> str:
-    """A score to four digits; a dash for one that is undefined."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from pixelwise.html import render
 from pixelwise.report.curves import charts
-from pixelwise.report.files import RunFiles, kind_of, number
+from pixelwise.report.files import RunFiles, kind_of
 from pixelwise.run_folder import write_text
 from pixelwise.types import IGNORE
 
@@ -42,19 +42,6 @@ def write(folder: Path) -> Path:
     file = folder / "report.html"
     write_text(file, page)
     return file
-
-
-def render(template: str, **content: Any) -> str:
-    """Fill a template that lies beside this file; text is escaped, SVG is marked as safe there."""
-    environment = Environment(
-        loader=PackageLoader("pixelwise.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"number": number, "percent": lambda share: f"{share:.1%}"}
-    return environment.get_template(template).render(**content)
 
 
 def reached(run: RunFiles) -> str:

@@ -118,7 +118,8 @@ def _draw_rates(axes: Axes, outline: Outline) -> None:
     axes.set_ylim(min(peaks, default=1e-3) / 100, max(peaks, default=1e-3) * 1.7)
     axes.set_ylabel("learning rate")
     axes.grid(axis="y", color="white", lw=0.8)
-    axes.legend(loc="lower left", fontsize=8.5)
+    if peaks:  # with a rate of 0 throughout there is no line to name
+        axes.legend(loc="lower left", fontsize=8.5)
 
 
 def _draw_parts(axes: Axes, outline: Outline) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
+import psutil
 from lightning.pytorch.loggers import WandbLogger
 
 from pixelwise.checkpoint import path
@@ -21,6 +24,16 @@ log = logging.getLogger(__name__)
 
 MOST_CELLS = 10_000
 """Rows that a plot of W&B may have."""
+
+STEP = "trainer/global_step"
+"""Under which Lightning's logger sends the optimizer's step with everything."""
+
+PLAN, TRUTH, SAMPLES = "plan", "samples/truth", "samples/val"
+"""Under which the pictures are sent: the plan and the truth once, predictions again and again."""
+
+CONFUSION = "wandb/confusion_matrix/v1"
+CONFUSION_FIELDS = {name: name for name in ("Actual", "Predicted", "nPredictions")}
+"""W&B's chart of a confusion matrix, and the columns of its table."""
 
 
 class WandbRun(WandbLogger):
@@ -36,17 +49,33 @@ class WandbRun(WandbLogger):
         sweep = Path(save_dir).resolve().parent
         if group is None and (sweep / "multirun.yaml").is_file():  # Hydra writes it before the first job
             group = sweep.name
+        leave_service_of_parents()
         super().__init__(save_dir=save_dir, group=group, **options)
+        self._wandb_init.pop("anonymous", None)  # Lightning's default, which wandb warns of
+
+
+def leave_service_of_parents() -> None:
+    """Let this process start a W&B service of its own where it was handed that of a process above it.
+
+    A notebook that uses wandb hands its service down to `!python train.py`. A run that is killed would stay
+    "in use" there, and could not be resumed. One of `wandb beta core start` is meant to be shared, and is.
+    """
+    starter = re.match(r"\d+-(\d+)-", os.environ.get("WANDB_SERVICE", ""))
+    if starter and int(starter[1]) in {parent.pid for parent in psutil.Process().parents()}:
+        del os.environ["WANDB_SERVICE"]
 
 
 class WandbMedia(L.Callback):
     """Confusion matrix and best weights at the end; on request the same few samples again and again.
 
+    Masks of the ground truth are sent once, before the first step; predictions follow in the same order,
+    under the same keys of samples, also in a resumed run.
+
     Args:
         classes: names of the classes.
         images: upload samples of the validation split, with ground truth and predictions.
         most: number of these samples; rare classes are among them.
-        times: validations after which they are shown, spread over the training.
+        times: how often they are shown at most, spread over the training, however often it validates.
         side: longest side of their pictures in pixels.
     """
 
@@ -59,6 +88,7 @@ class WandbMedia(L.Callback):
         self.times = times
         self.side = side
         self._panel: list[int] = []
+        self._shown = 0
 
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Choose the samples once; a resumed run chooses the same."""
@@ -68,29 +98,41 @@ class WandbMedia(L.Callback):
             self._panel = panel(trainer.datamodule["val"], len(self.classes), self.most)  # type: ignore[attr-defined]
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Show the plan, as it was drawn before training."""
+        """Show the plan, as it was drawn, and masks of the truth; a resumed run did so before."""
+        if trainer.global_step > 0:
+            return
         plan = Path(trainer.default_root_dir) / "pictures/plan.png"
-        if trainer.global_step == 0 and plan.is_file():
-            self._log(trainer, {"plan": lambda: wandb_image(plan)})
+        if plan.is_file():
+            self._log(trainer, {PLAN: lambda: wandb_image(plan)})
+        if self._panel:
+            assert isinstance(module, Module)
+            found = answers(trainer, module, trainer.val_dataloaders, self._panel)
+            if found[0].target.ndim == 2:
+                self._log(trainer, {TRUTH: lambda: [self.picture(answer, truth=True) for answer in found]})
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Show the samples, if their time has come; the rest where this is the final evaluation."""
         if trainer.state.fn != "fit":
             self._finish(trainer, module, "val")
-        elif self._panel and self._due(trainer):
+            return
+        turn = turn_of(trainer.global_step, trainer.max_steps, self.times)
+        if self._panel and turn > self._shown:
             assert isinstance(module, Module)
             found = answers(trainer, module, trainer.val_dataloaders, self._panel)
-            self._log(trainer, {"samples/val": lambda: [self.picture(answer) for answer in found]})
+            self._log(trainer, {SAMPLES: lambda: [self.picture(answer) for answer in found]})
+            self._shown = turn
 
     def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """What is told once."""
         self._finish(trainer, module, "test")
 
-    def _due(self, trainer: L.Trainer) -> bool:
-        every = trainer.check_val_every_n_epoch or 1
-        validation, last = trainer.current_epoch // every, max(1, (trainer.max_epochs or 1) // every - 1)
-        times = min(self.times, last + 1)
-        return validation in {round(i * last / max(1, times - 1)) for i in range(times)}
+    def state_dict(self) -> dict[str, int]:
+        """What a resumed run must know so that it neither repeats nor leaves out a turn."""
+        return {"shown": self._shown}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where the saved run was."""
+        self._shown = state["shown"]
 
     def _finish(self, trainer: L.Trainer, module: L.LightningModule, split: str) -> None:
         assert isinstance(module, Module)
@@ -109,8 +151,8 @@ class WandbMedia(L.Callback):
         for logger in self._loggers(trainer):
             logger.log_metrics({name: make() for name, make in made.items()}, step=trainer.global_step)
 
-    def picture(self, answer: Answer) -> Any:
-        """A sample as W&B shows it: masks that can be switched on and off, or labels as its caption."""
+    def picture(self, answer: Answer, truth: bool = False) -> Any:
+        """A sample as W&B shows it: with a mask that can be switched on and off, or labels as its caption."""
         import wandb
 
         stride = math.ceil(max(answer.image.shape[:2]) / self.side)
@@ -119,12 +161,10 @@ class WandbMedia(L.Callback):
             said = [self._names(labels) for labels in (answer.target, answer.prediction)]
             return wandb.Image(image, caption=f"{answer.key}: {said[0]}, taken for {said[1]}")
         labels = dict(enumerate(self.classes)) | {IGNORE: "ignored"}
-        masks = {"ground_truth": answer.target, "predictions": answer.prediction}
-        drawn = {
-            name: {"mask_data": mask[::stride, ::stride], "class_labels": labels}
-            for name, mask in masks.items()
-        }
-        return wandb.Image(image, caption=f"{answer.key}: mean IoU {answer.score:.3f}", masks=drawn)
+        kind, mask = ("ground_truth", answer.target) if truth else ("predictions", answer.prediction)
+        drawn = {kind: {"mask_data": mask[::stride, ::stride], "class_labels": labels}}
+        told = "truth" if truth else f"mean IoU {answer.score:.3f}"
+        return wandb.Image(image, caption=f"{answer.key}: {told}", masks=drawn)
 
     def _names(self, labels: np.ndarray) -> str:
         indices = [int(labels)] if labels.ndim == 0 else np.flatnonzero(labels == 1).tolist()
@@ -137,10 +177,9 @@ class WandbMedia(L.Callback):
         pairs = [(t, p) for t, p in np.ndindex(*matrix.shape) if matrix[t, p]]
         pairs.sort(key=lambda pair: -matrix[pair])
         rows = [[self.classes[t], self.classes[p], int(matrix[t, p])] for t, p in pairs[:MOST_CELLS]]
-        fields = {name: name for name in ("Actual", "Predicted", "nPredictions")}
-        table = wandb.Table(columns=list(fields), data=rows)
+        table = wandb.Table(columns=list(CONFUSION_FIELDS), data=rows)
         title = {"title": f"{split}: confusion matrix"}
-        return wandb.plot_table("wandb/confusion_matrix/v1", table, fields, title)
+        return wandb.plot_table(CONFUSION, table, CONFUSION_FIELDS, title)
 
     def _keep_best(self, logger: WandbLogger, file: Path, scores: dict[str, float]) -> None:
         """The best weights as an artifact of this run; uploaded from where they lie, not copied first."""
@@ -150,6 +189,20 @@ class WandbMedia(L.Callback):
         artifact = wandb.Artifact(f"model-{logger.experiment.id}", type="model", metadata=known)
         artifact.add_file(str(file), policy="immutable")
         logger.experiment.log_artifact(artifact, aliases=["best"])
+
+
+def turn_of(step: int, steps: int, times: int) -> int:
+    """Which of so many turns, spread evenly over a training, a step belongs to: the last one at its end.
+
+    Args:
+        step: optimizer steps done.
+        steps: those of the whole training.
+        times: number of turns.
+
+    Returns:
+        From 1 to `times`.
+    """
+    return 1 + (times - 1) * min(step, steps) // steps
 
 
 def wandb_image(file: Path) -> Any:

@@ -1,0 +1,27 @@
+"""What the reports of a run and of a sweep have in common: one page, one style. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+
+def render(template: str, **content: Any) -> str:
+    """Fill a template of `report/`; text is escaped, SVG is marked as safe there."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("report")),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"number": number, "percent": lambda share: f"{share:.1%}"}
+    return environment.get_template(template).render(**content)
+
+
+def number(value: float | None) -> str:
+    """A score to four digits; a dash for one that is undefined."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"

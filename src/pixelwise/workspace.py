@@ -1,0 +1,278 @@
+"""The dashboard of a project on Weights & Biases: panels for what a run logs, under the same names.
+
+The names are asked of the objects that a run is built from, so that a new class, phase, part of a loss or
+score is in the dashboard without a word here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from pixelwise import build
+from pixelwise.class_weights import leave_out
+from pixelwise.errors import UserError
+from pixelwise.models import PixelHead
+from pixelwise.phases import weights_of
+from pixelwise.progress import SPEED
+from pixelwise.report.files import kind_and_class
+from pixelwise.report.wandb_run import CONFUSION, CONFUSION_FIELDS, PLAN, SAMPLES, STEP, TRUTH
+from pixelwise.scores import ConfusionScores
+
+if TYPE_CHECKING:
+    import wandb_workspaces.workspaces as ws
+
+CHOICES = ("encoder", "decoder", "loss", "schedule", "augmentation", "optimizer")
+"""Groups whose choices the jobs of a sweep are compared by, in the order of the axes …"""
+
+NUMBERS = ("optimizer.lr", "data.crop_size", "seed")
+"""… and then these keys."""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a run logs, by flat names.
+
+    Attributes:
+        monitor: the score that chooses the best epoch, with its split.
+        final: the split that the best weights are scored on.
+        parts_of_loss: names of the losses that are summed in any phase; none for a single loss.
+        means: scores over all classes, without the split.
+        by_class: score → its names for each class, without the split.
+        parts: parts of the model that have weights.
+        phases: of the schedule.
+        confusion: whether there is a confusion matrix.
+        masks: whether the truth of a sample is a picture.
+    """
+
+    monitor: str
+    final: str
+    parts_of_loss: list[str]
+    means: list[str]
+    by_class: dict[str, list[str]]
+    parts: list[str]
+    phases: list[str]
+    confusion: bool
+    masks: bool
+
+
+def logged(config: DictConfig) -> Logged:
+    """What a training with this config would log.
+
+    The data set is listed, for its splits; the model is built without numbers (on PyTorch's meta device).
+    """
+    config = build.without_downloads(config)
+    OmegaConf.resolve(config)
+    leave_out(config)
+    data = build.data(config)
+    with torch.device("meta"):
+        model = build.model(config)
+    losses = [list(loss.parts) for loss in build.phase_losses(config)]
+    scores = build.make(config.task.scores, "task.scores", classes=data.classes)
+    means, by_class = [], dict[str, list[str]]()
+    for name in scores.names():
+        kind, label = kind_and_class(name, data.classes)
+        if label is None:
+            means.append(name)
+        else:
+            by_class.setdefault(kind, []).append(name)
+    return Logged(
+        monitor=config.task.monitor,
+        final=data.final_split,
+        parts_of_loss=list(dict.fromkeys(chain.from_iterable(names for names in losses if len(names) > 1))),
+        means=means,
+        by_class=by_class,
+        parts=[part for part, count in weights_of(model).items() if count],
+        phases=list(build.phases(config)),
+        confusion=isinstance(scores, ConfusionScores),
+        masks=isinstance(model.head, PixelHead),
+    )
+
+
+def workspace(config: DictConfig) -> ws.Workspace:
+    """The dashboard for runs of this config; nothing is asked of the network.
+
+    Raises:
+        UserError: the package that describes dashboards is missing.
+    """
+    try:
+        import wandb_workspaces.workspaces as ws
+    except ImportError as error:
+        raise UserError(
+            "a dashboard needs a package that is missing", found=error, fix="pip install 'pixelwise[wandb]'"
+        ) from error
+    names = logged(config)
+    made: dict[str, Callable[[Logged], list[Any]]] = {
+        "Learning curves": learning_curves,
+        "Scores of each class": classes,
+        "Phases and learning rates": phases,
+        "Samples": samples,
+        "Speed": speed,
+        "Sweep comparison": comparison,
+    }
+    return ws.Workspace(
+        entity=config.logger.wandb.entity or "",
+        project=config.logger.wandb.project,
+        name=f"pixelwise: {config.task.name} of {', '.join(map(str, config.data.classes))}"[:100],
+        sections=[
+            ws.Section(name=title, panels=panels(names), is_open=True) for title, panels in made.items()
+        ],
+        settings=ws.WorkspaceSettings(x_axis=STEP),
+    )
+
+
+def save(made: ws.Workspace) -> str:
+    """Save a dashboard as a new view of its project and return its address.
+
+    Raises:
+        UserError: nobody is logged in, before anything is asked of the network; or W&B refuses.
+    """
+    import wandb
+
+    if not wandb.login(prompt=False, verify=False):
+        raise UserError(
+            "saving a dashboard needs a login to Weights & Biases, and there is none",
+            expected="what `wandb login` saves, or WANDB_API_KEY",
+            fix="wandb login; or logger.wandb.offline=true writes the specification to a file",
+        )
+    try:
+        made.entity = made.entity or wandb.Api().default_entity or ""
+        return made.save_as_new_view().url
+    except (wandb.Error, ValueError) as error:
+        raise UserError(
+            f"W&B did not save the dashboard of {made.entity}/{made.project}",
+            found=error,
+            fix="if W&B can be reached, logger.wandb.{entity,project} must be yours to write to",
+        ) from error
+
+
+def specification(made: ws.Workspace) -> str:
+    """What W&B would be sent, as JSON."""
+    view = made._to_model()  # the package has no public name for it
+    return view.spec.model_dump_json(by_alias=True, exclude_none=True, indent=1)
+
+
+KINDS = {
+    "CustomChart": "confusion matrix",
+    "ParameterImportancePlot": "importance of each choice",
+    "RunComparer": "run comparer",
+}
+"""Panels that have no title."""
+
+
+def outline(made: ws.Workspace) -> dict[str, list[str]]:
+    """The sections with their panels in words: the title, or else what kind it is."""
+    return {
+        section.name: [
+            getattr(panel, "title", None) or KINDS[type(panel).__name__] for panel in section.panels
+        ]
+        for section in made.sections
+    }
+
+
+# --------------------------------------------------------------------------------------- the sections
+def learning_curves(names: Logged) -> list[Any]:
+    """The score that counts first, then losses and the other means; at last what the best weights reached."""
+    by_part = [[f"{split}/loss/{part}" for split in ("train", "val")] for part in names.parts_of_loss]
+    return [
+        lines(names.monitor, [names.monitor]),
+        lines("loss", ["train/loss", "val/loss"]),
+        *(lines(f"part of the loss: {y[0].rsplit('/', 1)[-1]}", y) for y in by_part),
+        lines("means over the classes", [f"val/{name}" for name in names.means]),
+        bars(f"{names.final}: means over the classes", [f"{names.final}/{name}" for name in names.means]),
+    ]
+
+
+def classes(names: Logged) -> list[Any]:
+    """For each score a line a class over the training, and a bar a class at its end."""
+    panels = []
+    for kind, of_class in names.by_class.items():
+        panels += [
+            lines(f"val: {kind} of each class", [f"val/{name}" for name in of_class]),
+            bars(f"{names.final}: {kind} of each class", [f"{names.final}/{name}" for name in of_class]),
+        ]
+    return panels
+
+
+def phases(names: Logged) -> list[Any]:
+    """What was planned, and where each run stands in it."""
+    return [
+        lines("learning rate", [f"lr/{part}" for part in names.parts], log_y=True),
+        lines("phase", [f"phase/{phase}" for phase in names.phases]),
+        media("plan", PLAN),
+    ]
+
+
+def samples(names: Logged) -> list[Any]:
+    """The same validation samples again and again (with logger.log_images=true), and the confusion matrix."""
+    import wandb_workspaces.reports.v2 as wr
+
+    confusion = wr.CustomChart(
+        query={"summaryTable": {"tableKey": f"{names.final}/confusion_table"}},  # as wandb names a plot's
+        chart_name=CONFUSION,
+        chart_fields=dict(CONFUSION_FIELDS),
+        chart_strings={"title": f"{names.final}: confusion matrix"},
+    )
+    return [media("samples of val", *([TRUTH] * names.masks), SAMPLES), *[confusion] * names.confusion]
+
+
+def speed(names: Logged) -> list[Any]:
+    """Throughput, waiting and memory."""
+    return [lines(name.replace("_", " "), [f"speed/{name}"]) for name in SPEED]
+
+
+def comparison(names: Logged) -> list[Any]:
+    """Which choices led to which score. It is the validation's: choices are not made on the test split."""
+    import wandb_workspaces.reports.v2 as wr
+
+    score = wr.SummaryMetric(names.monitor)
+    keys = {f"environment.choices.{group}": group for group in CHOICES} | {key: key for key in NUMBERS}
+    axes = [
+        wr.ParallelCoordinatesPlotColumn(
+            metric=wr.Config(key), display_name=label, log=key == "optimizer.lr" or None
+        )
+        for key, label in keys.items()
+    ]
+    axes.append(wr.ParallelCoordinatesPlotColumn(metric=score, display_name=names.monitor))
+    return [
+        wr.ParallelCoordinatesPlot(title=f"choices and {names.monitor}", columns=axes),
+        *(
+            bars(f"{names.monitor} by {group}", [names.monitor], groupby=f"environment.choices.{group}")
+            for group in CHOICES
+        ),
+        wr.ScatterPlot(
+            title=f"learning rate and {names.monitor}", x=wr.Config("optimizer.lr"), y=score, log_x=True
+        ),
+        wr.ParameterImportancePlot(with_respect_to=names.monitor),
+        wr.RunComparer(diff_only="split"),
+    ]
+
+
+# ----------------------------------------------------------------------------------------- the panels
+def lines(title: str, y: Sequence[str], **options: Any) -> Any:
+    """Curves over the optimizer's steps."""
+    import wandb_workspaces.reports.v2 as wr
+
+    return wr.LinePlot(title=title, x=STEP, y=list(y), **options)
+
+
+def bars(title: str, metrics: Sequence[str], groupby: str | None = None) -> Any:
+    """The last values of each run; with a key of the config, the mean of each group with its spread."""
+    import wandb_workspaces.reports.v2 as wr
+
+    grouped: dict[str, Any] = {}
+    if groupby:
+        grouped = {"groupby": wr.Config(groupby), "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
+    return wr.BarPlot(title=title, metrics=list(metrics), **grouped)
+
+
+def media(title: str, *keys: str) -> Any:
+    """Pictures, which a slider takes through the steps."""
+    import wandb_workspaces.reports.v2 as wr
+
+    return wr.MediaBrowser(title=title, media_keys=list(keys), mode="gallery", gallery_axis="step")
