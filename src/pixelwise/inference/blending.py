@@ -8,8 +8,9 @@ there more logits than those of a batch of windows and of the rows in which two 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -108,9 +109,14 @@ def blend(image: Reader, forward: Forward, tiling: Tiling, classes: int) -> Iter
     Yields:
         Blocks of logits as they are finished, one a window. Windows that are None have logits of 0.
     """
-    blender = Blender()
-    for window, logits in _windows(image, forward, tiling, classes):
-        yield Block(window.row.start, window.column.start, blender.add(window, logits))
+    blender, windows = Blender(), tiling.windows(image.shape)
+    size = min(tiling.batch_size, len(windows))
+    waiting = iter(windows)
+    while chunk := list(islice(waiting, size)):
+        # no variable keeps logits while the next batch is on its way through the network
+        blocks = map(blender.add, chunk, _look(image, forward, chunk, size, classes))
+        for row, column in chunk:
+            yield Block(row.start, column.start, next(blocks))
 
 
 def bands(blocks: Iterator[Block], finish: Callable[[Tensor], Tensor]) -> Iterator[tuple[int, np.ndarray]]:
@@ -123,8 +129,13 @@ def bands(blocks: Iterator[Block], finish: Callable[[Tensor], Tensor]) -> Iterat
     Yields:
         The top row of a band and the band (N, rows, W).
     """
-    for top, line in groupby(blocks, key=lambda block: block.top):
-        yield top, np.concatenate([finish(block.logits).cpu().numpy() for block in line], axis=-1)
+
+    def finished(block: Block) -> tuple[int, np.ndarray]:
+        return block.top, finish(block.logits).cpu().numpy()
+
+    # `map` lets go of a block before it asks for the next; `groupby` would keep its logits for so long
+    for top, line in groupby(map(finished, blocks), key=itemgetter(0)):
+        yield top, np.concatenate([part for _, part in line], axis=-1)
 
 
 def labels(logits: Tensor) -> Tensor:
@@ -138,25 +149,17 @@ def labels_and_probabilities(logits: Tensor) -> Tensor:
     return torch.cat([labels(logits), probabilities])
 
 
-def _windows(
-    image: Reader, forward: Forward, tiling: Tiling, classes: int
-) -> Iterator[tuple[Window, Tensor]]:
-    """Each window, in reading order, with its logits (K, h, w) float32.
+def _look(
+    image: Reader, forward: Forward, windows: Sequence[Window], size: int, classes: int
+) -> Iterator[Tensor]:
+    """Logits (K, h, w) float32 of each window of a batch.
 
-    Every batch is full, the last one by repetition: kernels may round otherwise in a smaller one.
+    Every batch has the full size, the last one by repetition: kernels may round otherwise in a smaller one.
     """
-    windows = tiling.windows(image.shape)
-    size = min(tiling.batch_size, len(windows))
-    waiting = iter(windows)
-    device: torch.device | None = None
-    while chunk := list(islice(waiting, size)):
-        pixels = [image.read(row.start, column.start, row.size, column.size) for row, column in chunk]
-        seen = [window for window in pixels if window is not None]
-        if seen:
-            stack = np.stack(seen + [seen[-1]] * (size - len(seen)))
-            logits = forward(torch.from_numpy(stack).permute(0, 3, 1, 2)).float()
-            device = logits.device
-        answers = iter(logits if seen else ())
-        for window, shown in zip(chunk, pixels, strict=True):
-            shape = (classes, window.row.size, window.column.size)
-            yield window, torch.zeros(shape, device=device) if shown is None else next(answers)
+    pixels = [image.read(row.start, column.start, row.size, column.size) for row, column in windows]
+    seen = [shown for shown in pixels if shown is not None]
+    if seen:
+        stack = torch.from_numpy(np.stack(seen + [seen[-1]] * (size - len(seen))))
+    answers = iter(forward(stack.permute(0, 3, 1, 2)).float() if seen else ())
+    for (row, column), shown in zip(windows, pixels, strict=True):
+        yield torch.zeros(classes, row.size, column.size) if shown is None else next(answers)
