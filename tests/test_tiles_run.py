@@ -149,7 +149,10 @@ def test_neither_batches_nor_a_process_without_a_tile_change_a_score(
     run: Path, script: Script, tmp_path: Path
 ) -> None:
     """The validation split is one tile, so that the second of two processes has nothing but copies."""
-    choices = {"two": ["trainer.devices=2", "trainer.strategy=ddp"], "one": ["data.batch_size=7"]}
+    choices = {
+        "two": ["trainer.devices=2", "trainer.strategy=ddp"],
+        "one": ["data.batch_size=7", "data.num_workers=1"],
+    }
     for name, options in choices.items():
         done = script("evaluate.py", f"run={run}", *options, "split=val", f"output={name}.json")
         assert done.returncode == 0, done.stderr
