@@ -3,6 +3,7 @@
     python evaluate.py run=RUN                         the split that training ended with
     python evaluate.py run=RUN split=val data.root=DIR
     python evaluate.py run=RUN output=scores.json      and write the scores to a file
+    python evaluate.py run=RUN tta=d4                  under test-time augmentation
 
 RUN is the folder that train.py printed, wherever it lies now. Single values of its config can be
 overridden; `checkpoint=last` takes other weights than the best, and `averaged=false` the weights
@@ -13,12 +14,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command
+from pixelwise.command_line import check_views, command
 
 
 @command("evaluate")
 def main(config: DictConfig) -> None:
     """Build everything from the run folder, score its best weights."""
+    check_views(config)
+
     from pixelwise import build, run_folder
     from pixelwise.evaluate import evaluate
     from pixelwise.processes import rank
@@ -27,6 +30,7 @@ def main(config: DictConfig) -> None:
     if rank() == 0:
         print(f"run folder: {folder}")
     run = build.run(config, folder, training=False)
+    run.module.views = build.views(config)
     scores = evaluate(run, folder, config.split, config.checkpoint, config.averaged)
     if config.output is not None and rank() == 0:
         run_folder.write_scores(Path(config.output), scores)

@@ -8,7 +8,8 @@
 
 A segmenter writes NAME.png (class indices, with their colours) and NAME_overlay.png for each image, at
 the image's own size; for a TIFF NAME.tif with the same CRS and transform, NAME_areas.csv and a small
-overlay. Images larger than `window=768` pixels go through in windows that overlap and are blended.
+overlay. Images larger than `window=768` pixels go through in windows that overlap and are blended; those of
+a run on tiles as its tiles were scored.
 A classifier writes probabilities.csv. Called again, it goes on where it stopped. `checkpoint=last` takes
 other weights than the best, `bands=[4,1,2]` these bands of a TIFF.
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import check_choice, command, overrides
+from pixelwise.command_line import check_views, command, overrides
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,7 @@ log = logging.getLogger(__name__)
 @command("predict")
 def main(config: DictConfig) -> None:
     """Rebuild the model from the run folder and predict."""
-    for name in [config.tta] if isinstance(config.tta, str) else config.tta or []:
-        check_choice("tta", name, config.views)
+    check_views(config)
 
     from pixelwise import build, checkpoint, run_folder
     from pixelwise.predict import find_images, predict, prepare_output

@@ -1,4 +1,4 @@
-"""Runs on tiles from end to end: protocols in what is kept, the same scores again, tags instead of masks."""
+"""Runs on tiles from end to end: scores of the map that is predicted, their protocols, and tags."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from tests.conftest import TINY, run_script
 
 from pixelwise import build
+from pixelwise.data.potsdam_synthetic import PALETTE
+from pixelwise.errors import UserError
 from pixelwise.report import Pictures
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
@@ -23,7 +27,7 @@ Script = Callable[..., subprocess.CompletedProcess[str]]
 DATA = [
     "data=potsdam_synthetic",
     "data.source.size=160",
-    "data.source.split={train:[2_10,2_11],val:[3_10],test:[3_11]}",
+    "data.source.split={train:[2_10,2_11],val:[3_10],test:[3_11,4_11]}",
     "data.source.window=80",
     "data.source.draws.count=16",
 ]
@@ -56,12 +60,121 @@ def test_evaluating_repeats_the_scores_to_the_last_digit(run: Path, script: Scri
     assert json.loads((tmp_path / "again.json").read_text()) == json.loads((run / "metrics.json").read_text())
 
 
+def predict(run: Path, *options: str) -> dict[str, np.ndarray]:
+    """What predict.py makes of the test tiles, (H, W) by id, in batches like those of the evaluation."""
+    images = next((run.parent / "data").rglob("top_potsdam_3_11_RGB.tif")).parent
+    output = Path(mkdtemp(dir=run.parent))
+    options = ("batch_size=4", f"input={images}", f"output={output}", *options)
+    done = run_script(run.parent, "predict.py", f"run={run}", *options)
+    assert done.returncode == 0, done.stderr
+    return {tile: read(output / f"top_potsdam_{tile}_RGB.tif")[0] for tile in ("3_11", "4_11")}
+
+
+def read(file: Path) -> np.ndarray:
+    """All bands (C, H, W)."""
+    with rasterio.open(file) as dataset:
+        return dataset.read()
+
+
+def truth(run: Path, tile: str) -> np.ndarray:
+    """(H, W) class indices of a tile."""
+    label = read(next((run.parent / "data").rglob(f"top_potsdam_{tile}_label.tif")))
+    return (label.transpose(1, 2, 0)[:, :, None] == PALETTE).all(-1).argmax(-1)
+
+
+def near_another_class(truth: np.ndarray) -> np.ndarray:
+    """Which pixels have another class at a squared distance of at most 10."""
+    height, width = truth.shape
+    padded = np.pad(truth, 3, mode="edge")
+    inside = np.pad(np.ones_like(truth, bool), 3)
+    found = np.zeros_like(truth, bool)
+    for down, right in np.ndindex(7, 7):
+        if (down - 3) ** 2 + (right - 3) ** 2 <= 10:
+            at = np.s_[down : down + height, right : right + width]
+            found |= (padded[at] != truth) & inside[at]
+    return found
+
+
+def test_the_test_scores_are_those_of_the_predicted_maps(run: Path) -> None:
+    full, eroded = np.zeros((2, 6, 6), np.int64)
+    for tile, predicted in predict(run).items():
+        labels = truth(run, tile)
+        np.add.at(full, (labels, predicted), 1)
+        inner = ~near_another_class(labels)
+        np.add.at(eroded, (labels[inner], predicted[inner]), 1)
+    assert full.sum() == 2 * 160**2 > eroded.sum() > 0
+    assert (full.sum(0) > 100).sum() > 1, "a map of one class would tell little"
+    recorded = json.loads((run / "confusion.json").read_text())
+    assert recorded["split"] == "test"
+    assert recorded["matrix"] == full.tolist()
+    scores = json.loads((run / "metrics.json").read_text())
+    classes = recorded["classes"]
+    for prefix, matrix in (("test/", full), ("test/eroded/", eroded)):
+        hits, truths, claims = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+        with np.errstate(invalid="ignore"):
+            iou, f1 = hits / (truths + claims - hits), 2 * hits / (truths + claims)
+        for index, name in enumerate(classes):
+            assert scores[f"{prefix}iou/{name}"] == pytest.approx(iou[index], rel=0, abs=0, nan_ok=True)
+            assert scores[f"{prefix}f1/{name}"] == pytest.approx(f1[index], rel=0, abs=0, nan_ok=True)
+        assert scores[f"{prefix}overall_accuracy"] == hits.sum() / matrix.sum()
+        for protocol, counted in (("five_class", classes.index("clutter")), ("six_class", 6)):
+            for name, values in (("miou", iou), ("mean_f1", f1)):
+                mean = np.nanmean(np.delete(values, counted) if counted < 6 else values)
+                assert scores[f"{prefix}{protocol}/{name}"] == pytest.approx(mean, rel=1e-14)
+
+
+def test_other_windows_and_views_are_told_and_score_their_own_map(
+    run: Path, script: Script, tmp_path: Path
+) -> None:
+    options = ["data.source.window=96", "data.source.overlap=0.5", "tta=flips"]
+    done = script("evaluate.py", f"run={run}", *options, "output=scores.json")
+    assert done.returncode == 0, done.stderr
+    assert "windows of 96 pixels, overlap 0.5; seen through Flips" in " ".join(done.stdout.split())
+    assert "the data differ" not in done.stdout
+    scores, usual = (
+        json.loads(file.read_text()) for file in (tmp_path / "scores.json", run / "metrics.json")
+    )
+    maps = predict(run, "window=96", "overlap=0.5", "tta=flips")
+    right = sum(int((predicted == truth(run, tile)).sum()) for tile, predicted in maps.items())
+    assert scores["test/overall_accuracy"] == right / (2 * 160**2) != usual["test/overall_accuracy"]
+
+
+def test_two_processes_share_whole_tiles(run: Path, script: Script) -> None:
+    done = script("evaluate.py", f"run={run}", "trainer.devices=2", "trainer.strategy=ddp")
+    assert done.returncode == 0, done.stderr
+    assert "equal to" in done.stdout
+
+
+def test_neither_batches_nor_a_process_without_a_tile_change_a_score(
+    run: Path, script: Script, tmp_path: Path
+) -> None:
+    """The validation split is one tile, so that the second of two processes has nothing but copies."""
+    choices = {
+        "two": ["trainer.devices=2", "trainer.strategy=ddp"],
+        "one": ["data.batch_size=7", "data.num_workers=1"],
+    }
+    for name, options in choices.items():
+        done = script("evaluate.py", f"run={run}", *options, "split=val", f"output={name}.json")
+        assert done.returncode == 0, done.stderr
+    found = [json.loads((tmp_path / f"{name}.json").read_text()) for name in choices]
+    assert found[0] == found[1]
+    assert {"val/loss", "val/eroded/iou/tree"} < found[0].keys()
+
+
+@pytest.mark.fast
+def test_an_evaluation_size_is_refused(compose: Callable[..., DictConfig], tmp_path: Path) -> None:
+    config = compose(*DATA, f"data.root={tmp_path}", "data.eval_size=64")
+    OmegaConf.resolve(config)
+    with pytest.raises(UserError, match=r"data.eval_size[\s\S]*data.eval_size=null"):
+        build.data(config)
+
+
 def test_another_window_counts_the_same_pixels(run: Path, script: Script) -> None:
     """Every pixel once, however the tiles are cut: the shares of the classes stay what they are."""
     shares = {name: json.loads((run / "data.json").read_text())[name]["shares"] for name in ("val", "test")}
     root, folder = run.parent / "data", run.parent / "other"
     done = script(
-        "train.py", *TINY, *DATA[:3], "data.source.window=[72,61]", "data.source.overlap=9",
+        "train.py", *TINY, *DATA[:3], "data.source.window=[72,61]", "data.source.overlap=0.125",
         f"data.root={root}", "data.source.draws.count=4", "epochs=1", f"hydra.run.dir={folder}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

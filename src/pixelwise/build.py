@@ -21,7 +21,7 @@ from pixelwise.choices import check_requirements, phases
 from pixelwise.data.module import DataModule, channel_statistics
 from pixelwise.errors import UserError
 from pixelwise.hardware import memory_format, precision, windows, workers
-from pixelwise.inference import Tiling
+from pixelwise.inference import Tiling, View
 from pixelwise.instantiate import make
 from pixelwise.interrupt import StopOnSignal
 from pixelwise.losses import WeightedSum
@@ -150,11 +150,16 @@ def prediction_identity(config: DictConfig) -> dict[str, Any]:
 
 def prediction_settings(config: DictConfig) -> dict[str, Any]:
     """How the model of a run computes, and what it looks at."""
-    names = [config.tta] if isinstance(config.tta, str) else config.tta or []
     return {
         "bf16": precision(config.trainer.precision, config.trainer.accelerator).startswith("bf16"),
-        "views": [make(config.views[name], f"views.{name}") for name in names],
+        "views": views(config),
     }
+
+
+def views(config: DictConfig) -> list[View]:
+    """The test-time augmentation of conf/views.yaml."""
+    names = [config.tta] if isinstance(config.tta, str) else config.tta or []
+    return [make(config.views[name], f"views.{name}") for name in names]
 
 
 def without_downloads(config: DictConfig) -> DictConfig:

@@ -306,6 +306,12 @@ def check_choice(key: str, name: str, options: Iterable[str]) -> None:
         )
 
 
+def check_views(config: DictConfig) -> None:
+    """Stop where `tta` names what is none of conf/views.yaml."""
+    for name in [config.tta] if isinstance(config.tta, str) else config.tta or []:
+        check_choice("tta", name, config.views)
+
+
 def stop(error: UserError) -> NoReturn:
     """Say it and leave, as the shell expects of a command that was typed wrongly."""
     print(f"error: {error}", file=sys.stderr)

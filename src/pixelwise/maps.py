@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from pixelwise.augmentation import CentreView
 from pixelwise.data.images import read_image, read_size
 from pixelwise.errors import UserError
-from pixelwise.inference import Block, Forward, Pixels, Reader, bands, blend, labels, labels_and_probabilities
+from pixelwise.inference import Forward, Pixels, Reader, bands, blend, labels, labels_and_probabilities
 from pixelwise.inference.areas import Areas
 from pixelwise.inference.geotiff import MapFile, Place, Raster, read_small
 from pixelwise.report import colours, overlay, rgb
@@ -129,14 +130,13 @@ class MaskWriter:
         self, image: Reader, forward: Forward, advance: Callable[[], None]
     ) -> Iterator[tuple[int, np.ndarray]]:
         """(top, (N, rows, W) uint8): the best class, then the probabilities that are wanted."""
+        wanted = labels_and_probabilities if self.maps.probabilities else labels
 
-        def counted(blocks: Iterator[Block]) -> Iterator[Block]:
-            for block in blocks:
-                yield block
-                advance()
+        def finish(logits: Tensor) -> Tensor:
+            advance()
+            return wanted(logits)
 
-        finish = labels_and_probabilities if self.maps.probabilities else labels
-        return bands(counted(blend(image, forward, self.maps.tiling, len(self.classes))), finish)
+        return bands(blend(image, forward, self.maps.tiling, len(self.classes)), finish)
 
     def _index(self, file: Path, place: Place) -> MapFile:
         names = {f"CLASS_{index}": name for index, name in enumerate(self.classes)}

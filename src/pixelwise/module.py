@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from pixelwise.errors import UserError
+from pixelwise.inference import Blender, View, seen_through
 from pixelwise.losses import WeightedSum
 from pixelwise.models import Composition
 from pixelwise.parameters import parameter_groups
 from pixelwise.scores import Mean
 from pixelwise.types import IGNORE, Batch
+
+
+class Part(NamedTuple):
+    """What is scored at once."""
+
+    logits: Tensor
+    target: Tensor
+    valid: Tensor
+    border: Tensor | None
+    weight: Tensor
+    """Of its losses in those of the whole evaluation ()."""
 
 
 class Module(L.LightningModule):
@@ -56,7 +69,10 @@ class Module(L.LightningModule):
         self.index_of_loss = -1
         self.results: dict[str, float] = {}
         """Scores of the last evaluation in full precision, by flat name such as "test/miou"."""
+        self.views: Sequence[View] = ()
+        """Test-time augmentation of evaluations."""
         self._means: dict[str, Mean] = {}
+        self._blender = Blender()
         self.summary = ""
         """Over how many classes the means of the last evaluation run."""
         self.confusion: Tensor | None = None
@@ -93,32 +109,50 @@ class Module(L.LightningModule):
         return {"logits": self._step(batch, "test")[1]}
 
     def _step(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
-        """Loss and logits of a batch."""
-        logits = self.model(batch["image"])
-        terms = self.loss.terms(logits, batch["target"])
-        loss = self.loss.total(terms)
-        training = stage == "train"
-        if training and not torch.isfinite(loss):
+        """Loss of a batch, or of the last part of it, and its logits."""
+        logits = seen_through(self.model, self.views)(batch["image"])
+        for part in self._parts(batch, logits):
+            terms = self.loss.terms(part.logits, part.target)
+            loss = self.loss.total(terms)
+            logged = {f"{stage}/loss": loss.detach()}
+            if len(terms) > 1:
+                logged |= {f"{stage}/loss/{name}": term.detach() for name, term in terms.items()}
+            if stage == "train":
+                self._check_finite(loss, batch["key"])
+                self.log_dict(cast(dict[str, Any], logged), batch_size=len(batch["key"]), sync_dist=True)
+                continue
+            cast(Metric, self.scores[stage]).update(part.logits, part.target, part.valid, part.border)
+            for name, value in logged.items():
+                mean = self._means.setdefault(name, Mean(self.device))
+                mean.update(value, part.weight)
+        return loss, logits
+
+    def _parts(self, batch: Batch, logits: Tensor) -> Iterator[Part]:
+        """At least one: the batch itself; of windows of larger images, what no later window reaches."""
+        target, valid, border = batch["target"], batch["valid"], batch.get("border")
+        if "window" not in batch or not valid.any():
+            yield Part(logits, target, valid, border, valid.sum())
+            return
+        for row in valid.nonzero()[:, 0].tolist():
+            finished = self._blender.add(batch["window"][row], logits[row].float())[None]
+            own = np.s_[row : row + 1, : finished.shape[-2], : finished.shape[-1]]
+            labels = target[own]
+            yield Part(
+                finished,
+                labels,
+                valid[row : row + 1],
+                None if border is None else border[own],
+                (labels != IGNORE).sum(),
+            )
+
+    def _check_finite(self, loss: Tensor, keys: list[str]) -> None:
+        if not torch.isfinite(loss):
             raise UserError(
                 f"the training loss is {loss.item()} at step {self.global_step}; nothing was overwritten",
-                found="samples " + ", ".join(batch["key"]),
+                found="samples " + ", ".join(keys),
                 fix="a lower optimizer.lr, trainer.gradient_clip_val=1 or trainer.precision=32-true; "
                 "look at these samples with scripts/audit.py",
             )
-        if not training:
-            cast(Metric, self.scores[stage]).update(
-                logits, batch["target"], batch["valid"], batch.get("border")
-            )
-        logged = {f"{stage}/loss": loss.detach()}
-        if len(terms) > 1:
-            logged |= {f"{stage}/loss/{name}": term.detach() for name, term in terms.items()}
-        if training:
-            self.log_dict(cast(dict[str, Any], logged), batch_size=len(batch["key"]), sync_dist=True)
-        else:
-            for name, value in logged.items():
-                mean = self._means.setdefault(name, Mean(self.device))
-                mean.update(value, batch["valid"].sum())
-        return loss, logits
 
     def on_validation_epoch_end(self) -> None:
         """Scores of the validation split."""

@@ -112,8 +112,11 @@ def score(run: Run, split: str) -> dict[str, float]:
         log.info("there is no test split: the best epoch is scored on val, which it was chosen on")
     evaluate = {"test": run.trainer.test, "val": run.trainer.validate}[split]
     evaluate(run.module, datamodule=run.data, verbose=False)
-    title = f"{split}: {run.module.summary}"
-    show(score_table(run.module.results, title, run.data.classes))
+    facts = [f"{split}: {run.module.summary}"]
+    if tiling := getattr(run.data[split], "tiling", None):
+        facts.append(f"windows of {tiling.window} pixels, overlap {tiling.overlap}")
+    facts += [f"seen through {type(view).__name__}" for view in run.module.views]
+    show(score_table(run.module.results, "; ".join(facts), run.data.classes))
     return dict(run.module.results)
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from pixelwise.tiling import Window
+
 IGNORE = 255
 """The label of pixels that count nowhere: not in a loss, not in a score."""
 
@@ -32,13 +34,16 @@ class Raw(NamedTuple):
     """(H, W) bool, True where scores of eroded labels do not look; None where there are no such scores."""
     focus: tuple[int, int] | None = None
     """(x, y) of a pixel that a random crop has to show; None for a crop anywhere."""
+    window: Window | None = None
+    """Where in a larger image this lies, whose windows are items in reading order and are scored as one."""
 
 
 class Split(Protocol):
     """One split of a data set: a sequence of `Raw` items, each read when it is asked for.
 
     A split of large images may also have `draws`, the number of random crops that make an epoch, and
-    `draw(index, rng) -> Raw`, which training then calls instead: see `pixelwise.data.tile_split`.
+    `draw(index, rng) -> Raw`, which training then calls instead; and `tile_of`, the number of the image that
+    each item is a window of. See `pixelwise.data.tile_split`.
     """
 
     def __len__(self) -> int:
@@ -74,6 +79,8 @@ class Sample(TypedDict):
     """False for a copy that is counted nowhere."""
     border: NotRequired[Tensor]
     """(H, W) bool, as `Raw.border`; in evaluation only."""
+    window: NotRequired[Window]
+    """As `Raw.window`; in evaluation only."""
 
 
 class Batch(TypedDict):
@@ -88,3 +95,5 @@ class Batch(TypedDict):
     key: list[str]
     border: NotRequired[Tensor]
     """(B, H, W) bool."""
+    window: NotRequired[list[Window]]
+    """B of one image, in reading order."""

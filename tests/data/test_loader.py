@@ -1,6 +1,6 @@
 """The loader's promises: order and randomness from (seed, phase, epoch, index), exact resumption."""
 
-from itertools import islice
+from itertools import groupby, islice, pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from pixelwise.data.loader import (
     Loader,
     Permutation,
     Samples,
+    Share,
     TrainingBatches,
     generator,
     worker_settings,
@@ -142,6 +143,25 @@ def test_evaluation_sees_each_sample_once_in_batches_of_one_size() -> None:
         assert batch["image"].is_contiguous(memory_format=torch.channels_last)
         seen += batch["target"][batch["valid"]].tolist()
     assert sorted(seen) == list(range(23))
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+def test_the_windows_of_a_large_image_stay_together_in_their_order(processes: int) -> None:
+    tile_of = [0] * 9 + [1] * 4 + [2] * 9 + [3]
+    sizes = [(64, 64) if tile in (0, 2) else (30, 64) for tile in tile_of]
+    shares = [
+        EvaluationBatches(sizes, 4, Share(rank, processes), tile_of).batches for rank in range(processes)
+    ]
+    assert len({len(batches) for batches in shares}) == 1, "or a process would wait for the others for ever"
+    seen = []
+    for batches in shares:
+        own = [draw.sample for batch in batches for draw in batch if draw.valid]
+        tiles = [tile_of[sample] for sample in own]
+        assert all(len({tile_of[draw.sample] for draw in batch}) == 1 for batch in batches)
+        assert len({*tiles}) == sum(1 for _ in groupby(tiles)), "a tile is finished before the next begins"
+        assert all(later > sample for sample, later in pairwise(own) if tile_of[sample] == tile_of[later])
+        seen += own
+    assert sorted(seen) == list(range(len(tile_of)))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

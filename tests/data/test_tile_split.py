@@ -1,22 +1,21 @@
-"""Windows count every pixel once; crops show what they should, repeat, and leave the memory alone."""
+"""Windows hold every pixel's label once; crops show what they should, repeat, and leave the memory alone."""
 
 from __future__ import annotations
 
 import gc
-from itertools import pairwise
 
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pixelwise.augmentation import Augmentation, Geometry
 from pixelwise.data.loader import Draw, Samples
 from pixelwise.data.module import DataModule
 from pixelwise.data.prepared import CELL, Prepared
-from pixelwise.data.tile_split import Draws, TileSplit, spans
+from pixelwise.data.statistics import class_histogram, fingerprint
+from pixelwise.data.tile_split import Draws, TileSplit
 from pixelwise.errors import UserError
+from pixelwise.tiling import Tiling
 from pixelwise.types import IGNORE
 
 pytestmark = pytest.mark.fast
@@ -52,35 +51,41 @@ def tiles(tmp_path):
     return [store(tmp_path, "a", first), store(tmp_path, "b", second)]
 
 
-@given(length=st.integers(1, 400), size=st.integers(1, 120), overlap=st.integers(0, 60))
-def test_spans_cover_every_pixel_once_and_share_enough(length, size, overlap):
-    overlap = min(overlap, size // 2)
-    parts = spans(length, size, overlap)
-    assert [i for part in parts for i in range(part.first, part.end)] == list(range(length))
-    for part in parts:
-        assert part.stop - part.start == min(size, length)
-        assert part.start <= part.first < part.end <= part.stop
-    assert all(left.stop - right.start >= overlap for left, right in pairwise(parts))
-
-
-@pytest.mark.parametrize("overlap", [0, 20])
-def test_every_pixel_counts_once(tiles, overlap):
-    split = TileSplit(tiles, CLASSES, window=[128, 96], overlap=overlap)
+@pytest.mark.parametrize("overlap", [0, 0.25, 0.6])
+def test_windows_are_of_their_place_and_their_labels_alone_are_each_pixel_once(tiles, overlap):
+    split = TileSplit(tiles, CLASSES, Tiling([128, 96], overlap))
     seen = {tile.name: np.zeros((tile.height, tile.width), int) for tile in tiles}
     for index, raw in enumerate(split):
         assert raw.image.shape[:2] == raw.target.shape == split.size(index) == (128, 96)
         name, place = raw.key.split("/")
-        own = raw.target != IGNORE
         rows, columns = (raw.image[..., i].astype(int) * 256 + raw.image[..., i + 1] for i in (0, 2))
-        np.add.at(seen[name], (rows[own], columns[own]), 1)
         assert place == f"{rows[0, 0]}_{columns[0, 0]}"
+        assert (raw.window.row.start, raw.window.column.start) == (rows[0, 0], columns[0, 0])
         whole = np.array(tiles["ab".index(name)].target)
-        assert (raw.target[own] == whole[rows[own], columns[own]]).all()
-    assert all((seen[tile.name] == (np.array(tile.target) != IGNORE)).all() for tile in tiles)
+        assert (raw.target == whole[rows, columns]).all()
+        alone = split.target(index)
+        assert (alone == raw.target[: len(alone), : alone.shape[1]]).all()
+        seen[name][rows[0, 0] : rows[0, 0] + len(alone), columns[0, 0] : columns[0, 0] + alone.shape[1]] += 1
+    assert all((counts == 1).all() for counts in seen.values())
+
+
+def test_the_data_are_the_same_however_they_are_cut(tiles):
+    splits = {
+        "test": TileSplit(tiles, CLASSES, Tiling(100, 0.2)),
+        "val": TileSplit(tiles, CLASSES, Tiling(64, 0)),
+    }
+    known = fingerprint(splits, CLASSES)
+    assert known["test"] == known["val"]
+    assert known["test"]["images"] == 2
+    counted = [class_histogram(split, CLASSES) for split in splits.values()]
+    assert (
+        counted[0].pixels.tolist() == counted[1].pixels.tolist() == [300 * 400 - 2, 300 * 100 + 195 * 200, 2]
+    )
+    assert counted[0].ignored == counted[1].ignored == 1000
 
 
 def samples(tiles, draws, size=32, seed=0, **geometry):
-    split = TileSplit(tiles, CLASSES, draws=draws)
+    split = TileSplit(tiles, CLASSES, Tiling(100), draws=draws)
     return Samples(split, [Augmentation(size, geometry=Geometry(**geometry))], seed, training=True)
 
 
@@ -96,7 +101,7 @@ def test_a_crop_is_a_function_of_seed_phase_epoch_and_index(tiles):
 
 
 def test_tiles_are_drawn_by_their_area(tiles):
-    split = TileSplit(tiles, CLASSES, draws=Draws(190))
+    split = TileSplit(tiles, CLASSES, Tiling(100), draws=Draws(190))
     names = [split.draw(index, np.random.default_rng(index)).key for index in range(190)]
     assert names.count("a") == 150
     assert names.count("b") == 40
@@ -113,7 +118,7 @@ def test_tiles_are_drawn_by_their_area(tiles):
     ids=["plain", "turned", "rescaled", "shrunk"],
 )
 def test_a_crop_of_a_rare_class_holds_it(tiles, geometry):
-    split = TileSplit(tiles, CLASSES, draws=Draws(300, ["car"], 1.0))
+    split = TileSplit(tiles, CLASSES, Tiling(100), draws=Draws(300, ["car"], 1.0))
     augment = Augmentation(32, geometry=Geometry(**geometry))
     places = []
     for index in range(300):
@@ -134,11 +139,13 @@ def test_a_crop_of_a_rare_class_holds_it(tiles, geometry):
 
 
 def test_the_share_of_rare_crops_is_as_asked(tiles):
-    split = TileSplit(tiles, CLASSES, draws=Draws(1000, ["car"], 0.25))
+    split = TileSplit(tiles, CLASSES, Tiling(100), draws=Draws(1000, ["car"], 0.25))
     focused = sum(split.draw(i, np.random.default_rng(i)).focus is not None for i in range(1000))
     assert 200 < focused < 300
     assert all(
-        TileSplit(tiles[1:], CLASSES, draws=Draws(9, ["car"], 1.0)).draw(i, np.random.default_rng(i)).focus
+        TileSplit(tiles[1:], CLASSES, Tiling(100), draws=Draws(9, ["car"], 1.0))
+        .draw(i, np.random.default_rng(i))
+        .focus
         is None
         for i in range(9)
     )
@@ -148,7 +155,7 @@ def test_an_epoch_has_as_many_crops_as_asked(tiles):
     class Source:
         def split(self, name):
             draws = Draws(21) if name == "train" else None
-            return TileSplit(tiles, CLASSES, window=100, draws=draws) if name != "test" else None
+            return TileSplit(tiles, CLASSES, Tiling(96, 0), draws) if name != "test" else None
 
     data = DataModule(Source(), CLASSES, batch_size=4)
     data.follow([Augmentation(16)], lambda epoch, batch: 0)
@@ -160,7 +167,7 @@ def test_an_epoch_has_as_many_crops_as_asked(tiles):
         for key, valid in zip(batch["key"], batch["valid"], strict=True)
         if valid
     ]
-    assert len(windows) == len({*windows}) == len(data["val"]) == 15 + 4
+    assert len(windows) == len({*windows}) == len(data["val"]) == 24 + 9
 
 
 def test_crops_at_other_scales_are_those_of_the_array_in_memory(tiles):
@@ -202,4 +209,4 @@ def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path):
 )
 def test_a_wrong_argument_is_named(tiles, arguments, match):
     with pytest.raises(UserError, match=match):
-        TileSplit(tiles, CLASSES, draws=Draws(**arguments))
+        TileSplit(tiles, CLASSES, Tiling(100), draws=Draws(**arguments))

@@ -7,7 +7,7 @@ run or a resumed one, draw the same numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import cv2
@@ -58,7 +58,8 @@ class Samples(Dataset[Sample | UserError]):
         augmentations: one for each phase.
         seed: of the augmentation.
         encode: turns a mask, once it was augmented, into the target; None takes the mask itself.
-        training: take random crops from a split that offers them; else the items, with their borders.
+        training: take random crops from a split that offers them; else the items, with what scores of masks
+            need besides.
     """
 
     def __init__(
@@ -91,8 +92,12 @@ class Samples(Dataset[Sample | UserError]):
             "key": raw.key,
             "valid": draw.valid,
         }
-        if raw.border is not None and not self.training and self.encode is None:
+        if self.training or self.encode is not None:
+            return sample
+        if raw.border is not None:
             sample["border"] = _tensor(augment(raw.image, raw.border.view(np.uint8), rng)[1]).bool()
+        if raw.window is not None:
+            sample["window"] = raw.window
         return sample
 
     def _encoded(self, mask: np.ndarray) -> np.ndarray:
@@ -168,20 +173,33 @@ class TrainingBatches(Sampler[list[Draw]]):
 class EvaluationBatches(Sampler[list[Draw]]):
     """Every sample once, in order, each batch of one image size.
 
-    Several processes take whole batches in turn, so that each batch is the same however many there are.
+    Several processes take whole batches in turn, so that each batch is the same however many there are; of
+    large images they take all batches, whose windows are put together.
+
+    Args:
+        sizes: (H, W) of each sample.
+        batch_size: samples at a time.
+        share: of the batches that this process takes; copies fill it up to the largest.
+        tile_of: the number of the large image that each sample is a window of.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int, share: Share = ALL) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[tuple[int, int]],
+        batch_size: int,
+        share: Share = ALL,
+        tile_of: Sequence[int] | None = None,
+    ) -> None:
         self.sizes, self.batch_size = sizes, batch_size
-        order = sorted(range(len(sizes)), key=lambda i: sizes[i])  # stable: in order within a size
-        batches = [
-            [Draw(0, 0, i) for i in run[start : start + batch_size]]
-            for run in (list(g) for _, g in groupby(order, key=lambda i: sizes[i]))
-            for start in range(0, len(run), batch_size)
-        ]
-        copies = [draw._replace(valid=False) for draw in batches[-1]]
-        batches += [copies] * (-len(batches) % share.of)
-        self.batches = batches[share.rank :: share.of]
+        of_one = [(size, tile_of[i] if tile_of else 0) for i, size in enumerate(sizes)]
+        order = sorted(range(len(sizes)), key=lambda i: of_one[i])  # stable: in order within a size
+        runs = [[Draw(0, 0, i) for i in run] for _, run in groupby(order, key=lambda i: of_one[i])]
+        cut = [[run[start : start + batch_size] for start in range(0, len(run), batch_size)] for run in runs]
+        units = cut if tile_of else [[batch] for run in cut for batch in run]
+        shares = [list(chain.from_iterable(units[rank :: share.of])) for rank in range(share.of)]
+        copies = [draw._replace(valid=False) for draw in units[-1][-1]]
+        self.batches = shares[share.rank]
+        self.batches += [copies] * (max(map(len, shares)) - len(self.batches))
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -218,6 +236,8 @@ class Collate:
         }
         if all("border" in s for s in good):
             batch["border"] = torch.stack([s["border"] for s in good])
+        if all("window" in s for s in good):
+            batch["window"] = [s["window"] for s in good]
         return batch
 
 

@@ -76,6 +76,12 @@ class DataModule(L.LightningDataModule):
                     f"data: there is no {name!r} split, or it is empty",
                     expected="samples to train on, and others to choose the best epoch on",
                 )
+            if target is None and self.view.size and hasattr(self[name], "tile_of"):
+                raise UserError(
+                    "data.eval_size: large images are scored as a whole, at their own size",
+                    found=list(self.view.size),
+                    fix="data.eval_size=null; data.source.window sets how much of them is seen at once",
+                )
         if train_samples is not None:
             self.splits["train"] = Subset(self["train"], train_samples, seed)
         if cache:
@@ -138,9 +144,10 @@ class DataModule(L.LightningDataModule):
     def _evaluation_loader(self, name: str) -> EvaluationLoader:
         split = self[name]
         sizes = [self.view.size or split.size(i) for i in range(len(split))]
+        tile_of = getattr(split, "tile_of", None)
         return EvaluationLoader(
             Samples(split, [self.view], self.seed, self.target),
-            batch_sampler=EvaluationBatches(sizes, self.batch_size, self.share),
+            batch_sampler=EvaluationBatches(sizes, self.batch_size, self.share, tile_of),
             collate_fn=Collate(self.batch_size),
             **worker_settings(self.num_workers, self.seed),
         )

@@ -16,6 +16,7 @@ from pixelwise.data.prepared import Stamp, Strip, prepare
 from pixelwise.data.raster import header, opened, strips
 from pixelwise.data.tile_split import Draws, TileSplit
 from pixelwise.errors import UserError
+from pixelwise.tiling import Tiling
 from pixelwise.types import IGNORE
 
 LABELS = ("label", "noBoundary")
@@ -117,8 +118,8 @@ class Potsdam:
         split: tiles of "train", "val" and "test" by id.
         partial: leave out tiles of `split` that are not there, instead of refusing to start.
         prepared: folder of the prepared tiles, absolute or below `root`.
-        window: side, or [height, width], of the windows of validation and test.
-        overlap: pixels that neighbouring windows share at least.
+        window: side, or [height, width], of the windows in which validation and test see a tile.
+        overlap: share of the window that it has at least in common with the next one.
         draws: how training crops are drawn.
         ignore: further colours of the label files, which become 255.
 
@@ -136,13 +137,14 @@ class Potsdam:
         labels: str = "full",
         partial: bool = False,
         prepared: str | Path = "prepared",
-        window: int | Sequence[int] = 1024,
-        overlap: int = 0,
+        window: int | Sequence[int] = 768,
+        overlap: float = 0.25,
         draws: Draws | None = None,
         ignore: Sequence[Sequence[int]] = (),
     ) -> None:
         self.root = existing_root(root)
-        self.classes, self.window, self.overlap = tuple(classes), window, overlap
+        self.classes = tuple(classes)
+        self.tiling = Tiling(window, overlap, key="data.source.")
         self.palette = CornerPalette(classes, palette, ((0, 0, 0), *ignore))
         self.inputs = [str(kind) for kind in inputs]
         if not self.inputs or {*self.inputs} - BANDS.keys():
@@ -185,7 +187,7 @@ class Potsdam:
         ]
         prepared = prepare(tiles, self.cache, len(self.classes))
         draws = self.draws if name == "train" else None
-        return TileSplit(prepared, self.classes, self.window, self.overlap, draws) if tiles else None
+        return TileSplit(prepared, self.classes, self.tiling, draws) if tiles else None
 
     def describe(self) -> str:
         """Which tiles are in which split, for the start of a run."""

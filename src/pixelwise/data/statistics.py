@@ -68,16 +68,19 @@ def fingerprint(splits: Mapping[str, Split | None], classes: Sequence[str]) -> d
 
     Returns:
         `{"classes": [...], "train": {"images": n, "hash": "..."}, ...}`; the hash covers each item's key,
-        image size and, where the split knows them, the bytes of its files.
+        image size and, where the split knows them, the bytes of its files. Where items are windows of larger
+        images, which the split lists as `originals`, it covers those.
     """
     result: dict[str, Any] = {"classes": [str(name) for name in classes]}
     for name, split in splits.items():
         if split is None:
             continue
         stored_bytes = getattr(split, "stored_bytes", lambda index: 0)
-        items = [(part(split, "key", i), split.size(i), stored_bytes(i)) for i in range(len(split))]
+        items = getattr(split, "originals", None) or [
+            (part(split, "key", i), split.size(i), stored_bytes(i)) for i in range(len(split))
+        ]
         digest = blake2b(repr(sorted(items)).encode(), digest_size=8).hexdigest()
-        result[name] = {"images": len(split), "hash": digest}
+        result[name] = {"images": len(items), "hash": digest}
     return result
 
 

@@ -1,10 +1,9 @@
-"""Splits of large tiles: windows that cover every pixel once, and random places to train on."""
+"""Splits of large tiles: windows to score them by, and random places to train on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise, product
-from typing import NamedTuple
+from itertools import chain
 
 import numpy as np
 
@@ -12,49 +11,15 @@ from pixelwise.augmentation import checks
 from pixelwise.data.listing import some
 from pixelwise.data.prepared import CELL, Prepared
 from pixelwise.errors import UserError, nearest
-from pixelwise.types import IGNORE, Raw
-
-
-class Span(NamedTuple):
-    """A window along one axis."""
-
-    start: int
-    stop: int
-    first: int
-    """The first pixel that counts in this window, and not in the one before."""
-    end: int
-    """Behind the last one."""
-
-
-class Window(NamedTuple):
-    """A rectangle of a tile."""
-
-    tile: int
-    rows: Span
-    columns: Span
-
-
-def spans(length: int, size: int, overlap: int) -> list[Span]:
-    """Windows of one size, evenly spread, each pixel counting where it is farthest from an end.
-
-    Args:
-        length: pixels to cover.
-        size: of a window; a shorter axis is one window.
-        overlap: pixels that neighbours share at least.
-    """
-    if length <= size:
-        return [Span(0, length, 0, length)]
-    count = -(-(length - overlap) // (size - overlap))
-    starts = np.linspace(0, length - size, count).round().astype(int).tolist()
-    cuts = [0, *((a + size + b) // 2 for a, b in pairwise(starts)), length]
-    return [Span(start, start + size, *cuts[i : i + 2]) for i, start in enumerate(starts)]
+from pixelwise.tiling import Tiling
+from pixelwise.types import Raw
 
 
 class Draws:
     """How training crops are drawn from tiles.
 
     Args:
-        count: crops an epoch; null takes about as many as cover the tiles once.
+        count: crops an epoch; null takes as many as the tiles have windows.
         rare: names of classes that are to be seen more often.
         share: of the crops that are made to hold a pixel of a rare class, all of these equally often.
 
@@ -82,40 +47,23 @@ class Draws:
 
 
 class TileSplit:
-    """Windows of prepared tiles, each pixel counting in one of them (a `pixelwise.types.Split`).
-
-    What a window shows beyond its own pixels is context: its label there is `IGNORE`.
+    """Overlapping windows of prepared tiles, in reading order (a `pixelwise.types.Split`).
 
     Args:
         tiles: in the order of the items.
         classes: names in the order of the indices.
-        window: side, or [height, width], of the windows.
-        overlap: pixels that neighbouring windows share at least.
+        tiling: the windows.
         draws: how training draws its crops; None for a split that is not trained on.
-
-    Raises:
-        UserError: window and overlap do not fit.
     """
 
     def __init__(
-        self,
-        tiles: Sequence[Prepared],
-        classes: Sequence[str],
-        window: int | Sequence[int] = 1024,
-        overlap: int = 0,
-        draws: Draws | None = None,
+        self, tiles: Sequence[Prepared], classes: Sequence[str], tiling: Tiling, draws: Draws | None = None
     ) -> None:
-        height, width = checks.extent("data.source.window", window)
-        if not isinstance(overlap, int) or not 0 <= 2 * overlap <= min(height, width):
-            raise UserError(
-                "data.source.overlap", found=overlap, expected="from 0 to half of data.source.window"
-            )
-        self.tiles = list(tiles)
-        self.windows = [
-            Window(index, *both)
-            for index, tile in enumerate(self.tiles)
-            for both in product(spans(tile.height, height, overlap), spans(tile.width, width, overlap))
-        ]
+        self.tiles, self.tiling = list(tiles), tiling
+        windows = [tiling.windows((tile.height, tile.width)) for tile in self.tiles]
+        self.windows = list(chain.from_iterable(windows))
+        self.tile_of = [tile for tile, of_tile in enumerate(windows) for _ in of_tile]
+        """The index of each window's tile."""
         self._area = np.cumsum([tile.height * tile.width for tile in self.tiles])
         self._share, self._rare = 0.0, []
         self.draws: int | None = None
@@ -129,9 +77,10 @@ class TileSplit:
         return len(self.windows)
 
     def __getitem__(self, index: int) -> Raw:
-        border = self._tile(index).border
-        border = None if border is None else np.array(border[self._area_of(index)])
-        return Raw(self.image(index), self.target(index), self.key(index), border=border)
+        tile, window = self._tile(index), self.windows[index]
+        border = None if tile.border is None else np.array(tile.border[window.area])
+        target = np.array(tile.target[window.area])
+        return Raw(self.image(index), target, self.key(index), border=border, window=window)
 
     def draw(self, index: int, rng: np.random.Generator) -> Raw:
         """A whole tile to cut a crop from, still on disk; perhaps with a pixel that the crop has to show.
@@ -158,39 +107,30 @@ class TileSplit:
 
     def key(self, index: int) -> str:
         """Tile, row and column."""
-        window = self.windows[index]
-        return f"{self.tiles[window.tile].name}/{window.rows.start}_{window.columns.start}"
+        row, column = self.windows[index]
+        return f"{self._tile(index).name}/{row.start}_{column.start}"
 
     def size(self, index: int) -> tuple[int, int]:
         """(H, W) of a window."""
-        _, rows, columns = self.windows[index]
-        return rows.stop - rows.start, columns.stop - columns.start
+        row, column = self.windows[index]
+        return row.size, column.size
 
     def image(self, index: int) -> np.ndarray:
         """(H, W, C) in the source's dtype."""
-        return np.array(self._tile(index).image[self._area_of(index)])
+        return np.array(self._tile(index).image[self.windows[index].area])
 
     def target(self, index: int) -> np.ndarray:
-        """(H, W) uint8 index mask."""
-        _, rows, columns = self.windows[index]
-        target = np.full(self.size(index), IGNORE, np.uint8)
-        own = np.s_[
-            rows.first - rows.start : rows.end - rows.start,
-            columns.first - columns.start : columns.end - columns.start,
-        ]
-        target[own] = self._tile(index).target[rows.first : rows.end, columns.first : columns.end]
-        return target
+        """(h, w) uint8 index mask of what no later window shows: together they hold each pixel once."""
+        (top, _, _, rows, _), (left, _, _, columns, _) = self.windows[index]
+        return np.array(self._tile(index).target[top : top + rows, left : left + columns])
 
-    def stored_bytes(self, index: int) -> int:
-        """Bytes of the tile's files: changes with most edits, and costs no reading."""
-        return self._tile(index).stored_bytes
+    @property
+    def originals(self) -> list[tuple[str, tuple[int, int], int]]:
+        """Name, (H, W) and bytes of each tile: what the data are, however they are cut."""
+        return [(tile.name, (tile.height, tile.width), tile.stored_bytes) for tile in self.tiles]
 
     def _tile(self, index: int) -> Prepared:
-        return self.tiles[self.windows[index].tile]
-
-    def _area_of(self, index: int) -> tuple[slice, slice]:
-        _, rows, columns = self.windows[index]
-        return np.s_[rows.start : rows.stop, columns.start : columns.stop]
+        return self.tiles[self.tile_of[index]]
 
     def _squares(self, label: int) -> np.ndarray:
         """(N, 4) tile, label, row and column of every square that holds the class."""

@@ -16,6 +16,7 @@ from pixelwise.data.prepared import Stamp, Strip, prepare
 from pixelwise.data.raster import faults_of, header, opened, windows
 from pixelwise.data.tile_split import Draws, TileSplit
 from pixelwise.errors import UserError
+from pixelwise.tiling import Tiling
 from pixelwise.types import IGNORE
 
 
@@ -140,8 +141,8 @@ class Tiles(FolderSegmentation):
         bands: which bands to read, counted from 1; None reads all.
         nodata: a value that says nothing, besides what the files say of themselves.
         prepared: folder of the prepared tiles, absolute or below `root`.
-        window: side, or [height, width], of the windows of validation and test.
-        overlap: pixels that neighbouring windows share at least.
+        window: side, or [height, width], of the windows in which validation and test see a tile.
+        overlap: share of the window that it has at least in common with the next one.
         draws: how training crops are drawn.
         **layout: names of folders, suffixes and shares of the splits, as in `FolderSegmentation`.
 
@@ -158,14 +159,14 @@ class Tiles(FolderSegmentation):
         bands: Sequence[int] | None = None,
         nodata: float | None = None,
         prepared: str | Path = "prepared",
-        window: int | Sequence[int] = 1024,
-        overlap: int = 0,
+        window: int | Sequence[int] = 768,
+        overlap: float = 0.25,
         draws: Draws | None = None,
         **layout: Any,
     ) -> None:
         super().__init__(root, labels, channels, **layout)
         self.classes, self.bands, self.nodata = tuple(classes), bands, nodata
-        self.window, self.overlap = window, overlap
+        self.tiling = Tiling(window, overlap, key="data.source.")
         self.cache = self.root / Path(prepared).expanduser()
         self.draws = draws or Draws()
         self.draws.indices(self.classes)
@@ -189,4 +190,4 @@ class Tiles(FolderSegmentation):
             )
         draws = self.draws if name == "train" else None
         prepared = prepare(tiles, self.cache, len(self.classes))
-        return TileSplit(prepared, self.classes, self.window, self.overlap, draws) if tiles else None
+        return TileSplit(prepared, self.classes, self.tiling, draws) if tiles else None

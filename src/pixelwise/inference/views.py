@@ -20,7 +20,7 @@ Network = Callable[[Tensor], Tensor]
 
 
 class View(Protocol):
-    """A way to look several times. A new one is a class of this shape and a line in conf/predict.yaml."""
+    """A way to look several times. A new one is a class of this shape and a line in conf/views.yaml."""
 
     def __call__(self, network: Network, image: Tensor) -> Tensor:
         """Mean logits, of the shape that the network gives for these images."""
@@ -41,7 +41,7 @@ class Symmetries:
         """Mean over the views; logits of whole images need no turning back."""
         total: Tensor | None = None
         for transpose, flips in self.views:
-            logits = network((image.mT if transpose else image).flip(flips))
+            logits = network((image.mT if transpose else image).flip(flips)).float()
             if logits.ndim == 4:
                 logits = logits.flip(flips)
                 logits = logits.mT if transpose else logits
@@ -90,7 +90,7 @@ class Scales:
         total: Tensor | None = None
         for factor in self.factors:
             zoomed = [max(1, round(side * factor)) for side in size]
-            logits = network(image if factor == 1 else _resize(image, zoomed))
+            logits = network(image if factor == 1 else _resize(image, zoomed)).float()
             if logits.ndim == 4 and factor != 1:
                 logits = _resize(logits, size)
             total = logits if total is None else total + logits
