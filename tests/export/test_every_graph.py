@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig
-from tests.models.small import DECODERS, KINDS, SMALL_SWIN, SMALL_VIT
+from tests.models.small import DECODERS, KINDS, SMALL_SWIN, SMALL_VIT, take_statistics_of_one_batch
 from torch import Tensor, nn
 
 from pixelwise import build
@@ -41,9 +41,7 @@ def predictor(config: DictConfig, size: tuple[int, int]) -> Predictor:
     """A model whose norms are not as initialised and whose logits are of the order of 1."""
     torch.manual_seed(0)
     model = Predictor(build.model(config), config)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # the statistics are those of the one batch that follows
+    take_statistics_of_one_batch(model)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 1:
