@@ -29,7 +29,7 @@ FURTHER_KINDS = [  # the deep ones with fewer blocks, which are all alike
     "pvt_v2_b0",
     "mvitv2_tiny",
     "hiera_tiny_224 +encoder.stages=[1,1,1,1]",
-    "maxvit_rmlp_pico_rw_256",  # takes multiples of 256
+    "test_maxvit",  # takes multiples of 160
     "caformer_s18",
     "tiny_vit_5m_224 +encoder.depths=[1,1,2,1]",
     "efficientvit_m0",  # strides from 16 to 64
