@@ -135,6 +135,8 @@ def test_a_hub_folder_loads_with_the_logits_of_its_sample(hub: Path, model: Pred
     assert config["id2label"] == dict(zip("0123456789", model.classes, strict=False))
     assert config["label2id"] == {name: index for index, name in enumerate(model.classes)}
     assert config["image_mean"] == [0.5, 0.5, 0.5]
+    assert config["image_std"] == model.normalize.std.tolist()
+    assert config["size"] is None  # an image keeps its own
     assert "source" not in config["pixelwise"]["data"]
 
 
@@ -143,6 +145,8 @@ def test_the_card_has_facts_that_the_hub_reads(hub: Path) -> None:
     facts = yaml.safe_load(card.data.to_yaml())
     assert facts["library_name"] == "pixelwise"
     assert facts["pipeline_tag"] == "image-segmentation"
+    assert facts["license"] == "mit"
+    assert {"pixelwise", "timm", "segmentation", "test_resnet", "unet"} <= set(facts["tags"])
     assert facts["base_model"] == "timm/test_resnet.r160_in1k"
     assert facts["metrics"] == ["mean_iou"]
     (result,) = facts["model-index"][0]["results"]
@@ -162,6 +166,8 @@ def test_the_code_of_the_card_runs(hub: Path) -> None:
 def test_timm_alone_loads_a_classifier(classifier_hub: Path, trained_classifier: Path) -> None:
     model = pixelwise.load(trained_classifier)
     pixels, logits = sample(classifier_hub)
+    assert json.loads((classifier_hub / "config.json").read_text())["size"] == {"height": 32, "width": 32}
+    assert ModelCard.load(classifier_hub / "README.md").data.pipeline_tag == "image-classification"
     ways = {
         "local-dir": timm.create_model(f"local-dir:{classifier_hub / 'timm'}", pretrained=True),
         "checkpoint": timm.create_model(

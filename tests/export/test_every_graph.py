@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import DictConfig
-from tests.models.small import DECODERS, KINDS, SMALL_SWIN, SMALL_VIT
+from tests.models.small import DECODERS, KINDS, SMALL_SWIN, SMALL_VIT, take_statistics_of_one_batch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from pixelwise import build
 from pixelwise.export import Onnx, Program, Subject, compare, export
 from pixelwise.export.contract import Format
+from pixelwise.export.program import trace
 from pixelwise.loading import Predictor
 
 pytestmark = pytest.mark.slow
@@ -21,11 +23,16 @@ Compose = Callable[..., DictConfig]
 
 FORMATS = {"onnx": Onnx(opset=20), "pt2": Program()}
 SHAPES = [(1, 3, 97, 131), (1, 3, 64, 64), (3, 3, 65, 255), (2, 3, 200, 264), (1, 3, 33, 47)]
+SHALLOW_SWIN = {**SMALL_SWIN, "depths": (1, 2), "num_heads": (1, 2)}
+"""Plain and shifted windows and a merging of patches; each further stage takes a minute to trace."""
+
 ENCODERS = {
     **KINDS,
+    "swin_tiny_patch4_window7_224": SHALLOW_SWIN,
     "vit_small_patch16_dinov3": SMALL_VIT,  # rotary positions
-    "swinv2_tiny_window8_256": SMALL_SWIN,
+    "swinv2_tiny_window8_256": SHALLOW_SWIN,
     "dla46_c": {},  # multiples of 32
+    "test_maxvit": {},  # multiples of 160, in windows and grids
     "mobilenetv3_small_050": {},
     "pvt_v2_b0": {},
 }
@@ -41,9 +48,7 @@ def predictor(config: DictConfig, size: tuple[int, int]) -> Predictor:
     """A model whose norms are not as initialised and whose logits are of the order of 1."""
     torch.manual_seed(0)
     model = Predictor(build.model(config), config)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # the statistics are those of the one batch that follows
+    take_statistics_of_one_batch(model)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 1:
@@ -55,6 +60,23 @@ def predictor(config: DictConfig, size: tuple[int, int]) -> Predictor:
     return model.eval()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def traced_once() -> Iterator[None]:
+    """Both formats write the same graph, and to trace it takes longer than all the rest."""
+    kept: dict[Predictor, ExportedProgram] = {}
+
+    def once(subject: Subject) -> ExportedProgram:
+        if subject.model not in kept:
+            kept.clear()
+            kept[subject.model] = trace(subject)
+        return kept[subject.model]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("onnx", "program"):
+            patch.setattr(f"pixelwise.export.{module}.trace", once)
+        yield
+
+
 def check(model: Predictor, form: Format, folder: Path, shapes: list[tuple[int, ...]]) -> None:
     """The opened file beside the eager model."""
     export(Subject(model, images(shapes[0])[0], {}), form, folder)
@@ -63,19 +85,28 @@ def check(model: Predictor, form: Format, folder: Path, shapes: list[tuple[int, 
     assert agreement.difference <= 1e-4, agreement
 
 
-@every_format
-@pytest.mark.parametrize("decoder", DECODERS, ids=lambda path: path.stem)
-def test_every_decoder(decoder: Path, form: Format, compose: Compose, tmp_path: Path) -> None:
-    config = compose("encoder=test_resnet", f"decoder={decoder.stem}")
-    check(predictor(config, (97, 131)), form, tmp_path / "out", SHAPES)
+# ---------------------------------------------------------------------------------- every decoder
+@pytest.fixture(scope="module", params=DECODERS, ids=lambda path: path.stem)
+def decoded(request: pytest.FixtureRequest, compose: Compose) -> Predictor:
+    return predictor(compose("encoder=test_resnet", f"decoder={request.param.stem}"), (97, 131))
 
 
 @every_format
-@pytest.mark.parametrize("name", ENCODERS)
-def test_every_kind_of_encoder(name: str, form: Format, compose: Compose, tmp_path: Path) -> None:
+def test_every_decoder(decoded: Predictor, form: Format, tmp_path: Path) -> None:
+    check(decoded, form, tmp_path / "out", SHAPES)
+
+
+# ------------------------------------------------------------------------------ every kind of encoder
+@pytest.fixture(scope="module", params=ENCODERS)
+def encoded(request: pytest.FixtureRequest, compose: Compose) -> Predictor:
+    config = compose("encoder=vit_small_dinov3", f"encoder.name={request.param}", "decoder=segformer")
+    config.encoder.update(ENCODERS[request.param])
+    return predictor(config, (112, 144))
+
+
+@every_format
+def test_every_kind_of_encoder(encoded: Predictor, form: Format, tmp_path: Path) -> None:
     """Of a fixed size there are other numbers of images, and such as are padded to that size."""
-    config = compose("encoder=vit_small_dinov3", f"encoder.name={name}", "decoder=segformer")
-    config.encoder.update(ENCODERS[name])
-    fixed = "img_size" in ENCODERS[name]
+    fixed = "img_size" in encoded.config["encoder"]
     shapes = [(1, 3, 112, 144), (3, 3, 112, 144)] if fixed else SHAPES
-    check(predictor(config, (112, 144)), form, tmp_path / "out", shapes)
+    check(encoded, form, tmp_path / "out", shapes)

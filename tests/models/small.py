@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from torch import nn
 
 from pixelwise.instantiate import make
 from pixelwise.models import Composition, Encoder, Normalize, PixelHead
@@ -48,3 +49,10 @@ def composition(name: str, decoder: Path, classes: int = 3) -> Composition:
     built = decoder_of(decoder, encoder.channels, encoder.strides)
     head = PixelHead(built.out_channels, classes)
     return Composition(encoder, built, head, Normalize([0.0] * 3, [1.0] * 3))
+
+
+def take_statistics_of_one_batch(model: nn.Module) -> None:
+    """Let the next batch set all batch-norms: as initialised, their statistics fit no data."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None

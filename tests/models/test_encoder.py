@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,27 @@ def test_a_file_of_a_whole_vit_loads(tmp_path: Path) -> None:
         ours = encoder.body(image)
         theirs = whole.eval().forward_intermediates(image, indices=[1, 2, 4, 5], intermediates_only=True)
     assert all(torch.equal(x, y) for x, y in zip(ours, theirs, strict=True))
+
+
+# ------------------------------------------------------------------------------ maps that are not read
+@pytest.mark.fast
+@pytest.mark.parametrize("name", ["hrnet_w18_small", "test_resnet", "test_convnext"])
+def test_weights_of_unread_maps_are_fixed_and_no_others(name: str) -> None:
+    """HRNet makes all its maps at the end; of a chain of stages the last map reads every weight."""
+    encoder, random = Encoder(name), torch.get_rng_state()
+    whole = copy.deepcopy(encoder)
+    last = len(encoder.strides) - 1
+    encoder.keep([last])
+    assert torch.equal(torch.get_rng_state(), random)
+    image = torch.randn(2, 3, 64, 64)
+    maps = whole(image)
+    maps[last].square().mean().backward()
+    unread = {n for n, p in whole.named_parameters() if p.grad is None}
+    assert bool(unread) == (name == "hrnet_w18_small")
+    parameters = dict(whole.named_parameters())
+    assert set(dict(encoder.named_parameters())) == set(parameters) - unread
+    assert encoder.state_dict().keys() == whole.state_dict().keys()
+    assert all(torch.equal(x, y) for x, y in zip(encoder(image), maps, strict=True))
 
 
 # ------------------------------------------------------------------------------ frozen batch-norm

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig
-from tests.models.small import DECODERS, KINDS, composition
+from tests.models.small import DECODERS, KINDS, composition, take_statistics_of_one_batch
 from torch import nn
 
 from pixelwise import build
@@ -16,7 +16,7 @@ from pixelwise.errors import UserError
 from pixelwise.models import Composition
 
 ENCODERS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf/encoder").glob("*.yaml"))
-FURTHER_KINDS = [
+FURTHER_KINDS = [  # the deep ones with fewer blocks, which are all alike
     "vgg11",  # six maps, from stride 1 on
     "regnetx_002",
     "dla46_c",  # takes multiples of 32
@@ -28,16 +28,16 @@ FURTHER_KINDS = [
     "fastvit_t8",
     "pvt_v2_b0",
     "mvitv2_tiny",
-    "hiera_tiny_224",
-    "maxvit_rmlp_pico_rw_256",  # takes multiples of 256
+    "hiera_tiny_224 +encoder.stages=[1,1,1,1]",
+    "test_maxvit",  # takes multiples of 160
     "caformer_s18",
-    "tiny_vit_5m_224",
+    "tiny_vit_5m_224 +encoder.depths=[1,1,2,1]",
     "efficientvit_m0",  # strides from 16 to 64
-    "eva02_tiny_patch14_224",  # a single scale of stride 14
-    "beit_base_patch16_224",  # takes 224×224 only
-    "xcit_nano_12_p16_224",
-    "cait_xxs24_224",
-    "samvit_base_patch16",
+    "eva02_tiny_patch14_224 +encoder.depth=4",  # a single scale of stride 14
+    "beit_base_patch16_224 +encoder.depth=4",  # takes 224×224 only
+    "xcit_nano_12_p16_224 +encoder.depth=4",
+    "cait_xxs24_224 +encoder.depth=4",
+    "samvit_base_patch16 +encoder.depth=4",
     "mixer_s32_224",
     "sequencer2d_s",
     "vit_tiny_r_s16_p8_224",  # a transformer on a convolutional stem
@@ -92,7 +92,7 @@ class TestEveryPair:
 # ------------------------------------------------------------------------------------ as people use them
 def built(compose: Callable[..., DictConfig], decoder: str, encoder: str) -> Composition:
     """As composed; an encoder that cannot be dilated is used as its error tells."""
-    overrides = ["data.channels=3", f"decoder={decoder}", encoder]
+    overrides = ["data.channels=3", f"decoder={decoder}", *encoder.split()]
     fix = "decoder.encoder_output_stride=32"
     try:
         return build.model(compose(*overrides))
@@ -110,6 +110,7 @@ def built(compose: Callable[..., DictConfig], decoder: str, encoder: str) -> Com
 )
 def test_it_trains_and_predicts(encoder: str, decoder: Path, compose: Callable[..., DictConfig]) -> None:
     model = built(compose, decoder.stem, encoder)
+    take_statistics_of_one_batch(model)
     recipe = model.encoder.recipe
     size = recipe.size if recipe.multiple is None else (97, 131)
     model(torch.randn(2, 3, *size)).square().mean().backward()

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from pixelwise.errors import UserError
 from pixelwise.export.check import accepts
 from pixelwise.export.contract import Network, Subject
+from pixelwise.models import Composition, Encoder
 
 SIDES = (97, 131)
 """Height and width to trace with: nothing divides them, so that no padding is taken for granted."""
@@ -48,7 +49,7 @@ def trace(subject: Subject) -> ExportedProgram:
     Raises:
         UserError: PyTorch cannot follow the model.
     """
-    image = subject.image.new_zeros(2, subject.image.shape[1], *SIDES)
+    image = subject.image.new_zeros(2, subject.image.shape[1], *sides(subject.model))
     free = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     if not accepts(subject.model, image):
         image, free = torch.cat([subject.image, subject.image]), {0: Dim.DYNAMIC}
@@ -64,6 +65,15 @@ def trace(subject: Subject) -> ExportedProgram:
     # Remarks on memory layouts, such as "more than one image", refuse sizes that the graph can do.
     program._guards_code = []
     return program
+
+
+def sides(model: Composition) -> tuple[int, ...]:
+    """Height and width to trace with; more than what the encoder pads to a single window.
+
+    Of one window no memory is moved, and the graph would not know that it has to be for several.
+    """
+    multiple = (isinstance(model.encoder, Encoder) and model.encoder.recipe.multiple) or 1
+    return tuple(side if side > multiple else side + multiple for side in SIDES)
 
 
 def same_padding(length: int, kernel_size: int, stride: int, dilation: int) -> int:

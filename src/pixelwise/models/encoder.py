@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pixelwise.errors import UserError, nearest
 from pixelwise.models.batchnorm import freeze_batchnorm
 from pixelwise.models.features import REFUSALS, Recipe, channels_first, find_recipe
+from pixelwise.models.idle import idle_parameters, make_buffers
 from pixelwise.models.neck import SimplePyramid
 from pixelwise.models.weights import load_encoder_weights, require_download
 
@@ -112,11 +113,19 @@ class Encoder(nn.Module):
     def keep(self, used: Collection[int]) -> None:
         """Drop the layers that only make maps which a decoder does not read: no gradient would reach them.
 
+        Of timm's own layers only the weights are taken out of the training, as with HRNet's last fusions.
+
         Args:
             used: indices of the maps that it reads; the others are of no use afterwards.
         """
         if self.neck is not None:
             self.neck.keep(used)
+        elif len(used) < len(self.strides):
+            idle = idle_parameters(self, used, (self.recipe.options["in_chans"], *self.recipe.size))
+            make_buffers(self, idle)
+            if idle:
+                count = sum(self.get_buffer(name).numel() for name in idle) / 1e6
+                log.info("encoder: %.2f M weights only make maps that the decoder does not read", count)
 
     def train(self, mode: bool = True) -> Encoder:
         """Switch everything but frozen batch-norm."""
