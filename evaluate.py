@@ -14,7 +14,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import check_views, command
+from pixelwise.command_line import command
+from pixelwise.typos import check_views
 
 
 @command("evaluate")

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import check_choice, command
+from pixelwise.command_line import command
+from pixelwise.typos import check_choice
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import check_views, command, overrides
+from pixelwise.command_line import command
+from pixelwise.job import overrides
+from pixelwise.typos import check_views
 
 log = logging.getLogger(__name__)
 

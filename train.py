@@ -5,7 +5,8 @@ import sys
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import choices, command, differences, output_folder, overrides
+from pixelwise.command_line import command
+from pixelwise.job import choices, differences, output_folder, overrides
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import choice, command, overrides
+from pixelwise.command_line import command
+from pixelwise.job import choice, overrides
 
 
 @command("train", "hydra.run.dir=.", "hydra/job_logging=terminal")

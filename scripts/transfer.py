@@ -13,7 +13,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise.command_line import command, compose_alone
+from pixelwise.command_line import command
+from pixelwise.job import compose_alone
 
 
 @command("transfer")

@@ -63,6 +63,8 @@ def test_a_name_that_a_value_refers_to_and_that_does_not_exist_suggests_the_near
         ("optimizer.lrr=1", "optimizer.lr"),
         ("data.batchsize=4", "data.batch_size"),
         ("epoch=3", "epochs"),
+        ("optimzer.lr=1", "optimizer.lr"),
+        ("optimizer={lrr:1}", "optimizer.lr"),
         ("los=dice", "loss"),
         ("loss=dise", "loss=dice"),
         ("encoder=resnet81", "encoder=resnet18"),

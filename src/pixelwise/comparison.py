@@ -28,10 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pixelwise import run_folder
-from pixelwise.command_line import key_of
 from pixelwise.html import number
 from pixelwise.run_folder import write_text
 from pixelwise.sweep_report import page, short, spread
+from pixelwise.typos import key_of
 
 OUTCOME = "outcome.json"
 """In a run folder whose last attempt did not end well: its state, and why."""

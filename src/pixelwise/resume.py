@@ -14,10 +14,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import run_folder
-from pixelwise.command_line import key_of, nodes
 from pixelwise.errors import UserError
 from pixelwise.processes import rank
 from pixelwise.terminal import score_table, show
+from pixelwise.typos import key_of, nodes
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from typing import IO, Any, NoReturn
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import comparison
-from pixelwise.command_line import CONF, key_of
 from pixelwise.errors import UserError
+from pixelwise.typos import CONF, key_of
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import build
-from pixelwise.command_line import nodes
 from pixelwise.errors import UserError
 from pixelwise.instantiate import check_target, targets
 from pixelwise.processes import leave_process_group
+from pixelwise.typos import nodes
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))

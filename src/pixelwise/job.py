@@ -1,0 +1,92 @@
+"""What Hydra knows of the job that runs, and what a job would be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pixelwise.typos import CONF, explain, key_of, nodes
+
+
+def output_folder() -> Path:
+    """The folder that Hydra made for this job."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def overrides() -> list[str]:
+    """What was typed for this job, one choice of each sweep."""
+    return list(HydraConfig.get().overrides.task)
+
+
+def choice(group: str) -> str:
+    """Which file of a group of conf/ this job runs with."""
+    return str(HydraConfig.get().runtime.choices[group])
+
+
+def choices() -> dict[str, str]:
+    """Which file of each group of conf/ this job runs with."""
+    return {
+        group: option
+        for group, option in HydraConfig.get().runtime.choices.items()
+        if option and "@" not in group and "/" not in group
+    }
+
+
+def differences(config_name: str, config: DictConfig) -> list[str]:
+    """What this job does otherwise than `conf/<config_name>.yaml` alone: choices, then single values."""
+    # several files of a group, as in logger=[wandb,tensorboard], are no choice in Hydra's eyes
+    changed = [o for o in overrides() if "=[" in o and (CONF / key_of(o)).is_dir()]
+    for inner in (False, True):  # what a schedule chose for its phases follows from the schedule
+        usual = compose(config_name, changed, return_hydra_config=True).hydra.runtime.choices
+        changed += [
+            f"{group}={option}"
+            for group, option in HydraConfig.get().runtime.choices.items()
+            if ("@" in group) == inner and "/" not in group and group not in ("experiment", "debug")
+            if usual.get(group) != option
+        ]
+    default = dict(nodes(compose(config_name, changed)))
+    typed = {key_of(override) for override in overrides()}
+    for key, node in nodes(config):
+        same = key in default and (
+            default[key] == node or (_of_the_moment(default[key]) and key not in typed)
+        )
+        if not OmegaConf.is_dict(node) and not same:
+            changed.append(f"{key}={_as_typed(node)}")
+    return changed
+
+
+def _of_the_moment(node: Any) -> bool:
+    """Whether a default differs from start to start, such as the name of a sweep."""
+    return "${now:" in str(node._value())
+
+
+def _as_typed(node: Any) -> str:
+    """A value as one would write it on the command line."""
+    value = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_list(node) else node._value()
+    text = json.dumps(value, ensure_ascii=False).replace('"', "").replace(", ", ",")
+    return text if len(text) < 60 else text[:59] + "…"
+
+
+def compose_alone(config_name: str, words: Sequence[str]) -> DictConfig:
+    """What a root script would start from with these words: in a notebook, or within the job of another.
+
+    Raises:
+        UserError: for words that cannot be composed, with what was probably meant.
+    """
+    within = GlobalHydra.instance().is_initialized()
+    with nullcontext() if within else initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            config = compose(config_name, list(words))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise explain(error, compose(config_name)) from error
+    return config
