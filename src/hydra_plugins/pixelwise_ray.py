@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
@@ -108,3 +109,8 @@ def _outcome(reference: Any, overrides: Sequence[str]) -> JobReturn:
 
 def _plain(settings: Any) -> Any:
     return OmegaConf.to_container(settings, resolve=True) if OmegaConf.is_config(settings) else settings
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="ray_tasks", node={"_target_": f"{__name__}.{RayLauncher.__name__}"}
+)
