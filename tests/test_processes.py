@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_resume import RUN, differing, drill, order, result, trace
+from tests.drills import RUN, differing, drill, order, result, trace
 
 PLAIN = (
     "encoder.name=test_convnext",  # no batch-norm, whose statistics depend on the share of a process

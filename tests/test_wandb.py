@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
-from test_resume import RUN, STEPS, drill
+from tests.drills import RUN, STEPS, drill
 
 from pixelwise.report.wandb_run import panel, turn_of
 from pixelwise.types import Raw
