@@ -58,6 +58,12 @@ def mosaic(tiles: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
     return canvas
 
 
+def in_words(labels: np.ndarray, classes: Sequence[str]) -> str:
+    """The names of an image's labels: one class index (), or yes and no for each class (K,)."""
+    indices = [int(labels)] if labels.ndim == 0 else np.flatnonzero(labels == 1).tolist()
+    return ", ".join(classes[index] for index in indices) or "nothing"
+
+
 def captioned(image: np.ndarray, text: str) -> np.ndarray:
     """The image under a line of text, on white where the text is wider."""
     style = (cv2.FONT_HERSHEY_SIMPLEX, 0.42)
@@ -159,8 +165,7 @@ class Pictures(L.Callback):
             return captioned(image, " > ".join(self.classes[label] for label in labels))
         if labels.ndim == 2:
             for sign, row in reversed([*zip(("", "> "), labels, strict=False)]):
-                names = [name for name, there in zip(self.classes, row, strict=True) if there == 1]
-                image = captioned(image, sign + (" ".join(names) or "nothing"))
+                image = captioned(image, sign + in_words(row, self.classes))
             return image
         masks = [
             np.where(mask[..., None] == IGNORE, 255, overlay(image, mask, self.table)).astype(np.uint8)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pixelwise.data.loader import EvaluationBatches, EvaluationLoader
 from pixelwise.module import Module
-from pixelwise.report.pictures import colours
+from pixelwise.report.pictures import colours, in_words
 from pixelwise.report.samples import Answer, answers, choose, sample_scores
 from pixelwise.run_folder import write_json
 from pixelwise.types import IGNORE, Batch
@@ -177,12 +177,10 @@ class Record(L.Callback):
         """Truth and prediction in words, where they are no masks."""
         if answer.target.ndim == 2:
             return {}
-        return {"truth": self._names(answer.target), "prediction": self._names(answer.prediction)}
-
-    def _names(self, labels: np.ndarray) -> str:
-        if labels.ndim == 0:
-            return self.classes[int(labels)]
-        return ", ".join(n for n, there in zip(self.classes, labels, strict=True) if there == 1) or "nothing"
+        return {
+            "truth": in_words(answer.target, self.classes),
+            "prediction": in_words(answer.prediction, self.classes),
+        }
 
 
 def error_map(answer: Answer) -> np.ndarray:

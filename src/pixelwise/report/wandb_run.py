@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from pixelwise.checkpoint import path
 from pixelwise.module import Module
+from pixelwise.report.pictures import in_words
 from pixelwise.report.samples import Answer, answers
 from pixelwise.types import IGNORE, Split
 
@@ -158,17 +159,13 @@ class WandbMedia(L.Callback):
         stride = math.ceil(max(answer.image.shape[:2]) / self.side)
         image = answer.image[::stride, ::stride]
         if answer.target.ndim != 2:
-            said = [self._names(labels) for labels in (answer.target, answer.prediction)]
+            said = [in_words(labels, self.classes) for labels in (answer.target, answer.prediction)]
             return wandb.Image(image, caption=f"{answer.key}: {said[0]}, taken for {said[1]}")
         labels = dict(enumerate(self.classes)) | {IGNORE: "ignored"}
         kind, mask = ("ground_truth", answer.target) if truth else ("predictions", answer.prediction)
         drawn = {kind: {"mask_data": mask[::stride, ::stride], "class_labels": labels}}
         told = "truth" if truth else f"mean IoU {answer.score:.3f}"
         return wandb.Image(image, caption=f"{answer.key}: {told}", masks=drawn)
-
-    def _names(self, labels: np.ndarray) -> str:
-        indices = [int(labels)] if labels.ndim == 0 else np.flatnonzero(labels == 1).tolist()
-        return ", ".join(self.classes[index] for index in indices) or "nothing"
 
     def confusion(self, matrix: np.ndarray, split: str) -> Any:
         """The confusion matrix as a plot of W&B."""
