@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -134,6 +136,7 @@ class MaskWriter:
 
         def finish(logits: Tensor) -> Tensor:
             advance()
+            give_back_memory()
             return wanted(logits)
 
         return bands(blend(image, forward, self.maps.tiling, len(self.classes)), finish)
@@ -162,6 +165,12 @@ class MaskWriter:
                 found=f"data.eval_size={list(self.view.size)}",
                 fix="data.eval_size=null",
             )
+
+
+def give_back_memory() -> None:
+    """Let the system have what was freed: glibc keeps pieces of it, the more of them the larger the image."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def is_raster(file: Path) -> bool:
