@@ -9,9 +9,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in several processes:
 
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -23,6 +25,16 @@ import pixelwise
 from pixelwise.data.potsdam_synthetic import draw_release
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of long tests come first, so that no process is left alone with one of them at the end."""
+    quick: dict[Path, list[bool]] = defaultdict(list)
+    for item in items:
+        quick[item.path].append(item.get_closest_marker("fast") is not None)
+    items.sort(key=lambda item: mean(quick[item.path]))
+
+
 TINY = (
     "encoder=test_resnet",
     "epochs=2",
@@ -145,6 +157,7 @@ def no_wandb_left() -> Iterator[None]:
     """End what a test started of wandb in this process, with the variable that would hand it to children."""
     yield
     if (wandb := sys.modules.get("wandb")) is not None:
+        wandb.finish()  # teardown alone would leave a run that takes nothing more
         wandb.teardown()
 
 

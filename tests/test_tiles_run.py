@@ -145,6 +145,7 @@ def test_two_processes_share_whole_tiles(run: Path, script: Script) -> None:
     assert "equal to" in done.stdout
 
 
+@pytest.mark.slow
 def test_neither_batches_nor_a_process_without_a_tile_change_a_score(
     run: Path, script: Script, tmp_path: Path
 ) -> None:

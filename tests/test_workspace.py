@@ -59,7 +59,7 @@ def in_config(config: Any, path: str) -> bool:
     "choices",
     [
         ["loss=ce_dice", "schedule=freeze_then_finetune", "schedule.phases.warmup.epochs=1"],
-        ["task=tagging"],
+        pytest.param(["task=tagging"], marks=pytest.mark.slow),
     ],
     ids=["segmentation", "tagging"],
 )

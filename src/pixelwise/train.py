@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 import lightning as L
@@ -20,6 +19,7 @@ from pixelwise.processes import leave_process_group, rank
 from pixelwise.report.outline import outline
 from pixelwise.report.page import write
 from pixelwise.report.plan import draw
+from pixelwise.report.wandb_run import WandbRun
 from pixelwise.terminal import score_table, show
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,9 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
         status = 0
     finally:
         _report(folder)
-        _finish_wandb(status)
+        for logger in run.trainer.loggers:
+            if isinstance(logger, WandbRun):
+                logger.end(status)
         leave_process_group()
     return best
 
@@ -97,13 +99,6 @@ def _report(folder: Path) -> None:
             log.info("report: %s", write(folder))
         except Exception:
             log.exception("the report could not be written; python scripts/report.py %s tries again", folder)
-
-
-def _finish_wandb(status: int) -> None:
-    """End the run that W&B keeps for this process, or the next job of a sweep would write to it."""
-    wandb = sys.modules.get("wandb")  # imported by its logger, if at all
-    if wandb is not None and wandb.run is not None:
-        wandb.finish(exit_code=status)
 
 
 def score(run: Run, split: str) -> dict[str, float]:

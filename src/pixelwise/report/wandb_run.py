@@ -54,6 +54,13 @@ class WandbRun(WandbLogger):
         super().__init__(save_dir=save_dir, group=group, **options)
         self._wandb_init.pop("anonymous", None)  # Lightning's default, which wandb warns of
 
+    def end(self, status: int) -> None:
+        """Finish the run, if it was begun: the next job of a sweep in this process has one of its own."""
+        import wandb
+
+        if isinstance(self._experiment, wandb.Run):
+            self._experiment.finish(exit_code=status)
+
 
 def leave_service_of_parents() -> None:
     """Let this process start a W&B service of its own where it was handed that of a process above it.
