@@ -170,7 +170,3 @@ def test_the_script_prints_the_table_and_leaves_the_picture(
     assert done.returncode == 1
     assert "schedule.phases.frozen.freeze: no part 'encodr'" in done.stderr
     assert "Traceback" not in done.stderr
-
-    done = script("scripts/plan.py", *SMALL, "schedule=three_phase", "augmentation=medium")
-    assert done.returncode == 1
-    assert "fix:      augmentation@schedule.phases.PHASE.augmentation=medium" in done.stderr

@@ -123,6 +123,7 @@ def test_the_test_scores_are_those_of_the_predicted_maps(run: Path) -> None:
                 assert scores[f"{prefix}{protocol}/{name}"] == pytest.approx(mean, rel=1e-14)
 
 
+@pytest.mark.slow
 def test_other_windows_and_views_are_told_and_score_their_own_map(
     run: Path, script: Script, tmp_path: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_other_windows_and_views_are_told_and_score_their_own_map(
     assert scores["test/overall_accuracy"] == right / (2 * 160**2) != usual["test/overall_accuracy"]
 
 
+@pytest.mark.slow
 def test_two_processes_share_whole_tiles(run: Path, script: Script) -> None:
     done = script("evaluate.py", f"run={run}", "trainer.devices=2", "trainer.strategy=ddp")
     assert done.returncode == 0, done.stderr
