@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig
-from tests.models.small import DECODERS, KINDS, composition, take_statistics_of_one_batch
+from tests.models.small import DECODERS, KINDS, composition
 from torch import nn
 
 from pixelwise import build
@@ -110,7 +110,6 @@ def built(compose: Callable[..., DictConfig], decoder: str, encoder: str) -> Com
 )
 def test_it_trains_and_predicts(encoder: str, decoder: Path, compose: Callable[..., DictConfig]) -> None:
     model = built(compose, decoder.stem, encoder)
-    take_statistics_of_one_batch(model)
     recipe = model.encoder.recipe
     size = recipe.size if recipe.multiple is None else (97, 131)
     model(torch.randn(2, 3, *size)).square().mean().backward()
