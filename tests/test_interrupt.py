@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,9 @@ def test_a_signal_saves_and_ends_with_the_status_that_the_shell_expects(
         stderr=subprocess.STDOUT,
         text=True,
         env=dict(os.environ),
+        preexec_fn=partial(
+            signal.signal, number, signal.SIG_DFL
+        ),  # a script's background jobs are deaf to Ctrl-C
     ) as process:
         try:
             assert process.stdout is not None

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -240,7 +241,8 @@ def test_an_interrupted_prediction_leaves_nothing_and_goes_on(
     arguments = [f"run={trained}", f"input={files[0].parent}", "output=out", "window=32", "overlap=0.75"]
     command = [sys.executable, ROOT / "predict.py", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+    heard = partial(signal.signal, number, signal.SIG_DFL)  # a script's background jobs are deaf to Ctrl-C
+    with subprocess.Popen(command, cwd=tmp_path, preexec_fn=heard, **pipes) as process:
         deadline = time.monotonic() + 120
         while not list((tmp_path / "out").glob("b.tif.part")) and process.poll() is None:
             assert time.monotonic() < deadline
