@@ -62,6 +62,7 @@ def test_a_generator_that_is_not_restored_is_noticed(unbroken: Path, tmp_path: P
     assert "weights" in differing(result(tmp_path / "run"), result(unbroken / "run"))
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(unbroken: Path, tmp_path: Path) -> None:
     drill(tmp_path, *RUN, "hydra.run.dir=run", step=7, where="batch_end")
     last = tmp_path / "run/checkpoints/last.ckpt"

@@ -48,7 +48,6 @@ class Greedy(L.Callback):
         torch.empty(1 << 50)
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(
     ("size", "accumulate", "advice"),
     [
@@ -70,7 +69,6 @@ def test_out_of_memory_says_which_batch_keeps_the_effective_one(
     assert json.loads((folder / "data.json").read_text())["train"]["images"] == 8
 
 
-@pytest.mark.fast
 def test_other_errors_stay_what_they_are(compose: Compose, tiny: list[str], tmp_path: Path) -> None:
     class Faulty(L.Callback):
         def on_train_batch_start(self, *_: Any) -> None:

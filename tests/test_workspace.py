@@ -55,11 +55,12 @@ def in_config(config: Any, path: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "choices",
     [
         ["loss=ce_dice", "schedule=freeze_then_finetune", "schedule.phases.warmup.epochs=1"],
-        pytest.param(["task=tagging"], marks=pytest.mark.slow),
+        ["task=tagging"],
     ],
     ids=["segmentation", "tagging"],
 )
