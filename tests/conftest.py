@@ -22,7 +22,6 @@ from PIL import Image
 from tests.data.layouts import write_pets
 
 import pixelwise
-from pixelwise.data.potsdam_synthetic import draw_release
 
 ROOT = Path(__file__).parents[1]
 
@@ -104,6 +103,9 @@ def on_disk(
     base = tmp_path_factory.mktemp("on_disk")
 
     def potsdam() -> list[str]:
+        # imported here, so that pytest itself starts without torch
+        from pixelwise.data.potsdam_synthetic import draw_release
+
         draw_release(base / "potsdam", ["2_10", "2_11", "7_7"], 96, parts=["RGB", "label"])
         return ["data.source.split={train:[2_10],val:[2_11],test:[7_7]}", *_CROPS]
 

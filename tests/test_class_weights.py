@@ -106,7 +106,6 @@ def test_it_reaches_the_parts_of_a_sum_and_of_each_phase(
     ]
 
 
-@pytest.mark.fast
 def test_labels_are_read_once_and_only_if_asked(
     built: Callable[..., build.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

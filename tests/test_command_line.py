@@ -56,7 +56,6 @@ def test_a_name_that_a_value_refers_to_and_that_does_not_exist_suggests_the_near
     assert "did you mean geoseg?" in done.stderr
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
@@ -96,7 +95,6 @@ def test_what_must_be_given_is_named(script: Script) -> None:
     assert "data.classes" in done.stderr
 
 
-@pytest.mark.fast
 def test_a_sweep_with_a_typo_in_one_value_ends_before_its_first_job(script: Script, tmp_path: Path) -> None:
     done = script("train.py", "-m", "seed=1,2", "loss=cross_entropy,dice,focl")
     assert done.returncode == 2
@@ -104,7 +102,6 @@ def test_a_sweep_with_a_typo_in_one_value_ends_before_its_first_job(script: Scri
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("name", ["evaluate.py", "predict.py"])
 def test_commands_on_a_run_say_how_they_are_used(name: str, script: Script, tmp_path: Path) -> None:
     asked, forgotten = script(name, "--help"), script(name)
@@ -138,7 +135,6 @@ def test_a_run_keeps_its_choices_and_knows_its_keys(
     assert sorted(p.name for p in trained.rglob("*")) == before
 
 
-@pytest.mark.fast
 def test_an_error_in_a_job_is_one_message_and_a_traceback_only_if_asked_for(
     script: Script, tmp_path: Path
 ) -> None:

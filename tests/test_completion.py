@@ -35,7 +35,6 @@ def offered(line: str, cwd: Path = ROOT) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.fast
 def test_a_tab_offers_groups_options_and_keys() -> None:
     assert offered("python train.py lo") == {"loss=", "loss.", "logger=", "logger."}
     assert offered("python train.py loss=") == {file.stem for file in (ROOT / "conf/loss").glob("*.yaml")}
@@ -44,7 +43,6 @@ def test_a_tab_offers_groups_options_and_keys() -> None:
     assert offered("python scripts/plan.py sched") == {"schedule=", "schedule."}
 
 
-@pytest.mark.fast
 def test_keys_follow_what_was_typed_before() -> None:
     assert "data.inputs=" in offered("python train.py data=potsdam data.")
     assert "data.inputs=" not in offered("python train.py data.")
@@ -69,7 +67,6 @@ def test_completing_does_not_wait_for_torch() -> None:
     assert not imported & {"torch", "lightning", "timm", "numpy", "cv2"}
 
 
-@pytest.mark.fast
 def test_commands_on_a_run_ask_for_it_first() -> None:
     assert offered("python evaluate.py ") == {"run="}
     assert offered("python evaluate.py sp") == set()

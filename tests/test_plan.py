@@ -33,7 +33,6 @@ def printed(content: object, width: int = 120) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_is_drawn_as_it_would_be_trained(
     schedule: str, compose: Compose, tmp_path: Path

@@ -102,7 +102,6 @@ def started(compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path)
     return merge
 
 
-@pytest.mark.fast
 def test_what_changes_the_mathematics_is_refused_unless_allowed(started: Callable[..., Any]) -> None:
     assert started()[1] == []
     for typed, shown in {

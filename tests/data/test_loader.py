@@ -1,5 +1,6 @@
 """The loader's promises: order and randomness from (seed, phase, epoch, index), exact resumption."""
 
+import multiprocessing
 from itertools import groupby, islice, pairwise
 
 import numpy as np
@@ -166,9 +167,12 @@ def test_the_windows_of_a_large_image_stay_together_in_their_order(processes: in
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_in_a_worker_arrives_as_it_was(workers: int) -> None:
+    others = {*multiprocessing.active_children()}
     with pytest.raises(UserError) as caught:
         epoch_of(loader(workers, length=8, broken=7), 0)
     assert str(caught.value).splitlines()[0] == "photo 7 is broken"
+    del caught  # it keeps the traceback, and that the loader
+    assert {*multiprocessing.active_children()} <= others, "workers outlive the error"
 
 
 def test_a_split_smaller_than_a_batch_is_one_batch() -> None:

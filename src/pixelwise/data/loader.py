@@ -7,6 +7,7 @@ run or a resumed one, draw the same numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from itertools import chain, groupby
 from typing import Any, NamedTuple
 
@@ -275,9 +276,13 @@ class EvaluationLoader(DataLoader[Any]):
 
 
 def raise_error(batch: Batch | UserError) -> Batch:
-    """Raise, in the main process, what a worker could not read."""
+    """Raise, in the main process, what a worker could not read.
+
+    A copy is raised: an error that its own traceback refers to would keep its loader's workers until a
+    garbage collection, which then waits five seconds for each.
+    """
     if isinstance(batch, UserError):
-        raise batch
+        raise copy(batch)
     return batch
 
 
