@@ -3,8 +3,8 @@
     python scripts/audit.py data=folder data.root=DIR 'data.classes=[background,road]'
 
 Takes the same words as train.py. Prints for each split the number of images, their sizes and the
-class histogram; names damaged files, unknown label values and duplicates. Exit status 1 where
-something has to be mended.
+class histogram; names damaged files, unknown label values and duplicates, and lists every one of
+them in runs/audit/problems.txt. Exit status 1 where something has to be mended.
 """
 
 from omegaconf import DictConfig
@@ -12,16 +12,19 @@ from omegaconf import DictConfig
 from pixelwise.command_line import command
 
 
-@command("train", "hydra.run.dir=.", "hydra/job_logging=terminal")
+@command("train", "hydra.run.dir=runs/audit", "hydra/job_logging=terminal")
 def main(config: DictConfig) -> None:
     """Read everything once and print what was found."""
     import rich
 
     from pixelwise import build
     from pixelwise.audit import audit
+    from pixelwise.job import leave_list
 
     result = audit(build.source(config), config.data.classes, show_progress=True)
     rich.print(result)
+    if listed := leave_list(result.every):
+        print(f"all {len(result.every):,} items with a problem: {listed}")
     if result.problems:
         raise SystemExit(1)
 

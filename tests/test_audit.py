@@ -88,7 +88,8 @@ def test_damaged_images_are_named_and_passed_over(root):
 def test_leakage_is_found_by_content(root):
     save(root / "val/images/2.png", np.full((4, 6, 3), 1))
     result = audit(segmentation(root), CLASSES)
-    assert result.problems == ["leakage: 1 image of val also in train: 2 = 1"]
+    assert result.problems == ["leakage: 1 image of val also in train: val/2 = train/1"]
+    assert result.every == ["val/2 = train/1"]
 
 
 def test_absent_classes_are_named(root):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +150,37 @@ def test_an_error_in_a_job_is_one_message_and_a_traceback_only_if_asked_for(
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "run_folder.py" in done.stderr
+
+
+def test_images_that_cannot_be_used_are_all_listed_in_a_file(
+    script: Script, folders: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    words = [*folders("segmentation"), "data.root=photos", "hydra.run.dir=run"]
+    root = next(word.removeprefix("data.root=") for word in words if word.startswith("data.root="))
+    shutil.copytree(root, tmp_path / "photos")
+    cut = sorted((tmp_path / "photos").glob("*/images/*.png"))
+    for image in cut:
+        image.write_bytes(image.read_bytes()[:-400])  # the header is sound, and the rest is cut short
+
+    done = script("train.py", *words)
+    assert done.returncode == 1
+    assert "train: 4 items cannot be used" in done.stderr
+    assert "and 1 more" in done.stderr
+    assert "all:      " in done.stderr
+    listed = (tmp_path / "run/problems.txt").read_text().splitlines()
+    assert [line.split(": ")[0] for line in listed] == [f"{p.parts[-3]}/{p.stem}" for p in cut]
+    assert not (tmp_path / "run/checkpoints").exists()
+
+    done = script("scripts/audit.py", *words[:-1])
+    assert done.returncode == 1
+    assert f"all 7 items with a problem: {tmp_path}/runs/audit/problems.txt" in done.stdout
+    assert len((tmp_path / "runs/audit/problems.txt").read_text().splitlines()) == 7
+
+    for image in cut[1:]:
+        image.write_bytes(b"")
+    done = script("train.py", *words[:-1], "hydra.run.dir=again")
+    assert "3 of 4 files cannot be read as images" in done.stderr
+    assert len((tmp_path / "again/problems.txt").read_text().splitlines()) == 3
 
 
 def test_a_sweep_makes_a_run_folder_for_each_combination(

@@ -68,6 +68,13 @@ class SplitAudit:
                 fix = f"'data.source.labels.remap={{{IGNORE}:1}}'"
                 yield f"train: if {IGNORE} stands for {absent[0]}, and not for pixels to ignore: {fix}"
 
+    def every(self) -> Iterator[str]:
+        """Each item that `problems` counts, a line each."""
+        for key, reason in self.damaged.items():
+            yield f"{self.name}/{key}: {reason}"
+        for label, keys in self.unknown.items():
+            yield from (f"{self.name}/{key}: {label} is no class" for key in keys)
+
 
 def _read(split: Split, index: int) -> list[Any]:
     """Key, hash of the image, and target; in place of what cannot be read, the error."""
@@ -89,6 +96,8 @@ class Audit(NamedTuple):
     """What every split holds that could be listed."""
     problems: list[str]
     """What has to be mended before a training means anything."""
+    every: list[str]
+    """Each item that a problem speaks of, a line each."""
     origin: str | None
     """Where the splits come from, if the source says it."""
 
@@ -114,6 +123,7 @@ def audit(source: Source, classes: Sequence[str], *, show_progress: bool = False
     """
     splits: list[SplitAudit] = []
     problems: list[str] = []
+    every: list[str] = []
     for name in SPLITS:
         try:
             if (split := source.split(name)) is not None:
@@ -121,20 +131,30 @@ def audit(source: Source, classes: Sequence[str], *, show_progress: bool = False
         except UserError as error:
             if str(error) not in problems:  # splits dealt from one folder share its faults
                 problems.append(str(error))
+                every += error.every
     if not problems and "train" not in [split.name for split in splits]:
         problems.append("there is no train split")
     for each in splits:
         problems += each.problems()
+        every += each.every()
+    for one, other in combinations(splits, 2):
+        every += copies(one, other)
     problems += leakage(splits)
-    return Audit(splits, problems, source.describe() if hasattr(source, "describe") else None)
+    return Audit(splits, problems, every, source.describe() if hasattr(source, "describe") else None)
 
 
 def leakage(splits: Sequence[SplitAudit]) -> Iterator[str]:
     """Images of two splits with the same pixels: a score on the one says nothing about unseen images."""
     for one, other in combinations(splits, 2):
-        if both := [digest for digest in other.contents if digest in one.contents]:
-            pairs = some((f"{other.contents[digest]} = {one.contents[digest]}" for digest in both), 3)
-            yield f"leakage: {counted(len(both), 'image')} of {other.name} also in {one.name}: {pairs}"
+        if both := copies(one, other):
+            count = counted(len(both), "image")
+            yield f"leakage: {count} of {other.name} also in {one.name}: {some(both, 3)}"
+
+
+def copies(one: SplitAudit, other: SplitAudit) -> list[str]:
+    """The images of the other split whose pixels an image of the one has, too."""
+    both = [digest for digest in other.contents if digest in one.contents]
+    return [f"{other.name}/{other.contents[d]} = {one.name}/{one.contents[d]}" for d in both]
 
 
 def _splits_table(splits: list[SplitAudit]) -> Table:

@@ -19,6 +19,7 @@ from pixelwise.augmentation import CentreView
 from pixelwise.checkpoint import WholeFile
 from pixelwise.choices import check_requirements, phases
 from pixelwise.data.module import DataModule, channel_statistics
+from pixelwise.data.survey import histograms
 from pixelwise.errors import UserError
 from pixelwise.hardware import memory_format, precision, windows, workers
 from pixelwise.inference import Tiling, View
@@ -67,6 +68,8 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
     check_requirements(config)
     L.seed_everything(config.seed, workers=True, verbose=False)
     data_module = data(config)
+    if training and data_module.verify and not (folder / "data.json").is_file():
+        histograms(data_module)  # all that is damaged is told at once, before the first of it stops something
     phase_plan = plan(config, data_module)
     network = model(config)
     if training:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import run_folder
 from pixelwise.errors import UserError
+from pixelwise.job import leave_list
 from pixelwise.processes import rank
 from pixelwise.typos import CONF, check, key_of, stop
 
@@ -44,7 +45,9 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
             try:
                 return job(config)
             except UserError as error:
-                raise CompactHydraException(f"\nerror: {error}") from error
+                listed = leave_list(error.every) if error.every and rank() == 0 else None
+                all_of_it = f"\n  all:      {listed}" if listed else ""
+                raise CompactHydraException(f"\nerror: {error}{all_of_it}") from error
 
         def main() -> None:
             typed[:] = sys.argv

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -14,16 +14,25 @@ class UserError(ValueError):
         found: what stands there now.
         expected: what should stand there.
         fix: what to do about it, as a command or an override where one helps.
+        every: all that is affected, a line each, where the message names only the first few; a command leaves
+            them in a file beside what it writes.
     """
 
     def __init__(
-        self, what: str, *, found: object = None, expected: object = None, fix: str | None = None
+        self,
+        what: str,
+        *,
+        found: object = None,
+        expected: object = None,
+        fix: str | None = None,
+        every: Sequence[str] = (),
     ) -> None:
         lines = [what]
         for label, value in (("found", found), ("expected", expected), ("fix", fix)):
             if value is not None:
                 lines.append(f"  {label + ':':<9} {value}")
         super().__init__("\n".join(lines))
+        self.every = every
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

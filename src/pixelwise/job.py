@@ -23,6 +23,16 @@ def output_folder() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
+def leave_list(lines: Sequence[str]) -> Path | None:
+    """Keep in the job's folder what a message names only the first few of; no lines remove an older list."""
+    file = output_folder() / "problems.txt"
+    if not lines:
+        file.unlink(missing_ok=True)
+        return None
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
 def overrides() -> list[str]:
     """What was typed for this job, one choice of each sweep."""
     return list(HydraConfig.get().overrides.task)

@@ -10,6 +10,7 @@
 | `plan.json`, `speed.csv` | the phases and their learning rates; images/s, waiting and memory by epoch |
 | `confusion.json`, `samples.json` | the last evaluation: confusion matrix; best, median, worst samples |
 | `train.log`, `pictures/` | what was printed; what was drawn |
+| `problems.txt` | where data stopped the start: every item that cannot be used |
 | `report.html` | all of this to look at; `python scripts/report.py RUN` makes it again |
 """
 

@@ -171,6 +171,7 @@ def _check_pairs(images: dict[str, Path], masks: dict[str, Path], place: tuple[P
             found="; ".join(found),
             expected="one mask per image, of the same name but for its ending",
             fix="add or remove files; data.source.mask_suffix=_mask for masks named like a_mask.png",
+            every=[f"{key} without {other}" for other, keys in lonely.items() for key in sorted(keys)],
         )
 
 
@@ -185,4 +186,5 @@ def _check_sizes(split: FolderSplit, masks: Sequence[Path]) -> None:
             f"{len(differing):,} of {len(split):,} masks differ in size from their image",
             found=f"{some(differing)} (height×width)",
             fix="make the masks anew; where height and width are swapped (EXIF): mogrify -auto-orient IMAGE",
+            every=differing,
         )

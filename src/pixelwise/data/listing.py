@@ -131,7 +131,7 @@ def read_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     if damaged := [path for path, size in sizes.items() if size is None]:
         what = f"{len(damaged):,} of {len(paths):,} files cannot be read as images"
         fix = "restore them from their origin, or move them (and their masks) out of the data set"
-        raise UserError(what, found=some(damaged), fix=fix)
+        raise UserError(what, found=some(damaged), fix=fix, every=[str(path) for path in damaged])
     return [size for size in sizes.values() if size]
 
 

@@ -60,7 +60,8 @@ def verified(data: DataModule) -> dict[str, Histogram]:
         raise UserError(
             "data: some of it cannot be trained on",
             found="\n            ".join(faults),
-            fix="scripts/audit.py with the same words shows all there is",
+            fix="scripts/audit.py with the same words counts all there is",
+            every=[line for split in faulty for line in split.every()],
         )
     for problem in leakage(splits):
         log.warning(problem)
