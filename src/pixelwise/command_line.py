@@ -53,13 +53,16 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
             typed[:] = sys.argv
             arguments = [*typed[1:], *settings]
             content = (CONF / f"{config_name}.yaml").read_text()
-            if "\nrun: ???" in content:
-                arguments = start_from_run(arguments, job.__globals__["__doc__"])
-            elif "\nresume: null" in content:
-                arguments = go_on_from_run(arguments)
-            if rank() > 0:
-                arguments = quietly(arguments)
-            check(config_name, arguments)
+            try:
+                if "\nrun: ???" in content:
+                    arguments = start_from_run(arguments, job.__globals__["__doc__"])
+                elif "\nresume: null" in content:
+                    arguments = go_on_from_run(arguments)
+                if rank() > 0:
+                    arguments = quietly(arguments)
+                check(config_name, arguments)
+            except UserError as error:
+                stop(error)
             sys.argv[1:] = name_by_difference(arguments)
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
 
@@ -77,15 +80,13 @@ def start_from_run(arguments: list[str], usage: str) -> list[str]:
         wanted = {"-h", "--help"} & set(arguments)
         print(usage.strip(), file=sys.stdout if wanted else sys.stderr)
         sys.exit(0 if wanted else 2)
-    folder = run_argument("run", run)
+    folder = run_folder.open_run(run.strip("'\""))
     groups = {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra"}
     for argument in arguments:
         if (name := argument.split("=")[0]) in groups:
-            stop(
-                UserError(
-                    f"{argument}: a run keeps the {name} that it was trained with",
-                    fix=f"single values can be overridden, as in {name}.KEY=VALUE",
-                )
+            raise UserError(
+                f"{argument}: a run keeps the {name} that it was trained with",
+                fix=f"single values can be overridden, as in {name}.KEY=VALUE",
             )
     return ["--config-dir", str(folder), *arguments]
 
@@ -106,22 +107,14 @@ def go_on_from_run(arguments: list[str]) -> list[str]:
     run = next((a.split("=", 1)[1] for a in arguments if a.startswith("resume=")), None)
     if run is None:
         return arguments
-    folder = run_argument("resume", run)
+    folder = run_folder.open_run(run.strip("'\""), "resume")
     for flag in ("-m", "--multirun"):
         if flag in arguments:
-            stop(UserError(f"resume={run} goes on with one run", fix=f"leave {flag} out"))
+            raise UserError(f"resume={run} goes on with one run", fix=f"leave {flag} out")
     flags = [a for a in arguments if a.startswith("-")]
     overrides = [*OmegaConf.load(folder / "overrides.yaml"), *(a for a in arguments if a not in flags)]
     by_key = {key_of(str(override)): str(override) for override in overrides}  # the last one counts
     return [*flags, *by_key.values(), f"hydra.run.dir='{folder}'"]
-
-
-def run_argument(key: str, value: str) -> Path:
-    """A run folder as it was typed, or the end with status 2."""
-    try:
-        return run_folder.open_run(value.strip("'\""), key)
-    except UserError as error:
-        stop(error)
 
 
 def quietly(arguments: Sequence[str]) -> list[str]:

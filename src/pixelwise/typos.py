@@ -31,7 +31,11 @@ def stop(error: UserError) -> NoReturn:
 
 
 def check(config_name: str, arguments: Sequence[str]) -> None:
-    """Compose as Hydra is about to, to answer a typo with the nearest name and exit status 2."""
+    """Compose as Hydra is about to, to answer a typo with the nearest name.
+
+    Raises:
+        UserError: something was typed wrongly, or left out.
+    """
     flags = get_args_parser().parse_args(list(arguments))
     if flags.help or flags.hydra_help or flags.shell_completion or flags.info:
         return
@@ -41,22 +45,18 @@ def check(config_name: str, arguments: Sequence[str]) -> None:
         try:
             for overrides in alternatives(flags.overrides, flags.multirun):
                 config = compose(flags.config_name or config_name, [*overrides, *directory])
-                missing = [key for key, node in nodes(config) if node._is_missing()]
-                if missing:
-                    stop(
-                        UserError(
-                            "must be given: " + ", ".join(missing), fix=f"add {missing[0]}=… to the command"
-                        )
-                    )
+                if missing := [key for key, node in nodes(config) if node._is_missing()]:
+                    fix = f"add {missing[0]}=… to the command"
+                    raise UserError("must be given: " + ", ".join(missing), fix=fix)
                 check_references(config)
         except (HydraException, OmegaConfBaseException) as error:
             if overrides and flags.multirun:
                 print("job that cannot be composed:", " ".join(overrides), file=sys.stderr)
-            stop(explain(error, compose(config_name, directory)))
+            raise explain(error, compose(config_name, directory)) from error
 
 
 def check_references(config: DictConfig) -> None:
-    """Stop where a value names a key that does not exist, as data.split=NAME does one of data.splits."""
+    """Refuse a value that names a key which does not exist, as data.split=NAME does one of data.splits."""
     try:
         OmegaConf.resolve(config.copy())
     except InterpolationKeyError as error:
@@ -66,13 +66,11 @@ def check_references(config: DictConfig) -> None:
             if name not in node:
                 options = [str(option) for option in node]
                 near = nearest(name, options, 1)
-                stop(
-                    UserError(
-                        f"{named[1] if named else name}: there is no {name}",
-                        expected=", ".join(options),
-                        fix=f"did you mean {near[0]}?" if near else None,
-                    )
-                )
+                raise UserError(
+                    f"{named[1] if named else name}: there is no {name}",
+                    expected=", ".join(options),
+                    fix=f"did you mean {near[0]}?" if near else None,
+                ) from error
             node = node[name]
         raise
 
