@@ -93,7 +93,7 @@ class Labels:
         """
         return self.decode(_read_colours(path) if self.has_palette else _read_numbers(path), path)
 
-    def decode(self, stored: np.ndarray, path: Path) -> np.ndarray:
+    def decode(self, stored: np.ndarray, path: object) -> np.ndarray:
         """Decode what was read from a mask file.
 
         Args:
@@ -134,7 +134,7 @@ class Labels:
             )
         return by_colour
 
-    def _unknown_values(self, path: Path, stored: np.ndarray, target: np.ndarray) -> LabelError:
+    def _unknown_values(self, path: object, stored: np.ndarray, target: np.ndarray) -> LabelError:
         rows, columns = np.nonzero(target == _UNKNOWN)
         values, first, counts = np.unique(stored[rows, columns], return_index=True, return_counts=True)
         names = [str(tuple(value.to_bytes(3)) if self.has_palette else value) for value in values.tolist()]
@@ -143,7 +143,7 @@ class Labels:
             for name, count, where in zip(names, counts, first, strict=True)
         )
         fix = f"{how_to_ignore(names)} leaves them out; or name their class in data.classes"
-        if path.suffix.lower() in (".jpg", ".jpeg"):
+        if str(path).lower().endswith((".jpg", ".jpeg")):
             fix = "JPEG does not keep labels; save the masks as PNG from their origin"
         what = f"{path} holds {'colours' if self.has_palette else 'labels'} without a meaning"
         error = LabelError(what, found=some(found, 3, "; "), expected=self._expected(), fix=fix)

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rasterio.windows import Window
 
+from pixelwise.data.labels import LabelError, pack
 from pixelwise.data.listing import SPLITS, existing_root, some
-from pixelwise.data.palette import CornerPalette, Unknown
+from pixelwise.data.palette import CornerPalette
 from pixelwise.data.potsdam_layout import BANDS, Found, Stored, check_known, find, require, tile_name
 from pixelwise.data.prepared import Stamp, Strip, prepare
-from pixelwise.data.raster import header, opened, strips
+from pixelwise.data.raster import header, opened, read, windows
 from pixelwise.data.tile_split import Draws, TileSplit
 from pixelwise.errors import UserError
 from pixelwise.tiling import Tiling
@@ -53,7 +56,7 @@ class PotsdamTile:
         self.labels = [stored for stored in ((label, eroded) if full else (eroded or label,)) if stored]
         self.erode = full or eroded is None
         self.hide = not full
-        self.meaning = palette.meaning
+        self.meaning = sorted(palette.meanings.items())
         self.reading = "-".join([*images, "full" if full else "eroded"])
         sizes = {}
         for kind, stored in [*images.items(), *((LABELS[0], stored) for stored in self.labels)]:
@@ -79,28 +82,23 @@ class PotsdamTile:
 
     def strips(self) -> Iterator[Strip]:
         """All rows from top to bottom, labels decoded."""
-        unknown: list[list[Unknown]] = [[] for _ in self.labels]
         with ExitStack() as stack:
             images, labels = (
-                [strips(stack.enter_context(opened(each.address, each)), each) for each in stored]
+                [(stack.enter_context(opened(each.address, each)), each) for each in stored]
                 for stored in (self.images.values(), self.labels)
             )
-            for rows in zip(*images, *labels, strict=True):
-                top = rows[0][0]
-                colours = [pixels for _, pixels in rows[len(images) :]]
-                targets = [self.palette.decode(each) for each in colours]
-                for entries, target, stored in zip(unknown, targets, colours, strict=True):
-                    entries += self.palette.check(target, stored, top)
-                yield self._strip([pixels for _, pixels in rows[: len(images)]], targets)
-        for stored, entries in zip(self.labels, unknown, strict=True):
-            if entries:
-                raise self.palette.refuse(stored, entries)
+            for window in windows(*self.shape[:2]):
+                image = np.concatenate([read(*each, window) for each in images], axis=-1)
+                target, *eroded = (self._decoded(*each, window) for each in labels)
+                yield Strip(image, target, *((each == IGNORE) & (target != IGNORE) for each in eroded))
 
-    def _strip(self, images: list[np.ndarray], targets: list[np.ndarray]) -> Strip:
-        image = images[0] if len(images) == 1 else np.concatenate(images, axis=-1)
-        if len(targets) == 1:
-            return Strip(image, targets[0])
-        return Strip(image, targets[0], (targets[1] == IGNORE) & (targets[0] != IGNORE))
+    def _decoded(self, label: Any, stored: Stored, window: Window) -> np.ndarray:
+        """(h, W) uint8 class indices."""
+        try:
+            return self.palette.decode(pack(read(label, stored, window)), stored)
+        except LabelError:  # found in these rows: look at all of them, to count the faults and tell the first
+            self.palette.decode(pack(read(label, stored)), stored)
+            raise
 
 
 class Potsdam:

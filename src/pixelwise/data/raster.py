@@ -66,16 +66,14 @@ def header(address: object, name: object = None) -> Header:
         return Header(dataset.height, dataset.width, dataset.count, dataset.dtypes[0], dataset.nodata)
 
 
-def strips(dataset: Any, name: object) -> Iterator[tuple[int, np.ndarray]]:
-    """From top to bottom: first row, and pixels (h, W, C) in the raster's own dtype.
+def read(dataset: Any, name: object, window: Window | None = None) -> np.ndarray:
+    """Pixels (h, W, C) of a strip, or of all of the raster, in its own dtype.
 
     Raises:
         UserError: the file is damaged.
     """
-    for window in windows(dataset.height, dataset.width):
-        with faults_of(name):
-            pixels = dataset.read(window=window)
-        yield window.row_off, np.moveaxis(pixels, 0, -1)
+    with faults_of(name):
+        return np.moveaxis(dataset.read(window=window), 0, -1)
 
 
 def windows(height: int, width: int) -> Iterator[Window]:
