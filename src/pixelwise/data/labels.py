@@ -53,6 +53,8 @@ class Labels:
         UserError: the arguments contradict each other.
     """
 
+    IGNORE_KEY = "data.source.labels.ignore"
+
     def __init__(
         self,
         classes: Sequence[str],
@@ -142,7 +144,7 @@ class Labels:
             f"{name}: {counted(count, 'pixel')}, first at row {rows[where]}, column {columns[where]}"
             for name, count, where in zip(names, counts, first, strict=True)
         )
-        fix = f"{how_to_ignore(names)} leaves them out; or name their class in data.classes"
+        fix = f"{how_to_ignore(names, self.IGNORE_KEY)} leaves them out; or name their class in data.classes"
         if str(path).lower().endswith((".jpg", ".jpeg")):
             fix = "JPEG does not keep labels; save the masks as PNG from their origin"
         what = f"{path} holds {'colours' if self.has_palette else 'labels'} without a meaning"
@@ -156,10 +158,10 @@ class Labels:
         return f"{classes}, or {IGNORE} = ignored"
 
 
-def how_to_ignore(unknown: Iterable[str]) -> str:
+def how_to_ignore(unknown: Iterable[str], key: str = Labels.IGNORE_KEY) -> str:
     """The override that turns unknown labels or colours, as `LabelError.unknown` names them, into 255."""
     values = ",".join(list(unknown)[:8]).replace(" ", "").replace("(", "[").replace(")", "]")
-    return f"'data.source.labels.ignore=[{values}]'"
+    return f"'{key}=[{values}]'"
 
 
 def _read_numbers(path: Path) -> np.ndarray:

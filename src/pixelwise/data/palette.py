@@ -26,6 +26,8 @@ class CornerPalette(Labels):
         UserError: a colour is no corner, or stands twice.
     """
 
+    IGNORE_KEY = "+data.source.ignore"
+
     def __init__(
         self,
         classes: Sequence[str],
