@@ -1,4 +1,4 @@
-"""The one exception that is meant for users: it is shown without a traceback."""
+"""The one exception that is meant for users, shown without a traceback; and words for its messages."""
 
 from __future__ import annotations
 
@@ -38,3 +38,21 @@ class UserError(ValueError):
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Up to `count` of the known names that look most like `name`, the nearest first."""
     return get_close_matches(name, list(known), n=count, cutoff=0.5)
+
+
+def guess(words: str, name: str, known: Iterable[str]) -> str | None:
+    """Words such as "perhaps …?" with the known name that looks most like `name`; None where none does."""
+    near = nearest(name, known, 1)
+    return words.replace("…", near[0]) if near else None
+
+
+def some(names: Iterable[object], limit: int = 5, separator: str = ", ") -> str:
+    """The first few names, and how many more there are."""
+    texts = [str(name) for name in names]
+    rest = len(texts) - limit
+    return separator.join(texts[:limit]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: "1 image", "2 images"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -17,7 +17,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
-from pixelwise.errors import UserError, nearest
+from pixelwise.errors import UserError, guess, nearest
 
 CONF = Path(__file__).parents[2] / "conf"
 PLUGINS = {"hydra/launcher": "pip install 'pixelwise[processes,slurm]' brings joblib's and submitit's"}
@@ -65,11 +65,10 @@ def check_references(config: DictConfig) -> None:
         for name in named[1].split(".") if named else ():
             if name not in node:
                 options = [str(option) for option in node]
-                near = nearest(name, options, 1)
                 raise UserError(
                     f"{named[1] if named else name}: there is no {name}",
                     expected=", ".join(options),
-                    fix=f"did you mean {near[0]}?" if near else None,
+                    fix=guess("did you mean …?", name, options),
                 ) from error
             node = node[name]
         raise
@@ -100,11 +99,10 @@ def explain(error: Exception, usual: DictConfig) -> UserError:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = list(error.options or ())
-        near = nearest(option, options, 1)
         return UserError(
             f"{group or 'config'}={option}: there is no such option",
             expected=", ".join(options) or None,
-            fix=f"did you mean {group}={near[0]}?" if near else PLUGINS.get(group),
+            fix=guess(f"did you mean {group}=…?", option, options) or PLUGINS.get(group),
         )
     text = str(error)
     said = f"{text} {error.__cause__}"
@@ -125,14 +123,8 @@ def explain(error: Exception, usual: DictConfig) -> UserError:
 def check_choice(key: str, name: str, options: Iterable[str]) -> None:
     """Stop with the nearest option where `key=name` names none."""
     if name not in (options := list(options)):
-        near = nearest(name, options, 1)
-        stop(
-            UserError(
-                f"{key}={name}: there is no such {key}",
-                expected=", ".join(options),
-                fix=f"did you mean {key}={near[0]}?" if near else None,
-            )
-        )
+        fix = guess(f"did you mean {key}=…?", name, options)
+        stop(UserError(f"{key}={name}: there is no such {key}", expected=", ".join(options), fix=fix))
 
 
 def check_views(config: DictConfig) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.folder import FolderSplit, Item
-from pixelwise.data.listing import SPLITS, deal, existing_root, find_images, some, split_folders, subfolders
-from pixelwise.errors import UserError, nearest
+from pixelwise.data.listing import SPLITS, deal, existing_root, find_images, split_folders, subfolders
+from pixelwise.errors import UserError, nearest, some
 
 
 class FolderClassification:

@@ -14,8 +14,8 @@ import numpy as np
 
 from pixelwise.data.images import read_image
 from pixelwise.data.labels import Labels
-from pixelwise.data.listing import deal, existing_root, find_images, read_sizes, some, split_folders
-from pixelwise.errors import UserError
+from pixelwise.data.listing import deal, existing_root, find_images, read_sizes, split_folders
+from pixelwise.errors import UserError, some
 from pixelwise.types import Raw
 
 

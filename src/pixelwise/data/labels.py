@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.data.images import is_deep_colour, readable
-from pixelwise.data.listing import counted, some
-from pixelwise.errors import UserError, nearest
+from pixelwise.errors import UserError, counted, guess, some
 from pixelwise.types import IGNORE
 
 _UNKNOWN = 254  # marks a stored value without a meaning: a byte table then decodes and checks in one look-up
@@ -118,9 +117,8 @@ class Labels:
             return self.classes.index(str(meaning))
         if meaning in (*range(len(self.classes)), IGNORE):
             return int(meaning)
-        near = nearest(str(meaning), self.classes, 1)
         what = f"labels.remap leads to {meaning!r}, which is no class"
-        raise UserError(what, expected=self._expected(), fix=f"perhaps {near[0]}?" if near else None)
+        raise UserError(what, expected=self._expected(), fix=guess("perhaps …?", str(meaning), self.classes))
 
     def _by_colour(self, meanings: dict[int, int], palette: list[int], void: list[int]) -> dict[int, int]:
         """By packed colour what `meanings` holds by the colour's position in the palette."""

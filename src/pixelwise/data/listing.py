@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
 from pixelwise.data.images import SUFFIXES, UnreadableImage, read_size
-from pixelwise.errors import UserError, nearest
+from pixelwise.errors import UserError, nearest, some
 
 SPLITS = ("train", "val", "test")
 _NEARLY = ("training", "valid", "validation", "dev", "testing")
-
-
-def some(names: Iterable[object], limit: int = 5, separator: str = ", ") -> str:
-    """The first few names, and how many more there are."""
-    texts = [str(name) for name in names]
-    rest = len(texts) - limit
-    return separator.join(texts[:limit]) + (f" and {rest:,} more" if rest > 0 else "")
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things: "1 image", "2 images"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def existing_root(root: str | Path) -> Path:

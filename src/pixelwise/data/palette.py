@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pixelwise.data.labels import Labels
-from pixelwise.data.listing import some
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, some
 
 
 class CornerPalette(Labels):

@@ -18,8 +18,8 @@ import numpy as np
 
 from pixelwise.data.folder import FolderSplit, Item
 from pixelwise.data.labels import Labels
-from pixelwise.data.listing import deal, existing_root, some
-from pixelwise.errors import UserError, nearest
+from pixelwise.data.listing import deal, existing_root
+from pixelwise.errors import UserError, guess, some
 
 SPECIES = {"1": "cat", "2": "dog"}
 
@@ -144,12 +144,11 @@ class PetsClassification(_Pets):
         self.label = label
         named = {getattr(animal, label) for animals in self.animals.values() for animal in animals}
         if unknown := sorted(named - {*self.classes}):
-            near = nearest(unknown[0], self.classes, 1)
             raise UserError(
                 f"the lists in {self.root / 'annotations'} name what is no class",
                 found=some(unknown),
                 expected=f"{some(self.classes, 8)} (data.classes)",
-                fix=f"perhaps {near[0]} in data.classes is to be {unknown[0]}?" if near else None,
+                fix=guess(f"perhaps … in data.classes is to be {unknown[0]}?", unknown[0], self.classes),
             )
 
     def item(self, animal: Animal) -> Item:

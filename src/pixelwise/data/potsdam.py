@@ -12,13 +12,13 @@ import numpy as np
 from rasterio.windows import Window
 
 from pixelwise.data.labels import LabelError, pack
-from pixelwise.data.listing import SPLITS, existing_root, some
+from pixelwise.data.listing import SPLITS, existing_root
 from pixelwise.data.palette import CornerPalette
 from pixelwise.data.potsdam_layout import BANDS, Found, Stored, check_known, find, require, tile_name
 from pixelwise.data.prepared import Stamp, Strip, prepare
 from pixelwise.data.raster import header, opened, read, windows
 from pixelwise.data.tile_split import Draws, TileSplit
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, some
 from pixelwise.tiling import Tiling
 from pixelwise.types import IGNORE
 

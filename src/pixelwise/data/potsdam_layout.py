@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pixelwise.data.listing import counted, some
-from pixelwise.errors import UserError, nearest
+from pixelwise.errors import UserError, counted, nearest, some
 
 KINDS = {
     "RGB": r"top_potsdam_(\d+)_(\d+)_RGB\.tif",

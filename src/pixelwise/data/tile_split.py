@@ -8,9 +8,8 @@ from itertools import chain
 import numpy as np
 
 from pixelwise.augmentation import checks
-from pixelwise.data.listing import some
 from pixelwise.data.prepared import CELL, Prepared
-from pixelwise.errors import UserError, nearest
+from pixelwise.errors import UserError, guess, some
 from pixelwise.tiling import Tiling
 from pixelwise.types import Raw
 
@@ -37,11 +36,10 @@ class Draws:
     def indices(self, classes: Sequence[str]) -> list[int]:
         """The rare classes' indices."""
         if unknown := [name for name in self.rare if name not in classes]:
-            near = nearest(unknown[0], classes, 1)
             raise UserError(
                 f"data.source.draws.rare: {some(unknown)} is no class",
                 expected=some(classes, 12),
-                fix=f"perhaps {near[0]}?" if near else None,
+                fix=guess("perhaps …?", unknown[0], classes),
             )
         return [list(classes).index(name) for name in self.rare]
 

@@ -11,11 +11,10 @@ from rasterio.windows import Window
 
 from pixelwise.data.folder import FolderSegmentation
 from pixelwise.data.labels import LabelError, Labels, pack
-from pixelwise.data.listing import some
 from pixelwise.data.prepared import Stamp, Strip, prepare
 from pixelwise.data.raster import faults_of, header, opened, windows
 from pixelwise.data.tile_split import Draws, TileSplit
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, some
 from pixelwise.tiling import Tiling
 from pixelwise.types import IGNORE
 

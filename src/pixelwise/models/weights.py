@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, some
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
     if all(name.endswith(COUNTER) for name in found):
         raise UserError(
             f"encoder.weights: nothing in {path} fits this encoder",
-            found=_some([*misshapen, *unexpected], 3) or "no tensors",
+            found=some([*misshapen, *unexpected], 3) or "no tensors",
             expected=f"tensors such as {next(iter(own))!r}",
             fix="encoder.name must be the model that the weights were trained with",
         )
@@ -100,11 +100,11 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
         path, len(found), len(missing), len(unexpected) + len(misshapen),
     )  # fmt: skip
     if unexpected:
-        log.info("encoder.weights: not of the encoder, left out: %s", _some(unexpected))
+        log.info("encoder.weights: not of the encoder, left out: %s", some(unexpected, 8))
     if misshapen:
-        log.warning("encoder.weights: of another shape, left out: %s", _some(misshapen))
+        log.warning("encoder.weights: of another shape, left out: %s", some(misshapen, 8))
     if missing:
-        log.warning("encoder.weights: missing, kept as initialised: %s", _some(missing))
+        log.warning("encoder.weights: missing, kept as initialised: %s", some(missing, 8))
 
 
 def _candidates(name: str) -> list[str]:
@@ -123,10 +123,6 @@ def _fit(tensor: Tensor, wanted: Tensor) -> Tensor | None:
         adapted = adapt_input_conv(wanted.shape[1], tensor)
         return adapted if adapted.shape == wanted.shape else None
     return None
-
-
-def _some(names: list[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
 
 
 def require_download(name: str, timeout_s: float = 5.0) -> None:
