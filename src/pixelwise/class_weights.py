@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.data.module import DataModule
 from pixelwise.data.survey import histograms
+from pixelwise.run_folder import read_json
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +92,7 @@ def _automatic(node: Any, key: str) -> Iterator[tuple[DictConfig, str]]:
 
 def _shares(data: DataModule, folder: Path) -> tuple[list[float], str]:
     """Share of each class in the training labels, and where the shares come from."""
-    recorded = folder / "data.json"
-    if recorded.is_file():
-        shares = json.loads(recorded.read_text()).get("train", {}).get("shares", {})
-        if list(shares) == list(data.classes):
-            return list(shares.values()), "as counted when the run was started"
+    shares = read_json(folder / "data.json").get("train", {}).get("shares", {})
+    if list(shares) == list(data.classes):
+        return list(shares.values()), "as counted when the run was started"
     return histograms(data)["train"].shares.tolist(), "counted in the training split"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -91,8 +90,7 @@ def note(folder: Path, state: str, why: str) -> None:
 # --------------------------------------------------------------------------------------- reading folders
 def read(sweep: Path) -> list[Job]:
     """Every job of a sweep's folder, and those that its command asked for and that never began."""
-    file = sweep / "jobs.json"
-    planned: dict[str, list[str]] = json.loads(file.read_text()) if file.is_file() else {}
+    planned: dict[str, list[str]] = run_folder.read_json(sweep / "jobs.json")
     found = {f.parent.name for name in ("overrides.yaml", OUTCOME) for f in sweep.glob(f"*/{name}")}
     names = [name for name in found if not (sweep / name).is_symlink()]  # `latest` is one of the others
     return [_job(sweep / name, planned.get(name, [])) for name in sorted({*names, *planned})]
@@ -103,8 +101,7 @@ def _job(folder: Path, planned: Iterable[str]) -> Job:
     typed = OmegaConf.load(overrides) if overrides.is_file() else planned
     choices = {key_of(str(o)): str(o).partition("=")[2] for o in typed}
     scores = folder / "metrics.json"
-    if (folder / OUTCOME).is_file():
-        outcome = json.loads((folder / OUTCOME).read_text())
+    if outcome := run_folder.read_json(folder / OUTCOME):
         return Job(folder.name, choices, outcome["state"], outcome["why"], _best(folder))
     if scores.is_file():
         return Job(folder.name, choices, "finished", "", _best(folder) | run_folder.read_scores(scores))
@@ -122,11 +119,7 @@ def _best(folder: Path) -> dict[str, float]:
 
 def validations(folder: Path, monitor: str) -> list[float]:
     """The monitored score after each validation so far."""
-    file = folder / "metrics.csv"
-    if not file.is_file():
-        return []
-    with file.open(newline="") as stream:
-        return [float(row[monitor]) for row in csv.DictReader(stream) if row.get(monitor)]
+    return [row[monitor] for row in run_folder.read_rows(folder / "metrics.csv") if monitor in row]
 
 
 def best_of(values: Sequence[float], mode: str) -> float:

@@ -5,7 +5,6 @@ Imports no torch, so that a refusal comes at once.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -110,8 +109,7 @@ def merge(
 
 def as_first_chosen(config: DictConfig, folder: Path) -> DictConfig:
     """What `auto` meant on the first machine, so that the arithmetic stays the same."""
-    file = folder / "environment.json"
-    chosen = json.loads(file.read_text()) if file.is_file() else {}
+    chosen = run_folder.read_json(folder / "environment.json")
     for key, place in (("precision", "trainer.precision"), ("memory_format", "memory_format")):
         if key in chosen and OmegaConf.select(config, place) == "auto":
             log.info("%s=%s: as this run was started", place, chosen[key])

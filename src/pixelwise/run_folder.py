@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -142,7 +143,7 @@ def environment() -> dict[str, Any]:
 def add_to_environment(folder: Path, **facts: Any) -> None:
     """Note what only became known once torch was imported."""
     file = folder / "environment.json"
-    write_json(file, json.loads(file.read_text()) | facts)
+    write_json(file, read_json(file) | facts)
 
 
 def _version(package: str) -> str | None:
@@ -166,6 +167,14 @@ def _git(*arguments: str) -> str | None:
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON file's content; nothing where there is none."""
     return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def read_rows(file: Path) -> list[dict[str, float]]:
+    """The rows of a CSV file of numbers, each without its empty cells; none where there is no file."""
+    if not file.is_file():
+        return []
+    with file.open(newline="") as stream:
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
 
 
 def write_json(file: Path, content: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from pixelwise.audit import SplitAudit, leakage
 from pixelwise.data.module import DataModule
 from pixelwise.data.statistics import Histogram, class_histogram, fingerprint
 from pixelwise.errors import UserError
+from pixelwise.run_folder import read_json
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def survey(data: DataModule) -> dict[str, Any]:
     """
     if describe := getattr(data.source, "describe", None):
         log.info(describe())
-    report = identity(data)
+    report = fingerprint(data.splits, data.classes)
     for name, histogram in histograms(data).items():
         shares = dict(zip(data.classes, histogram.shares.tolist(), strict=True))
         listed = ", ".join(f"{label} {share:.1%}" for label, share in shares.items())
@@ -68,16 +68,11 @@ def verified(data: DataModule) -> dict[str, Histogram]:
     return {split.name: split.histogram for split in splits}
 
 
-def identity(data: DataModule) -> dict[str, Any]:
-    """Number of images and a short hash of each split: cheap, and different for different data."""
-    return fingerprint(data.splits, data.classes)
-
-
 def compare(data: DataModule, recorded: Path) -> None:
     """Say where the data differ from those that a run was trained on."""
-    if not recorded.is_file():
+    if not (before := read_json(recorded)):
         return
-    before, now = json.loads(recorded.read_text()), identity(data)
+    now = fingerprint(data.splits, data.classes)
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name), now.get(name)
         if isinstance(old, dict) and isinstance(new, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pixelwise.run_folder import load_config, read_json, read_scores
+from pixelwise.run_folder import load_config, read_json, read_rows, read_scores
 
 Rows = list[dict[str, float]]
 
@@ -44,12 +43,12 @@ class RunFiles:
     @cached_property
     def rows(self) -> Rows:
         """Everything that was logged, by step."""
-        return self._csv("metrics.csv")
+        return read_rows(self.folder / "metrics.csv")
 
     @cached_property
     def speed(self) -> Rows:
         """Time, images/s, waiting and memory of each epoch."""
-        return self._csv("speed.csv")
+        return read_rows(self.folder / "speed.csv")
 
     @property
     def finished(self) -> bool:
@@ -96,13 +95,6 @@ class RunFiles:
         """A text file's content."""
         file = self.folder / name
         return file.read_text() if file.is_file() else ""
-
-    def _csv(self, name: str) -> Rows:
-        file = self.folder / name
-        if not file.is_file():
-            return []
-        with file.open(newline="") as stream:
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
 
 
 def kind_and_class(name: str, classes: Sequence[str]) -> tuple[str, str | None]:
