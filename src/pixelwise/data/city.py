@@ -5,7 +5,7 @@ Lengths are in pixels of 5 cm, whatever the size of the picture, as in the aeria
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -150,6 +150,8 @@ class City:
         self.reach = 0.75 * size + 200
         self.origin = complex(size / 2, size / 2)
         self.columns, self.rows = self._streets(), self._streets()
+        self.houses: list[tuple[Sprite, complex, float]] = []
+        self.trees: list[complex] = []
 
     def draw(self) -> Scene:
         """Draw everything, from the ground upwards."""
@@ -158,17 +160,15 @@ class City:
             for upright, streets in ((True, self.columns), (False, self.rows)):
                 for street in streets:
                     self._pave(street, upright, asphalt, walk)
-        trees: list[complex] = []
-        houses: list[tuple[Sprite, complex, float]] = []
-        for left, right in zip(self.columns, self.columns[1:], strict=False):
-            for upper, lower in zip(self.rows, self.rows[1:], strict=False):
-                self._block(left, right, upper, lower, houses, trees)
+        for left, right in pairwise(self.columns):
+            for upper, lower in pairwise(self.rows):
+                self._block(left, right, upper, lower)
         for upright, streets in ((True, self.columns), (False, self.rows)):
             for street in streets:
-                self._traffic(street, upright, trees)
-        for house in houses:
+                self._traffic(street, upright)
+        for house in self.houses:
             self.canvas.paste(*house)
-        for place in trees:
+        for place in self.trees:
             if self._label(place) != BUILDING:
                 size = int(self.rng.integers(70, 230))
                 self.canvas.paste(sprites.crown(self.rng, size), place, self.rng.uniform(0, 6.3))
@@ -184,6 +184,10 @@ class City:
     def _at(self, u: float, v: float) -> complex:
         """From the grid's coordinates to pixels."""
         return self.origin + self.turn * complex(u, v)
+
+    def _on(self, upright: bool, across: float, along: float) -> complex:
+        """The same for a place across and along a street."""
+        return self._at(across, along) if upright else self._at(along, across)
 
     def _label(self, place: complex) -> int:
         x, y = round(place.real), round(place.imag)
@@ -201,10 +205,10 @@ class City:
         if walk:
             return
         for start in np.arange(-1.5 * self.reach, 1.5 * self.reach, 120):
-            ends = [(street.middle, start + s) if upright else (start + s, street.middle) for s in (0, 60)]
-            self.canvas.mark(self._at(*ends[0]), self._at(*ends[1]), 215, 5)
+            begin, end = (self._on(upright, street.middle, start + s) for s in (0, 60))
+            self.canvas.mark(begin, end, 215, 5)
 
-    def _traffic(self, street: Street, upright: bool, trees: list[complex]) -> None:
+    def _traffic(self, street: Street, upright: bool) -> None:
         """Cars in both lanes and at the kerb, trees along some pavements."""
         quarter, leafy = np.angle(self.turn) + (0 if upright else np.pi / 2), self.rng.random() < 0.5
         for side in (-1, 1):
@@ -212,10 +216,10 @@ class City:
             while place < self.reach:
                 place += self.rng.uniform(120, 600)
                 across = street.middle + side * (street.half - 26)
-                self._park(self._at(*((across, place) if upright else (place, across))), quarter)
+                self._park(self._on(upright, across, place), quarter)
                 if leafy and self.rng.random() < 0.5:
                     beside = street.middle + side * (street.half + 0.5 * street.walk + 30)
-                    trees.append(self._at(*((beside, place) if upright else (place, beside))))
+                    self.trees.append(self._on(upright, beside, place))
 
     def _park(self, place: complex, angle: float) -> None:
         """Leave a car where the ground is sealed."""
@@ -224,33 +228,19 @@ class City:
             ahead = np.pi * self.rng.integers(2)
             self.canvas.paste(sprites.car(self.rng), place, angle + ahead + self.rng.normal(0, 0.03))
 
-    def _block(
-        self,
-        left: Street,
-        right: Street,
-        upper: Street,
-        lower: Street,
-        houses: list[tuple[Sprite, complex, float]],
-        trees: list[complex],
-    ) -> None:
+    def _block(self, left: Street, right: Street, upper: Street, lower: Street) -> None:
         """Divide the ground between four streets into plots."""
         u = left.middle + left.half + left.walk, right.middle - right.half - right.walk
         v = upper.middle + upper.half + upper.walk, lower.middle - lower.half - lower.walk
         us = np.linspace(*u, 1 + max(1, round((u[1] - u[0]) / self.rng.uniform(330, 480))))
         vs = np.linspace(*v, 1 + max(1, round((v[1] - v[0]) / self.rng.uniform(330, 480))))
         reach = self.canvas.size / np.sqrt(2) + 400
-        for u0, u1 in itertools.pairwise(us):
-            for v0, v1 in itertools.pairwise(vs):
-                if abs(complex(u0 + u1, v0 + v1)) / 2 < reach:  # else out of the picture
-                    self._plot((u0, u1), (v0, v1), houses, trees)
+        for u in pairwise(us):
+            for v in pairwise(vs):
+                if abs(complex(sum(u), sum(v))) / 2 < reach:  # else out of the picture
+                    self._plot(u, v)
 
-    def _plot(
-        self,
-        u: tuple[float, float],
-        v: tuple[float, float],
-        houses: list[tuple[Sprite, complex, float]],
-        trees: list[complex],
-    ) -> None:
+    def _plot(self, u: tuple[float, float], v: tuple[float, float]) -> None:
         """A house with garden or yard, a car park, a building site, or a grove."""
         rng, angle = self.rng, float(np.angle(self.turn))
         kind = rng.choice(["house", "hall", "cars", "site", "grove"], p=[0.46, 0.26, 0.06, 0.11, 0.11])
@@ -265,7 +255,7 @@ class City:
             shape = shape[::-1] if quarter else shape
             spare = (extent - extent * 0.88) / 2
             shift = self.turn * complex(*rng.uniform(-1, 1, 2) * spare[::-1])
-            houses.append((roof(rng, (int(shape[0]), int(shape[1]))), middle + shift, angle + quarter))
+            self.houses.append((roof(rng, (int(shape[0]), int(shape[1]))), middle + shift, angle + quarter))
         elif kind == "cars":
             for row in np.arange(v[0] + 70, v[1] - 60, 150):
                 for place in np.arange(u[0] + 40, u[1] - 30, 60):
@@ -275,7 +265,7 @@ class City:
             shape = (extent * rng.uniform(0.45, 0.9, 2)).astype(int)
             self.canvas.paste(sprites.rubbish(rng, (int(shape[0]), int(shape[1]))), middle, angle)
         count = rng.poisson(9 if kind == "grove" else 2.0)
-        trees += [self._at(rng.uniform(*u), rng.uniform(*v)) for _ in range(count)]
+        self.trees += [self._at(rng.uniform(*u), rng.uniform(*v)) for _ in range(count)]
 
     def _yard(self, u: tuple[float, float], v: tuple[float, float]) -> None:
         """Seal a plot, with slabs where it is not asphalt."""
