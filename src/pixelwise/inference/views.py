@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
+from operator import add
 from typing import Protocol
 
 import torch.nn.functional as F
@@ -39,15 +40,14 @@ class Symmetries:
 
     def __call__(self, network: Network, image: Tensor) -> Tensor:
         """Mean over the views; logits of whole images need no turning back."""
-        total: Tensor | None = None
-        for transpose, flips in self.views:
-            logits = network((image.mT if transpose else image).flip(flips)).float()
-            if logits.ndim == 4:
-                logits = logits.flip(flips)
-                logits = logits.mT if transpose else logits
-            total = logits if total is None else total + logits
-        assert total is not None
-        return total / len(self.views)
+        return reduce(add, (self._look(network, image, *view) for view in self.views)) / len(self.views)
+
+    def _look(self, network: Network, image: Tensor, transpose: bool, flips: tuple[int, ...]) -> Tensor:
+        logits = network((image.mT if transpose else image).flip(flips)).float()
+        if logits.ndim == 4:
+            logits = logits.flip(flips)
+            logits = logits.mT if transpose else logits
+        return logits
 
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
@@ -86,16 +86,14 @@ class Scales:
 
     def __call__(self, network: Network, image: Tensor) -> Tensor:
         """Mean over the sizes."""
+        return reduce(add, (self._look(network, image, f) for f in self.factors)) / len(self.factors)
+
+    def _look(self, network: Network, image: Tensor, factor: float) -> Tensor:
+        if factor == 1:
+            return network(image).float()
         size = image.shape[-2:]
-        total: Tensor | None = None
-        for factor in self.factors:
-            zoomed = [max(1, round(side * factor)) for side in size]
-            logits = network(image if factor == 1 else _resize(image, zoomed)).float()
-            if logits.ndim == 4 and factor != 1:
-                logits = _resize(logits, size)
-            total = logits if total is None else total + logits
-        assert total is not None
-        return total / len(self.factors)
+        logits = network(_resize(image, [max(1, round(side * factor)) for side in size])).float()
+        return _resize(logits, size) if logits.ndim == 4 else logits
 
 
 def seen_through(network: Network, views: Sequence[View]) -> Network:
