@@ -21,9 +21,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from pixelwise.data.images import SUFFIXES
+from pixelwise.data.raster import gdal
 from pixelwise.errors import UserError
 from pixelwise.inference import Forward, View, seen_through
-from pixelwise.inference.geotiff import gdal
 from pixelwise.maps import MaskWriter
 from pixelwise.models import Composition
 from pixelwise.writers import Plan, ProbabilityWriter, TagWriter, Writer

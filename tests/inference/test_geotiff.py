@@ -13,9 +13,10 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
+from pixelwise.data.raster import CACHE, gdal
 from pixelwise.errors import UserError
 from pixelwise.inference.areas import Areas, pixel_areas
-from pixelwise.inference.geotiff import CACHE, MapFile, Place, Raster, gdal
+from pixelwise.inference.geotiff import MapFile, Place, Raster
 
 Tiff = Callable[..., Path]
 Noise = Callable[..., np.ndarray]

@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from pixelwise.errors import UserError
 
 CACHE = 64
-"""Megabytes that GDAL keeps of what it decoded; its default is a share of the machine's memory."""
+"""Megabytes of decoded blocks that GDAL may keep. Its own limit is 5 % of the machine's memory."""
 
 ROWS = 512
 """Height of a strip."""
@@ -32,14 +32,21 @@ class Header(NamedTuple):
 
 
 @contextmanager
+def gdal() -> Iterator[None]:
+    """Bound GDAL's cache, and leave out its remark on images that lie nowhere on earth."""
+    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+@contextmanager
 def opened(address: object, name: object = None) -> Iterator[Any]:
     """A rasterio data set; what is read from it is to be read under `faults_of`.
 
     Raises:
         UserError: the file is missing, damaged or no raster.
     """
-    with rasterio.Env(GDAL_CACHEMAX=CACHE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with gdal():
         with faults_of(name or address):
             dataset = rasterio.open(str(address))
         with dataset:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +11,10 @@ import rasterio
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from pixelwise.data.images import readable
 from pixelwise.errors import UserError
-
-CACHE = 64
-"""Megabytes of decoded blocks that GDAL may keep. Its own limit is 5 % of the machine's memory."""
 
 TILE = 256
 """Side of the tiles that are written."""
@@ -33,14 +27,6 @@ class Place(NamedTuple):
     width: int
     crs: CRS | None = None
     transform: Affine = Affine.identity()
-
-
-@contextmanager
-def gdal() -> Iterator[None]:
-    """Bound GDAL's cache, and leave out its remark on images that lie nowhere on earth."""
-    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
 
 
 class Raster:
