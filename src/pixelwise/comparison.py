@@ -27,9 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pixelwise import run_folder
-from pixelwise.html import number
 from pixelwise.run_folder import write_text
-from pixelwise.sweep_report import page, short, spread
+from pixelwise.sweep_report import job_rows, page, setting_rows
 from pixelwise.typos import key_of
 
 OUTCOME = "outcome.json"
@@ -166,93 +165,52 @@ def shown_scores(jobs: Sequence[Job]) -> list[str]:
 def write(sweep: Path) -> list[Job]:
     """Write the tables and the report of a sweep's folder, from what lies in it."""
     jobs = read(sweep)
-    keys, scores = differing(jobs), score_names(jobs)
-    _write_csv(
-        sweep / "jobs.csv",
-        ["job", *keys, "state", *scores],
-        [
-            [
-                job.name,
-                *(job.choices.get(key, "") for key in keys),
-                job.told,
-                *(job.scores.get(score, "") for score in scores),
-            ]
-            for job in jobs
-        ],
-    )
-    groups = settings(jobs)
-    _write_csv(
-        sweep / "settings.csv",
-        [
-            *(key for key in keys if key != "seed"),
-            "runs",
-            *(f"{score} {what}" for score in scores for what in ("mean", "sd")),
-        ],
-        [
-            [
-                *group.choices.values(),
-                len(group.jobs),
-                *(_blank(value) for score in scores for value in (group.mean(score), group.sd(score))),
-            ]
-            for group in groups
-        ],
-    )
+    keys, groups, scores = differing(jobs), settings(jobs), score_names(jobs)
+    rows: list[list[Any]] = [["job", *keys, "state", *scores]]
+    for job in jobs:
+        choices = [job.choices.get(key, "") for key in keys]
+        rows.append([job.name, *choices, job.told, *(job.scores.get(score, "") for score in scores)])
+    _write_csv(sweep / "jobs.csv", rows)
+    columns = [f"{score} {what}" for score in scores for what in ("mean", "sd")]
+    rows = [[*(key for key in keys if key != "seed"), "runs", *columns]]
+    for group in groups:
+        numbers = [value for score in scores for value in (group.mean(score), group.sd(score))]
+        cells = ["" if math.isnan(value) else value for value in numbers]
+        rows.append([*group.choices.values(), len(group.jobs), *cells])
+    _write_csv(sweep / "settings.csv", rows)
     write_text(sweep / "report.html", page(sweep.name, jobs, keys, groups, shown_scores(jobs)))
     return jobs
 
 
-def _write_csv(file: Path, header: list[str], rows: Iterable[list[Any]]) -> None:
+def _write_csv(file: Path, rows: Iterable[list[Any]]) -> None:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    csv.writer(text, lineterminator="\n").writerows(rows)
     write_text(file, text.getvalue())
-
-
-def _blank(value: float) -> float | str:
-    return "" if math.isnan(value) else value
 
 
 def show(sweep: Path, hint: bool = True) -> None:
     """Print what became of each job, and the means over seeds; perhaps how to do the rest."""
     jobs = write(sweep)
+    keys, groups, scores = differing(jobs), settings(jobs), shown_scores(jobs)
     console = Console(width=None if Console().is_terminal else 120)
-    console.print(_job_table(sweep.name, jobs))
-    if any(len(group.jobs) > 1 for group in settings(jobs)):
-        console.print(_setting_table(jobs))
-    console.print(
-        f"tables and report: {sweep}/{{jobs.csv,settings.csv,report.html}}", highlight=False, soft_wrap=True
-    )
+    rows = job_rows(jobs, keys, scores)
+    named = [row[1:] for row in rows] if keys else rows  # by what differs, or else by its folder
+    console.print(_table(f"{sweep.name}: {len(jobs)} jobs", named, scores))
+    if any(len(group.jobs) > 1 for group in groups):
+        title = "mean ± standard deviation over seeds"
+        console.print(_table(title, setting_rows(groups, keys, scores), scores))
+    files = "jobs.csv,settings.csv,report.html"
+    told = [f"tables and report: {sweep}/{{{files}}}"]
     if hint and any(job.state != "finished" for job in jobs):
-        console.print(
-            f"to do what is missing or failed, repeat the command with sweep.name={sweep.name}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        told.append(f"to do what is missing or failed, repeat the command with sweep.name={sweep.name}")
+    console.print("\n".join(told), highlight=False, soft_wrap=True)
 
 
-def _job_table(name: str, jobs: Sequence[Job]) -> Table:
-    keys, scores = differing(jobs), shown_scores(jobs)
-    table = _table(f"{name}: {len(jobs)} jobs", keys or ["job"], scores, "state")
-    for job in jobs:
-        numbers = [number(job.scores.get(score, math.nan)) for score in scores]
-        choices = [short(job.choices.get(key, "")) for key in keys] or [job.name]
-        table.add_row(*choices, *numbers, job.told)
-    return table
-
-
-def _setting_table(jobs: Sequence[Job]) -> Table:
-    keys, scores = [key for key in differing(jobs) if key != "seed"], shown_scores(jobs)
-    table = _table("mean ± standard deviation over seeds", keys, scores, "runs")
-    for group in settings(jobs):
-        numbers = [spread(group, score) for score in scores]
-        table.add_row(*map(short, group.choices.values()), *numbers, str(len(group.jobs)))
-    return table
-
-
-def _table(title: str, keys: Sequence[str], scores: Sequence[str], last: str) -> Table:
+def _table(title: str, rows: Sequence[Sequence[str]], scores: Sequence[str]) -> Table:
+    """A table for the terminal, of a header and rows, with the scores on the right of their columns."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for key in keys:
-        table.add_column(key)
-    for score in scores:
-        table.add_column(score, justify="right")
-    table.add_column(last)
+    for name in rows[0]:
+        table.add_column(name, justify="right" if name in scores else "left")
+    for row in rows[1:]:
+        table.add_row(*row)
     return table

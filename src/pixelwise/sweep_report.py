@@ -28,6 +28,24 @@ def spread(group: Setting, score: str) -> str:
     return number(group.mean(score)) + ("" if math.isnan(sd) else f" ± {sd:.4f}")
 
 
+def job_rows(jobs: Sequence[Job], keys: Sequence[str], scores: Sequence[str]) -> list[list[str]]:
+    """A header and a row a job: name, what differs, scores, state."""
+    rows = [["job", *keys, *scores, "state"]]
+    for job in jobs:
+        choices = [short(job.choices.get(key, "")) for key in keys]
+        rows.append([job.name, *choices, *(number(job.scores.get(score)) for score in scores), job.told])
+    return rows
+
+
+def setting_rows(groups: Sequence[Setting], keys: Sequence[str], scores: Sequence[str]) -> list[list[str]]:
+    """A header and a row a setting: what differs but the seed, means with deviations, number of runs."""
+    rows = [[*(key for key in keys if key != "seed"), *scores, "runs"]]
+    for group in groups:
+        numbers = [spread(group, score) for score in scores]
+        rows.append([*map(short, group.choices.values()), *numbers, str(len(group.jobs))])
+    return rows
+
+
 def page(
     title: str, jobs: Sequence[Job], keys: Sequence[str], groups: Sequence[Setting], scores: Sequence[str]
 ) -> str:
@@ -43,45 +61,30 @@ def page(
     states = [job.state for job in jobs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     parts: list[str] = []
-    others = [key for key in keys if key != "seed"]
     if any(len(group.jobs) > 1 for group in groups) and scores:
         parts += [
             "<h2>Settings over seeds</h2>",
-            _table(
-                [*others, *scores, "runs"],
-                [
-                    [*map(short, g.choices.values()), *(spread(g, s) for s in scores), str(len(g.jobs))]
-                    for g in groups
-                ],
-                len(others),
-            ),
+            _table(setting_rows(groups, keys, scores), scores),
             boxes(groups, scores[0]),
         ]
     if keys and scores:
         parts += ["<h2>All jobs in parallel</h2>", parallel(jobs, keys, scores[0])]
-    rows = []
-    for job in jobs:
-        values = [number(job.scores.get(score, math.nan)) for score in scores]
-        rows.append([job.name, *(short(job.choices.get(key, "")) for key in keys), *values, job.told])
-    parts += ["<h2>Jobs</h2>", _table(["job", *keys, *scores, "state"], rows, 1 + len(keys))]
+    parts += ["<h2>Jobs</h2>", _table(job_rows(jobs, keys, scores), scores)]
     return render("sweep.html", title=title, states=f"{len(jobs)} jobs: {counts}", parts=parts)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], first_number: int) -> str:
-    """Columns from `first_number` on hold numbers, but for the last."""
-    numbers = range(first_number, len(header) - 1)
+def _table(rows: Sequence[Sequence[str]], scores: Sequence[str]) -> str:
+    """A header and rows, of which the columns of scores hold numbers."""
 
     def cells(tag: str, row: Sequence[str]) -> str:
-        kinds = [
-            "" if i in numbers else "text failed" if c.startswith("failed") else "text"
-            for i, c in enumerate(row)
-        ]
-        return "".join(
-            f'<{tag} class="{kind}">{escape(cell)}</{tag}>' for kind, cell in zip(kinds, row, strict=True)
-        )
+        drawn = []
+        for name, cell in zip(rows[0], row, strict=True):
+            kind = "" if name in scores else "text failed" if cell.startswith("failed") else "text"
+            drawn.append(f'<{tag} class="{kind}">{escape(cell)}</{tag}>')
+        return "".join(drawn)
 
-    head = f"<thead><tr>{cells('th', header)}</tr></thead>"
-    body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    head = f"<thead><tr>{cells('th', rows[0])}</tr></thead>"
+    body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows[1:])
     return f'<div class="scroll"><table>{head}\n<tbody>{body}</tbody></table></div>'
 
 
