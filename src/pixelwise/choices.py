@@ -45,13 +45,16 @@ def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
                 fix=" ".join(f"schedule.phases.{name}.{setting}=…" for name in phases(config)),
             )
         group = key.split(".")[0]
-        if group in ("augmentation", "loss") and _unused(config, group):
+        if group not in ("augmentation", "loss"):
+            continue
+        apart = _own(config, group)
+        if len(apart) == len(phases(config)):
             choice = "" if "." in key else f"{group}@"
             raise UserError(
                 f"{override} has no effect: every phase of this schedule has its own {group}",
                 fix=f"{choice}schedule.phases.PHASE.{override}",
             )
-        if group in ("augmentation", "loss") and "." in key and (apart := _own(config, group)):
+        if "." in key and apart:
             log.warning(
                 "%s does not reach %s, with %s of their own; schedule.phases.PHASE.%s does",
                 override,
@@ -59,11 +62,6 @@ def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
                 group,
                 override,
             )
-
-
-def _unused(config: DictConfig, group: str) -> bool:
-    """Whether every phase has its own augmentation or loss, and none is the global one."""
-    return len(_own(config, group)) == len(phases(config))
 
 
 def _own(config: DictConfig, group: str) -> list[str]:
