@@ -13,9 +13,10 @@ from omegaconf import DictConfig
 from test_wandb import inspect, offline_run, records
 
 from pixelwise.errors import UserError
-from pixelwise.workspace import logged, outline, save, specification, workspace
 
 pytest.importorskip("wandb_workspaces")
+from pixelwise.workspace import logged, outline, save, specification, workspace
+
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style")  # within that package
 Script = Callable[..., subprocess.CompletedProcess[str]]
 OFFLINE = ("logger=wandb", "logger.wandb.offline=true")

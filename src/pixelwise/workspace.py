@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -24,8 +24,14 @@ from pixelwise.report.files import kind_and_class
 from pixelwise.report.wandb_run import CONFUSION, CONFUSION_FIELDS, PLAN, SAMPLES, STEP, TRUTH
 from pixelwise.scores import ConfusionScores
 
-if TYPE_CHECKING:
+try:
+    import wandb
+    import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
+except ImportError as error:
+    raise UserError(
+        "a dashboard needs a package that is missing", found=error, fix="pip install 'pixelwise[wandb]'"
+    ) from error
 
 CHOICES = ("encoder", "decoder", "loss", "schedule", "augmentation", "optimizer")
 """Groups whose choices the jobs of a sweep are compared by, in the order of the axes …"""
@@ -95,17 +101,7 @@ def logged(config: DictConfig) -> Logged:
 
 
 def workspace(config: DictConfig) -> ws.Workspace:
-    """The dashboard for runs of this config; nothing is asked of the network.
-
-    Raises:
-        UserError: the package that describes dashboards is missing.
-    """
-    try:
-        import wandb_workspaces.workspaces as ws
-    except ImportError as error:
-        raise UserError(
-            "a dashboard needs a package that is missing", found=error, fix="pip install 'pixelwise[wandb]'"
-        ) from error
+    """The dashboard for runs of this config; nothing is asked of the network."""
     names = logged(config)
     made: dict[str, Callable[[Logged], list[Any]]] = {
         "Learning curves": learning_curves,
@@ -132,8 +128,6 @@ def save(made: ws.Workspace) -> str:
     Raises:
         UserError: nobody is logged in, before anything is asked of the network; or W&B refuses.
     """
-    import wandb
-
     if not wandb.login(prompt=False, verify=False):
         raise UserError(
             "saving a dashboard needs a login to Weights & Biases, and there is none",
@@ -210,8 +204,6 @@ def phases(names: Logged) -> list[Any]:
 
 def samples(names: Logged) -> list[Any]:
     """The same validation samples again and again (with logger.log_images=true), and the confusion matrix."""
-    import wandb_workspaces.reports.v2 as wr
-
     confusion = wr.CustomChart(
         query={"summaryTable": {"tableKey": f"{names.final}/confusion_table"}},  # as wandb names a plot's
         chart_name=CONFUSION,
@@ -228,8 +220,6 @@ def speed(names: Logged) -> list[Any]:
 
 def comparison(names: Logged) -> list[Any]:
     """Which choices led to which score. It is the validation's: choices are not made on the test split."""
-    import wandb_workspaces.reports.v2 as wr
-
     score = wr.SummaryMetric(names.monitor)
     keys = {f"environment.choices.{group}": group for group in CHOICES} | {key: key for key in NUMBERS}
     axes = [
@@ -256,15 +246,11 @@ def comparison(names: Logged) -> list[Any]:
 # ----------------------------------------------------------------------------------------- the panels
 def lines(title: str, y: Sequence[str], **options: Any) -> Any:
     """Curves over the optimizer's steps."""
-    import wandb_workspaces.reports.v2 as wr
-
     return wr.LinePlot(title=title, x=STEP, y=list(y), **options)
 
 
 def bars(title: str, metrics: Sequence[str], groupby: str | None = None) -> Any:
     """The last values of each run; with a key of the config, the mean of each group with its spread."""
-    import wandb_workspaces.reports.v2 as wr
-
     grouped: dict[str, Any] = {}
     if groupby:
         grouped = {"groupby": wr.Config(groupby), "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
@@ -273,6 +259,4 @@ def bars(title: str, metrics: Sequence[str], groupby: str | None = None) -> Any:
 
 def media(title: str, *keys: str) -> Any:
     """Pictures, which a slider takes through the steps."""
-    import wandb_workspaces.reports.v2 as wr
-
     return wr.MediaBrowser(title=title, media_keys=list(keys), mode="gallery", gallery_axis="step")
