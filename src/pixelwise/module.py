@@ -83,6 +83,10 @@ class Module(L.LightningModule):
         """The loss of the phase that is being trained, or else of the last one."""
         return cast(WeightedSum, self.losses[self.index_of_loss])
 
+    def decide(self, logits: Tensor) -> Tensor:
+        """What logits say, in the form of the target, as the scores read them."""
+        return cast(Any, self.scores["val"]).decide(logits)
+
     def forward(self, image: Tensor) -> Tensor:
         """Logits for a normalised (B, C, H, W) image."""
         return self.model(image)

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import lightning as L
@@ -154,7 +154,7 @@ class Pictures(L.Callback):
         images = pixels.float().cpu().permute(0, 2, 3, 1).numpy()
         answers = [batch["target"]]
         if logits is not None:
-            answers.append(cast(Any, module.scores["test"]).decide(logits))
+            answers.append(module.decide(logits))
         labels = np.stack([answer[:count].cpu().numpy().astype(np.uint8) for answer in answers], axis=1)
         labels = labels[..., ::step, ::step] if labels.ndim == 4 else labels
         return [self.tile(rgb(image), label) for image, label in zip(images, labels, strict=True)]

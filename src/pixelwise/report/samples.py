@@ -64,11 +64,6 @@ def confusion_by_sample(logits: Tensor, target: Tensor) -> Tensor:
     return counts.view(count, -1)[:, :-1].view(count, classes, classes)
 
 
-def decide(logits: Tensor, target: Tensor) -> Tensor:
-    """What the logits say, in the form of the target."""
-    return (logits > 0).long() if target.ndim == 2 else logits.max(1).indices
-
-
 def choose(scores: Sequence[float], most: int) -> dict[int, str]:
     """Positions of the best, the middle and the worst scores, `most` of each: position → "best" and so on."""
     order = sorted((i for i, score in enumerate(scores) if score == score), key=lambda i: -scores[i])
@@ -102,7 +97,7 @@ def answers(
             logits = module(batch["image"])
         images = module.model.normalize.undo(batch["image"]).float().cpu().permute(0, 2, 3, 1).numpy()
         targets = batch["target"]
-        scores, predictions = sample_scores(logits, targets), decide(logits, targets)
+        scores, predictions = sample_scores(logits, targets), module.decide(logits)
         for row, draw in enumerate(batch_of):
             target, prediction = (
                 labels[row].cpu().numpy().astype(np.uint8) for labels in (targets, predictions)
