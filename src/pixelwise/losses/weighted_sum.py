@@ -32,19 +32,16 @@ class WeightedSum(nn.Module):
         self.parts = nn.ModuleDict({str(name): part for name, part in parts.items()})
         self.weights = dict.fromkeys(self.parts, 1.0)
         for name, weight in (weights or {}).items():
-            self._set_weight(str(name), weight)
-
-    def _set_weight(self, name: str, weight: float) -> None:
-        if name not in self.parts:
-            raise UserError(
-                f"loss.weights.{name}: no part of the loss has this name",
-                found=name,
-                expected=", ".join(nearest(name, self.parts) or self.parts),
-                fix=f"rename it, or add loss.parts.{name}",
-            )
-        if not 0 <= weight < float("inf"):
-            raise UserError(f"loss.weights.{name}: not a weight", found=weight, expected="a number >= 0")
-        self.weights[name] = float(weight)
+            if name not in self.parts:
+                raise UserError(
+                    f"loss.weights.{name}: no part of the loss has this name",
+                    found=name,
+                    expected=", ".join(nearest(name, self.parts) or self.parts),
+                    fix=f"rename it, or add loss.parts.{name}",
+                )
+            if not 0 <= weight < float("inf"):
+                raise UserError(f"loss.weights.{name}: not a weight", found=weight, expected="a number >= 0")
+            self.weights[name] = float(weight)
 
     def terms(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The scalar loss of each part, not weighted, of (B, K[, H, W]) logits and a (B[, H, W]) target."""
