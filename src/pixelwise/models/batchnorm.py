@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pixelwise.models.idle import make_buffers
+
 
 def freeze_batchnorm(module: nn.Module) -> list[nn.Module]:
     """Make all batch-norms a fixed scale and shift; gives those, which have to be kept in eval mode.
@@ -15,7 +17,5 @@ def freeze_batchnorm(module: nn.Module) -> list[nn.Module]:
     norms: list[nn.Module] = [m for m in module.modules() if isinstance(m, _BatchNorm)]
     for norm in norms:
         norm.eval()
-        for name, parameter in list(norm.named_parameters(recurse=False)):
-            delattr(norm, name)
-            norm.register_buffer(name, parameter.detach())
+        make_buffers(norm, [name for name, _ in norm.named_parameters(recurse=False)])
     return norms
