@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +23,25 @@ class Curve:
     step after the last one, where the next phase begins.
     """
 
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            UserError: one is not between its limits.
+        """
+        options: tuple[Any, ...] = fields(self)  # type: ignore[arg-type]
+        for each in options:
+            value: Any = getattr(self, each.name)
+            low, high = each.metadata["limits"]
+            whole = isinstance(each.default, int)
+            kind = int if whole else int | float
+            if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+                raise UserError(
+                    f"{each.name} of the curve {name(type(self))}",
+                    found=value,
+                    expected=f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}",
+                )
+
     def __call__(self, step: int, steps: int) -> float:
         """The factor at one of `steps` steps, 0 ≤ step < steps."""
         raise NotImplementedError
@@ -34,6 +53,11 @@ class Curve:
         return name(type(self)) + (f"({text})" if text else "")
 
 
+def option(default: float, low: float, high: float) -> Any:
+    """An option of a curve: a number between two others, whole if its default is an `int`."""
+    return field(default=default, metadata={"limits": (low, high)})
+
+
 def name(curve: type[Curve]) -> str:
     """What a config calls a curve: CosineRestarts → cosine_restarts."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", curve.__name__).lower()
@@ -42,22 +66,6 @@ def name(curve: type[Curve]) -> str:
 def _half_cosine(t: float) -> float:
     """1 at t = 0, 0 at t = 1."""
     return 0.5 * (1 + math.cos(math.pi * t))
-
-
-def _check(curve: Curve, option: str, low: float, high: float, kind: Any = int | float) -> None:
-    """An option must be a number between two others.
-
-    Raises:
-        UserError: it is not.
-    """
-    value = getattr(curve, option)
-    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
-        number = "a whole number" if kind is int else "a number"
-        raise UserError(
-            f"{option} of the curve {name(type(curve))}",
-            found=value,
-            expected=f"{number} from {low:g} to {high:g}",
-        )
 
 
 @dataclass(frozen=True)
@@ -73,10 +81,7 @@ class Constant(Curve):
 class Linear(Curve):
     """Straight down to `end`."""
 
-    end: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self, "end", 0, 1)
+    end: float = option(0.0, 0, 1)
 
     def __call__(self, step: int, steps: int) -> float:
         """On the line from 1 to `end`."""
@@ -87,10 +92,7 @@ class Linear(Curve):
 class Cosine(Curve):
     """Half a cosine from 1 to `end` (Loshchilov & Hutter, SGDR, ICLR 2017; arXiv:1608.03983)."""
 
-    end: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self, "end", 0, 1)
+    end: float = option(0.0, 0, 1)
 
     def __call__(self, step: int, steps: int) -> float:
         """On the half cosine."""
@@ -101,12 +103,8 @@ class Cosine(Curve):
 class Polynomial(Curve):
     """(1 - step / steps)^power, the "poly" policy of DeepLab (Chen et al., 2017; arXiv:1606.00915)."""
 
-    power: float = 0.9
-    end: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self, "power", 1e-3, 100)
-        _check(self, "end", 0, 1)
+    power: float = option(0.9, 1e-3, 100)
+    end: float = option(0.0, 0, 1)
 
     def __call__(self, step: int, steps: int) -> float:
         """On the power function from 1 to `end`."""
@@ -117,10 +115,7 @@ class Polynomial(Curve):
 class Exponential(Curve):
     """The same ratio from each step to the next, down to `end`."""
 
-    end: float = 0.01
-
-    def __post_init__(self) -> None:
-        _check(self, "end", 1e-12, 1)
+    end: float = option(0.01, 1e-12, 1)
 
     def __call__(self, step: int, steps: int) -> float:
         """`end` to the power of the share that is done."""
@@ -135,13 +130,9 @@ class OneCycle(Curve):
     OneCycleLR: the last step is at `end`.
     """
 
-    rise: float = 0.3
-    start: float = 1 / 25
-    end: float = 1e-4 / 25
-
-    def __post_init__(self) -> None:
-        for option in ("rise", "start", "end"):
-            _check(self, option, 0, 1)
+    rise: float = option(0.3, 0, 1)
+    start: float = option(1 / 25, 0, 1)
+    end: float = option(1e-4 / 25, 0, 1)
 
     def __call__(self, step: int, steps: int) -> float:
         """On the half cosine up, or on the one down."""
@@ -159,14 +150,9 @@ class CosineRestarts(Curve):
     (Loshchilov & Hutter, ICLR 2017; arXiv:1608.03983). Cycles begin at whole steps.
     """
 
-    cycles: int = 3
-    multiplier: float = 1.0
-    end: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self, "cycles", 1, 1000, int)
-        _check(self, "multiplier", 0.1, 10)
-        _check(self, "end", 0, 1)
+    cycles: int = option(3, 1, 1000)
+    multiplier: float = option(1.0, 0.1, 10)
+    end: float = option(0.0, 0, 1)
 
     def __call__(self, step: int, steps: int) -> float:
         """On the half cosine of the cycle that the step belongs to."""
