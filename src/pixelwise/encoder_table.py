@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from pixelwise.errors import UserError
 from pixelwise.models import Encoder
-from pixelwise.models.features import REFUSALS, ShapesOnly, on_meta
+from pixelwise.models.features import REFUSALS, maps_of, on_meta
 
 Sizes = tuple[tuple[int, int], ...]
 MakeDecoder = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
@@ -74,12 +73,14 @@ class Decoders:
         reasons = []
         for stride, encoder in encoders.items():
             try:
-                maps = _maps(encoder, size)
+                maps = maps_of(encoder, size)
             except (UserError, *REFUSALS) as error:
                 return _reason(error)
-            if [channels for channels, *_ in maps] != list(encoder.channels):
-                return f"maps {maps} do not have the channels {encoder.channels}"
-            sizes = tuple((height, width) for _, height, width in maps)
+            if tuple(x.shape[1] for x in maps) != encoder.channels:
+                return (
+                    f"maps {[tuple(x.shape[1:]) for x in maps]} do not have the channels {encoder.channels}"
+                )
+            sizes = tuple((x.shape[2], x.shape[3]) for x in maps)
             key = (stride, encoder.channels, encoder.strides, sizes)
             if key not in self._reasons:  # each distinct combination is tried once
                 self._reasons[key] = self._decode(stride, encoder, sizes)
@@ -148,18 +149,6 @@ def _encoders(name: str, dilations: Iterable[int], **options: object) -> dict[in
 def _encoder(name: str, **options: object) -> Encoder:
     with on_meta():
         return Encoder(name, **options).eval()  # type: ignore[arg-type]
-
-
-def _maps(encoder: Encoder, size: tuple[int, int], device: str = "meta") -> list[tuple[int, int, int]]:
-    """(channels, height, width) of each map of an image."""
-    try:
-        with torch.no_grad(), ShapesOnly():
-            maps = encoder(torch.zeros(1, 3, *size, device=device))
-    except RuntimeError as error:
-        if "meta tensors" not in str(error):
-            raise
-        return _maps(copy.deepcopy(encoder).to_empty(device="cpu"), size, device="cpu")
-    return [(x.shape[1], x.shape[2], x.shape[3]) for x in maps]
 
 
 def _decode(make: MakeDecoder, channels: tuple[int, ...], strides: tuple[int, ...], maps: Sizes) -> str:

@@ -137,16 +137,24 @@ def _find_recipe(name: str, options: dict[str, Any]) -> Recipe:
     return Recipe(name, options, size, None, stride, single_scale)
 
 
-def takes(model: nn.Module, size: tuple[int, int], in_chans: int = 3, device: str = "meta") -> bool:
-    """Whether a model gives the maps that it speaks of for an image of this size."""
+def maps_of(model: nn.Module, size: tuple[int, int], in_chans: int = 3, device: str = "meta") -> list[Tensor]:
+    """What a model on the meta device gives for an image of this size; of the tensors only shapes count."""
     try:
         with torch.no_grad(), ShapesOnly():
-            maps = channels_first(model, model(torch.zeros(1, in_chans, *size, device=device)))
-    except REFUSALS as error:
+            return model(torch.zeros(1, in_chans, *size, device=device))
+    except RuntimeError as error:
         if "meta tensors" not in str(error):
-            return False
-        # its shapes depend on numbers: give it memory, though no weights
-        return takes(copy.deepcopy(model).to_empty(device="cpu"), size, in_chans, device="cpu")
+            raise
+    # its shapes depend on numbers: give it memory, though no weights
+    return maps_of(copy.deepcopy(model).to_empty(device="cpu"), size, in_chans, device="cpu")
+
+
+def takes(model: nn.Module, size: tuple[int, int], in_chans: int) -> bool:
+    """Whether a model gives the maps that it speaks of for an image of this size."""
+    try:
+        maps = channels_first(model, maps_of(model, size, in_chans))
+    except REFUSALS:
+        return False
     info: Any = model.feature_info
     return all(
         x.shape[1] == channels
