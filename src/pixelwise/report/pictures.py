@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import lightning as L
@@ -16,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from pixelwise.module import Module
+from pixelwise.report.onlooker import Onlooker, batches_of
 from pixelwise.types import IGNORE, Batch
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def captioned(image: np.ndarray, text: str) -> np.ndarray:
     return image
 
 
-class Pictures(L.Callback):
+class Pictures(Onlooker):
     """Draw what the network is fed and what it answers, into the run folder's `pictures/`.
 
     `batch_<phase>.png`: the first training batch of each phase, augmented, with its labels.
@@ -103,51 +103,23 @@ class Pictures(L.Callback):
             self._phase = module.phase
             self._save(trainer, f"batch_{module.phase}", self._tiles(module, batch, self.most))
 
-    def on_validation_batch_end(
-        self,
-        trainer: L.Trainer,
-        module: L.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+    def on_batch(
+        self, trainer: L.Trainer, module: Module, split: str, logits: Tensor, batch: Batch, index: int
     ) -> None:
-        """Keep samples from all over the split, where validation is the final evaluation."""
-        if trainer.state.fn == "validate":
-            self._keep(trainer.num_val_batches, module, outputs, batch, batch_idx)
+        """Keep samples from all over the split, where this is the final evaluation."""
+        total = batches_of(trainer, split)
+        if trainer.state.fn != "fit" and index % math.ceil(total / self.most) == 0:
+            self._answers += self._tiles(module, batch, math.ceil(self.most / total), logits)
 
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        module: L.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep samples from all over the split."""
-        self._keep(trainer.num_test_batches, module, outputs, batch, batch_idx)
-
-    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
         """Draw what was kept."""
         if self._answers:
-            self._save(trainer, "val", self._answers)
-
-    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Draw what was kept."""
-        self._save(trainer, "test", self._answers)
-
-    def _keep(self, batches: Any, module: L.LightningModule, outputs: Any, batch: Batch, index: int) -> None:
-        """Tiles of this batch's first samples, if its turn has come."""
-        total = int(sum(batches))
-        if index % math.ceil(total / self.most) == 0:
-            self._answers += self._tiles(module, batch, math.ceil(self.most / total), outputs["logits"])
+            self._save(trainer, split, self._answers)
 
     def _tiles(
-        self, module: L.LightningModule, batch: Batch, most: int, logits: Tensor | None = None
+        self, module: Module, batch: Batch, most: int, logits: Tensor | None = None
     ) -> list[np.ndarray]:
         """Images with their labels and, if there are logits, the predictions."""
-        assert isinstance(module, Module)
         count = min(most, int(batch["valid"].sum()))
         step = max(1, max(batch["image"].shape[-2:]) // LARGEST)
         pixels = module.model.normalize.undo(batch["image"][:count, :, ::step, ::step])

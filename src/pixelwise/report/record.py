@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixelwise.data.loader import EvaluationBatches, EvaluationLoader
+from pixelwise.data.loader import EvaluationBatches
 from pixelwise.module import Module
+from pixelwise.report.onlooker import Onlooker, batches_of, loader_of
 from pixelwise.report.pictures import colours, in_words
 from pixelwise.report.samples import Answer, answers, choose, sample_scores
 from pixelwise.run_folder import write_json
@@ -29,7 +30,7 @@ WRONG = (230, 0, 60)
 """Colour of wrong pixels, on the image in grey."""
 
 
-class Record(L.Callback):
+class Record(Onlooker):
     """Write `confusion.json` after each evaluation, and the best, median and worst samples after the last.
 
     `samples.json` lists them; the pictures lie in `pictures/samples/`. A run that is interrupted gets them,
@@ -57,62 +58,33 @@ class Record(L.Callback):
         self._chosen: dict[int, str] = {}
         self._counted = ""
 
-    def on_validation_batch_end(
-        self,
-        trainer: L.Trainer,
-        module: L.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+    def on_batch(
+        self, trainer: L.Trainer, module: Module, split: str, logits: Tensor, batch: Batch, index: int
     ) -> None:
-        """Note how well each sample was answered; while training, of some batches only."""
-        every = math.ceil(int(sum(trainer.num_val_batches)) / LOOKED_AT) if trainer.state.fn == "fit" else 1
-        if batch_idx % every == 0:
-            self._note(trainer.val_dataloaders, outputs, batch, batch_idx)
+        """Note how well each sample was answered; while training, of some batches only.
 
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        module: L.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Note how well each sample was answered."""
-        self._note(trainer.test_dataloaders, outputs, batch, batch_idx)
-
-    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """What was confused with what; the samples only where this is the final evaluation."""
-        self._finish(trainer, module, "val", trainer.val_dataloaders)
-
-    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """What was confused with what, and the samples."""
-        self._finish(trainer, module, "test", trainer.test_dataloaders)
-
-    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
-        """Where a signal ended training (all processes leave at the same step), show where it stood."""
-        if isinstance(exception, SystemExit) and self._chosen:
-            self._draw(trainer, module, "val", trainer.val_dataloaders)
-
-    def _note(self, loader: EvaluationLoader | None, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Rows of (index, score), as many on each process, with NaN for what only fills up a batch."""
-        if batch_idx == 0:
+        Rows of (index, score), as many on each process, with NaN for what only fills up a batch.
+        """
+        if trainer.state.fn == "fit" and index % math.ceil(batches_of(trainer, split) / LOOKED_AT):
+            return
+        if index == 0:
             self._scores = []
         self._counted = "pixels" if batch["target"].ndim == 3 else "images"
-        scores = sample_scores(outputs["logits"], batch["target"]).float()
+        scores = sample_scores(logits, batch["target"]).float()
         indices = torch.zeros_like(scores)
-        assert loader is not None
-        assert isinstance(loader.batch_sampler, EvaluationBatches)
-        draws = [draw.sample for draw in loader.batch_sampler.batches[batch_idx]]
+        sampler = loader_of(trainer, split).batch_sampler
+        assert isinstance(sampler, EvaluationBatches)
+        draws = [draw.sample for draw in sampler.batches[index]]
         indices[: len(draws)] = torch.tensor(draws, dtype=scores.dtype)
         self._scores.append(torch.stack([indices, scores.where(batch["valid"], torch.nan)]))
 
-    def _finish(
-        self, trainer: L.Trainer, module: L.LightningModule, split: str, loader: EvaluationLoader | None
-    ) -> None:
-        assert isinstance(module, Module)
+    def on_exception(self, trainer: L.Trainer, module: Any, exception: BaseException) -> None:
+        """Where a signal ended training (all processes leave at the same step), show where it stood."""
+        if isinstance(exception, SystemExit) and self._chosen:
+            self._draw(trainer, module, "val")
+
+    def on_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
+        """What was confused with what; the samples only where this is the final evaluation."""
         gathered = trainer.strategy.all_gather(torch.cat(self._scores, dim=1))
         indices, scores = gathered.transpose(-1, -2).reshape(-1, 2).T.tolist()
         self._chosen = {int(indices[i]): kind for i, kind in choose(scores, self.most).items()}
@@ -123,13 +95,10 @@ class Record(L.Callback):
                 {**facts, "classes": self.classes, "matrix": module.confusion.tolist()},
             )
         if trainer.state.fn != "fit":
-            self._draw(trainer, module, split, loader)
+            self._draw(trainer, module, split)
 
-    def _draw(
-        self, trainer: L.Trainer, module: L.LightningModule, split: str, loader: EvaluationLoader | None
-    ) -> None:
-        assert isinstance(module, Module)
-        found = answers(trainer, module, loader, list(self._chosen))
+    def _draw(self, trainer: L.Trainer, module: Module, split: str) -> None:
+        found = answers(trainer, module, loader_of(trainer, split), list(self._chosen))
         if not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir)

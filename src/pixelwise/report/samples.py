@@ -75,13 +75,12 @@ def choose(scores: Sequence[float], most: int) -> dict[int, str]:
 
 
 def answers(
-    trainer: L.Trainer, module: Module, loader: EvaluationLoader | None, indices: Sequence[int]
+    trainer: L.Trainer, module: Module, loader: EvaluationLoader, indices: Sequence[int]
 ) -> list[Answer]:
     """Ask the model about some samples of a split, in batches as evaluation makes them.
 
     Every process has to ask, and asks the same, as weights may be spread over them.
     """
-    assert loader is not None
     samples, batch_sampler = loader.dataset, loader.batch_sampler
     assert isinstance(samples, Samples)
     assert isinstance(batch_sampler, EvaluationBatches)

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from pixelwise.checkpoint import path
 from pixelwise.module import Module
+from pixelwise.report.onlooker import Onlooker, loader_of
 from pixelwise.report.pictures import in_words
 from pixelwise.report.samples import Answer, answers
 from pixelwise.types import IGNORE, Split
@@ -73,7 +74,7 @@ def leave_service_of_parents() -> None:
         del os.environ["WANDB_SERVICE"]
 
 
-class WandbMedia(L.Callback):
+class WandbMedia(Onlooker):
     """Confusion matrix and best weights at the end; on request the same few samples again and again.
 
     Masks of the ground truth are sent once, before the first step; predictions follow in the same order,
@@ -105,7 +106,7 @@ class WandbMedia(L.Callback):
         elif self.images:
             self._panel = panel(trainer.datamodule["val"], len(self.classes), self.most)  # type: ignore[attr-defined]
 
-    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
         """Show the plan, as it was drawn, and masks of the truth; a resumed run did so before."""
         if trainer.global_step > 0:
             return
@@ -113,26 +114,20 @@ class WandbMedia(L.Callback):
         if plan.is_file():
             self._log(trainer, {PLAN: lambda: wandb_image(plan)})
         if self._panel:
-            assert isinstance(module, Module)
-            found = answers(trainer, module, trainer.val_dataloaders, self._panel)
+            found = answers(trainer, module, loader_of(trainer, "val"), self._panel)
             if found[0].target.ndim == 2:
                 self._log(trainer, {TRUTH: lambda: [self.picture(answer, truth=True) for answer in found]})
 
-    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
         """Show the samples, if their time has come; the rest where this is the final evaluation."""
         if trainer.state.fn != "fit":
-            self._finish(trainer, module, "val")
+            self._finish(trainer, module, split)
             return
         turn = turn_of(trainer.global_step, trainer.max_steps, self.times)
         if self._panel and turn > self._shown:
-            assert isinstance(module, Module)
-            found = answers(trainer, module, trainer.val_dataloaders, self._panel)
+            found = answers(trainer, module, loader_of(trainer, split), self._panel)
             self._log(trainer, {SAMPLES: lambda: [self.picture(answer) for answer in found]})
             self._shown = turn
-
-    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """What is told once."""
-        self._finish(trainer, module, "test")
 
     def state_dict(self) -> dict[str, int]:
         """What a resumed run must know so that it neither repeats nor leaves out a turn."""
@@ -142,8 +137,7 @@ class WandbMedia(L.Callback):
         """Go on where the saved run was."""
         self._shown = state["shown"]
 
-    def _finish(self, trainer: L.Trainer, module: L.LightningModule, split: str) -> None:
-        assert isinstance(module, Module)
+    def _finish(self, trainer: L.Trainer, module: Module, split: str) -> None:
         if module.confusion is not None:
             matrix = module.confusion.numpy()
             self._log(trainer, {f"{split}/confusion": lambda: self.confusion(matrix, split)})
