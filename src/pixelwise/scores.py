@@ -88,8 +88,6 @@ class ConfusionScores(Metric):
     """
 
     full_state_update = False
-    higher_is_better = True
-    is_differentiable = False
     matrix: Tensor
     border: Tensor
     """The part of the matrix for pixels near another class, where the data tell which they are."""

@@ -41,8 +41,6 @@ class TaggingScores(Metric):
     """
 
     full_state_update = False
-    higher_is_better = True
-    is_differentiable = False
     logits: list[Tensor]
     target: list[Tensor]
 
