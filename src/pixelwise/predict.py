@@ -7,12 +7,8 @@ import hashlib
 import json
 import logging
 import shutil
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import psutil
@@ -26,6 +22,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference import Forward, View, seen_through
 from pixelwise.maps import MaskWriter
 from pixelwise.models import Composition
+from pixelwise.processes import interruptible
 from pixelwise.writers import Plan, ProbabilityWriter, TagWriter, Writer
 
 __all__ = ["MaskWriter", "ProbabilityWriter", "TagWriter", "find_images", "predict", "prepare_output"]
@@ -171,20 +168,3 @@ def check_room(output: Path, plans: Iterable[Plan]) -> None:
                 expected=f"up to {needed / 1e9:.1f} GB",
                 fix="another output=, or fewer images" if what == "disk" else "smaller window= or overlap=",
             )
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM unwind as Ctrl-C does, so that files under way are removed."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

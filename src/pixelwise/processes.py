@@ -1,4 +1,4 @@
-"""Several processes that train one model: which one this is, and how they part.
+"""Processes: which one this is of several that train one model, how they part, and how one is ended.
 
 Imports torch only where it was imported before.
 """
@@ -6,7 +6,12 @@ Imports torch only where it was imported before.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 LAUNCHED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What Lightning's launcher leaves in the environment of the process that starts the others."""
@@ -28,3 +33,20 @@ def leave_process_group() -> None:
     for name, value in _before.items():
         if value is None:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM unwind as Ctrl-C does, so that what is under way is put in order."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -19,12 +19,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import comparison
 from pixelwise.errors import UserError
+from pixelwise.processes import interruptible
 from pixelwise.typos import CONF, key_of
 
 log = logging.getLogger(__name__)
@@ -55,20 +56,15 @@ def search(config: DictConfig, overrides: Sequence[str], folder: Path, train: Pa
     study = _study(config, fixed, folder)
     fixed.append(f"sweep.name='{folder.name}'")
     search = _Search(study, config, fixed, folder, train, lock)
-    previous = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        search.run()
-    except BaseException:
-        search.stop()
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-        comparison.show(folder, hint=False)
+    with interruptible():
+        try:
+            search.run()
+        except BaseException:
+            search.stop()
+            raise
+        finally:
+            comparison.show(folder, hint=False)
     _tell_best(study, config.task.monitor, folder)
-
-
-def _terminate(number: int, frame: Any) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 def _lock(folder: Path) -> IO[str]:
