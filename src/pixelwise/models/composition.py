@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from pixelwise.models.decoders.base import Decoder
 from pixelwise.models.encoder import Encoder
-from pixelwise.models.initialise import initialise
 from pixelwise.models.normalize import Normalize
 
 
@@ -33,3 +32,16 @@ class Composition(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits for a normalised (B, C, H, W) image; softmax is for prediction only."""
         return self.head(self.decoder(self.encoder(image)), image.shape[-2:])
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw the weights of all convolutions so that ReLUs keep the variance (He et al., ICCV 2015).
+
+    PyTorch's own default is 2.4 times smaller, which under batch-norm and Adam means a learning rate
+    that is as many times larger.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
