@@ -16,9 +16,8 @@ from pixelwise.hardware import device_name, name_of
 from pixelwise.phases import weights_of
 from pixelwise.plan import in_words
 from pixelwise.processes import leave_process_group, rank
-from pixelwise.report.outline import outline
 from pixelwise.report.page import write
-from pixelwise.report.plan import draw
+from pixelwise.report.plan import draw, in_numbers
 from pixelwise.report.wandb_run import WandbRun
 from pixelwise.terminal import score_table, show
 
@@ -83,7 +82,7 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
     else:
         log.info("going on from %s", start)
         compare(run.data, folder / "data.json")
-    run_folder.write_json(folder / "plan.json", outline(run.plan))
+    run_folder.write_json(folder / "plan.json", in_numbers(run.plan))
     picture = folder / "pictures/plan.png"
     picture.parent.mkdir(exist_ok=True)
     draw(in_words(run.plan, run.module.model, run.config)).savefig(picture)

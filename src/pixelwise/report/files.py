@@ -37,7 +37,7 @@ class RunFiles:
 
     @cached_property
     def plan(self) -> dict[str, Any]:
-        """Phases and learning rates, as `outline` tells them."""
+        """Phases and learning rates, as `in_numbers` tells them."""
         return self.json("plan.json")
 
     @cached_property

@@ -1,4 +1,4 @@
-"""A plan of training as a picture and as a table: rates, frozen parts, augmentation, crops and losses."""
+"""A plan of training as a picture, as a table and in numbers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from matplotlib.transforms import blended_transform_factory
 from rich import box
 from rich.table import Table
 
+from pixelwise.models import Composition
 from pixelwise.schedule import Phase, Plan
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
@@ -204,6 +205,31 @@ def _rate(phase: Phase, part: str, width: int = 16) -> str:
     if not peak:
         return "0"
     return "".join(BLOCKS[round(7 * min(rate / peak, 1))] for rate in rates) + f" {peak:.3g}"
+
+
+# --------------------------------------------------------------------------------------- the numbers
+def in_numbers(plan: Plan, most: int = 240) -> dict[str, Any]:
+    """Phases and learning rates of a plan.
+
+    Args:
+        plan: of the whole training.
+        most: steps at which rates are told, besides the first and the last of each phase.
+    """
+    ends = {step for phase in plan.phases for step in (phase.start, phase.stop - 1)}
+    steps = sorted(ends | {round(i * (plan.steps - 1) / most) for i in range(most + 1)})
+    return {
+        "steps": plan.steps,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "phases": [
+            {"name": p.name, "start": p.start, "stop": p.stop, "frozen": sorted(p.freeze)}
+            for p in plan.phases
+        ],
+        "at": steps,
+        "lr": {
+            part: [plan.phases[plan.index_at(step)].rate(part, step) for step in steps]
+            for part in Composition.PARTS
+        },
+    }
 
 
 # ----------------------------------------------------------------------------------------- the words
