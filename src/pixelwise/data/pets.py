@@ -10,7 +10,7 @@ The images folder holds a few files that no list names; only what is listed coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,15 +77,15 @@ class _Pets:
             UserError: files are missing or unreadable.
         """
         items = [self.item(animal) for animal in self.animals[name]]
-        return FolderSplit(items, 3, self.reader()) if items else None
+        return FolderSplit(items, 3, self.read) if items else None
 
     def item(self, animal: Animal) -> Item:
         """Where image and target of an animal are."""
         raise NotImplementedError
 
-    def reader(self) -> Callable[[Any], Any]:
-        """Turns an item's target into a mask or a class index."""
-        return int
+    def read(self, target: Any) -> np.ndarray | int:
+        """An item's target as a mask or a class index."""
+        return int(target)
 
     def image(self, animal: Animal) -> Path:
         """The image's path."""
@@ -114,12 +114,9 @@ class PetsSegmentation(_Pets):
         """Image and trimap."""
         return Item(animal.name, self.image(animal), self.root / "annotations/trimaps" / f"{animal.name}.png")
 
-    def reader(self) -> Callable[[Path], Any]:
-        """Decodes a trimap by the species of its animal."""
-        return self._read
-
-    def _read(self, path: Path) -> np.ndarray:
-        return self._labels[self._species[path.stem]].read(path)
+    def read(self, target: Path) -> np.ndarray:
+        """Decode a trimap by the species of its animal."""
+        return self._labels[self._species[target.stem]].read(target)
 
 
 class PetsClassification(_Pets):
