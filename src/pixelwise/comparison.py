@@ -12,8 +12,6 @@ Imports no torch, so that a sweep with nothing left to do is answered at once.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -27,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pixelwise import run_folder
-from pixelwise.run_folder import write_text
+from pixelwise.run_folder import write_rows, write_text
 from pixelwise.sweep_report import job_rows, page, setting_rows
 from pixelwise.typos import key_of
 
@@ -170,22 +168,16 @@ def write(sweep: Path) -> list[Job]:
     for job in jobs:
         choices = [job.choices.get(key, "") for key in keys]
         rows.append([job.name, *choices, job.told, *(job.scores.get(score, "") for score in scores)])
-    _write_csv(sweep / "jobs.csv", rows)
+    write_rows(sweep / "jobs.csv", rows)
     columns = [f"{score} {what}" for score in scores for what in ("mean", "sd")]
     rows = [[*(key for key in keys if key != "seed"), "runs", *columns]]
     for group in groups:
         numbers = [value for score in scores for value in (group.mean(score), group.sd(score))]
         cells = ["" if math.isnan(value) else value for value in numbers]
         rows.append([*group.choices.values(), len(group.jobs), *cells])
-    _write_csv(sweep / "settings.csv", rows)
+    write_rows(sweep / "settings.csv", rows)
     write_text(sweep / "report.html", page(sweep.name, jobs, keys, groups, shown_scores(jobs)))
     return jobs
-
-
-def _write_csv(file: Path, rows: Iterable[list[Any]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(file, text.getvalue())
 
 
 def show(sweep: Path, hint: bool = True) -> None:

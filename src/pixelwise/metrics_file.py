@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from pixelwise.run_folder import write_text
+from pixelwise.run_folder import write_rows
 
 
 class MetricsFile(Logger):
@@ -61,12 +60,9 @@ class MetricsFile(Logger):
     @rank_zero_only
     def save(self) -> None:
         """Write all rows, or leave the file as it was."""
-        text = io.StringIO()
         columns = sorted({name for row in self._rows for name in row})
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows)
-        write_text(self.file, text.getvalue())
+        rows = ([row.get(name, "") for name in columns] for row in self._rows)
+        write_rows(self.file, [columns, *rows])
         self._unwritten = 0
 
     @rank_zero_only

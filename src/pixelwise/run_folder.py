@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -25,7 +26,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -180,6 +181,13 @@ def read_rows(file: Path) -> list[dict[str, float]]:
 def write_json(file: Path, content: Any) -> None:
     """Plain content as readable JSON."""
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_rows(file: Path, rows: Iterable[Iterable[Any]]) -> None:
+    """Rows of cells as CSV, the header first."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(file, text.getvalue())
 
 
 def write_text(file: Path, text: str) -> None:
