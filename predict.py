@@ -36,7 +36,7 @@ def main(config: DictConfig) -> None:
 
     folder, output = run_folder.open_run(config.run), Path(config.output).expanduser()
     images = find_images(config.input)
-    weights = folder / "checkpoints" / f"{config.checkpoint}.ckpt"
+    weights = checkpoint.file_of(folder, config.checkpoint)
     model = checkpoint.load_model(build.model(build.without_downloads(config)), weights)
     writer = build.writer(config, output, overrides())
     prepare_output(output, weights, build.prediction_identity(config))

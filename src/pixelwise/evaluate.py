@@ -30,7 +30,7 @@ def evaluate(
     if split not in ("val", "test") or not run.data.splits[split]:
         raise UserError("split", found=split, expected="one of the run's splits, val or test")
     compare(run.data, folder / "data.json")
-    checkpoint.load_model(run.module.model, folder / "checkpoints" / f"{weights}.ckpt", averaged)
+    checkpoint.load_model(run.module.model, checkpoint.file_of(folder, weights), averaged)
     scores = score(run, split)
     recorded = folder / "metrics.json"
     if recorded.is_file():

@@ -87,7 +87,7 @@ def load(path: str | Path, weights: str = "best") -> Predictor:
     """
     path = Path(path).expanduser()
     if (path / "config.yaml").is_file():
-        path = path / "checkpoints" / f"{weights}.ckpt"
+        path = checkpoint.file_of(path, weights)
     elif (path / "config.json").is_file():
         return _from_hub(path)
     elif not path.is_file():

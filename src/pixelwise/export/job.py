@@ -70,7 +70,7 @@ def subject(config: DictConfig, folder: Path) -> Subject:
         config: the run's, with `checkpoint` and `sample`.
         folder: of the run.
     """
-    file = folder / "checkpoints" / f"{config.checkpoint}.ckpt"
+    file = checkpoint.file_of(folder, config.checkpoint)
     model = loading.restore(config, checkpoint.model_weights(checkpoint.read(file)), file)
     recorded = folder / "metrics.json"  # of the best weights only
     scored = config.checkpoint == "best" and recorded.is_file()
