@@ -49,10 +49,7 @@ def resolve(config: DictConfig, data: DataModule, folder: Path) -> None:
         data: whose training split is counted …
         folder: … unless this run folder says what it held when the run was started.
     """
-    losses = {"loss": config.loss}
-    for name, phase in config.schedule.phases.items():
-        if phase is not None and phase.get("loss") is not None:  # a null phase is left out
-            losses[f"schedule.phases.{name}.loss"] = phase.loss
+    losses = _losses(config)
     followed = OmegaConf.to_container(config.loss)
     told = {key for key, loss in losses.items() if key == "loss" or OmegaConf.to_container(loss) != followed}
     automatic = {key: list(_automatic(loss, key)) for key, loss in losses.items()}
@@ -73,10 +70,15 @@ def resolve(config: DictConfig, data: DataModule, folder: Path) -> None:
 
 def leave_out(config: DictConfig) -> None:
     """Take each `class_weights: auto` out of the losses, in place: their parts need no label counted."""
-    phases = [phase for phase in config.schedule.phases.values() if phase is not None]
-    for loss in [config.loss, *(phase.get("loss") for phase in phases)]:
-        for node, _ in _automatic(loss, ""):
+    for key, loss in _losses(config).items():
+        for node, _ in _automatic(loss, key):
             node.class_weights = None
+
+
+def _losses(config: DictConfig) -> dict[str, Any]:
+    """The global loss and those of phases that have their own, by their places in the config."""
+    phases = {name: phase for name, phase in config.schedule.phases.items() if phase and phase.get("loss")}
+    return {"loss": config.loss} | {f"schedule.phases.{name}.loss": p.loss for name, p in phases.items()}
 
 
 def _automatic(node: Any, key: str) -> Iterator[tuple[DictConfig, str]]:
