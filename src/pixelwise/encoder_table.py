@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from unittest.mock import patch
 
 import timm
@@ -61,7 +62,6 @@ class Decoders:
         self.make = make
         self.wanted = {name: output_strides.get(name, 32) for name in make}
         self.dilations = sorted(set(self.wanted.values()) - {32}, reverse=True)
-        self._reasons: dict[tuple[object, ...], str] = {}
 
     def refuse(self, encoders: Mapping[int, Encoder], size: tuple[int, int]) -> str:
         """Why an image of this size does not get through encoder and decoders; empty where it does.
@@ -76,24 +76,15 @@ class Decoders:
                 maps = maps_of(encoder, size)
             except (UserError, *REFUSALS) as error:
                 return _reason(error)
-            if tuple(x.shape[1] for x in maps) != encoder.channels:
-                return (
-                    f"maps {[tuple(x.shape[1:]) for x in maps]} do not have the channels {encoder.channels}"
-                )
-            sizes = tuple((x.shape[2], x.shape[3]) for x in maps)
-            key = (stride, encoder.channels, encoder.strides, sizes)
-            if key not in self._reasons:  # each distinct combination is tried once
-                self._reasons[key] = self._decode(stride, encoder, sizes)
-            reasons.append(self._reasons[key])
-        return "; ".join(filter(None, reasons))
-
-    def _decode(self, stride: int, encoder: Encoder, sizes: Sizes) -> str:
-        return "; ".join(
-            f"{name}: {reason}"
-            for name, make in self.make.items()
-            if self.wanted[name] == stride
-            and (reason := _decode(make, encoder.channels, encoder.strides, sizes))
-        )
+            shapes = [tuple(x.shape[1:]) for x in maps]
+            if [channels for channels, *_ in shapes] != list(encoder.channels):
+                return f"maps {shapes} do not have the channels {encoder.channels}"
+            sizes = tuple((height, width) for _, height, width in shapes)
+            for name, make in self.make.items():
+                if self.wanted[name] == stride:
+                    reason = _decode(make, encoder.channels, encoder.strides, sizes)
+                    reasons += [f"{name}: {reason}"] if reason else []
+        return "; ".join(reasons)
 
 
 def survey(
@@ -131,18 +122,14 @@ def survey(
         yield Row(name, recipe.size, recipe.sizes, encoders[32].strides, native, odd, rebuilt, plain)
 
 
-def _encoders(name: str, dilations: Iterable[int], **options: object) -> dict[int, Encoder]:
+def _encoders(name: str, dilations: Sequence[int], **options: object) -> dict[int, Encoder]:
     """The model as it is, at key 32, and dilated to other strides; as it is where it cannot be dilated."""
-    encoders = {32: _encoder(name, **options)}
-    possible = True
-    for stride in sorted(dilations, reverse=True):  # what cannot be dilated to 16 cannot to 8 either
-        if possible:
-            try:
-                encoders[stride] = _encoder(name, output_stride=stride, **options)
-            except UserError:
-                possible = False
-        if not possible:
-            encoders[stride] = encoders[32]
+    encoders = dict.fromkeys((32, *dilations), _encoder(name, **options))
+    for stride in dilations:
+        try:
+            encoders[stride] = _encoder(name, output_stride=stride, **options)
+        except UserError:  # what cannot be dilated to 16 cannot to 8 either
+            break
     return encoders
 
 
@@ -151,6 +138,7 @@ def _encoder(name: str, **options: object) -> Encoder:
         return Encoder(name, **options).eval()  # type: ignore[arg-type]
 
 
+@cache  # each distinct combination is tried once
 def _decode(make: MakeDecoder, channels: tuple[int, ...], strides: tuple[int, ...], maps: Sizes) -> str:
     """Why a decoder does not make one map of these; empty where it does."""
     try:
