@@ -108,9 +108,7 @@ def boxes(groups: Sequence[Setting], score: str) -> str:
     parts = []
     for row, (label, values) in enumerate(drawn):
         y = 24 + step * row
-        parts.append(
-            f'<text class="word" x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(label)}</text>'
-        )
+        parts.append(_word(left - 10, y + 4, label, "end"))
         if len(values) > 1:
             first, median, third = statistics.quantiles(values, n=4, method="inclusive")
             parts.append(
@@ -121,10 +119,7 @@ def boxes(groups: Sequence[Setting], score: str) -> str:
         parts += [f'<circle class="dot" cx="{x(value):.1f}" cy="{y}" r="3"/>' for value in values]
     y = height - 18
     parts.append(f'<line class="axis" x1="{left}" x2="{left + width}" y1="{y}" y2="{y}"/>')
-    for value in (low, (low + high) / 2, high):
-        parts.append(
-            f'<text class="word" x="{x(value):.1f}" y="{y + 15}" text-anchor="middle">{value:.3f}</text>'
-        )
+    parts += [_word(x(value), y + 15, f"{value:.3f}") for value in (low, (low + high) / 2, high)]
     return _svg(left + width + 40, height, f"{score} of each setting, a dot for each seed", parts)
 
 
@@ -147,10 +142,9 @@ def parallel(jobs: Sequence[Job], keys: Sequence[str], score: str) -> str:
         x = 80 + gap * i
         name = score if i == len(keys) else keys[i]
         parts.append(f'<line class="axis" x1="{x}" x2="{x}" y1="{top}" y2="{top + height}"/>')
-        parts.append(f'<text class="word" x="{x}" y="18" text-anchor="middle">{escape(name[-24:])}</text>')
+        parts.append(_word(x, 18, name[-24:]))
         for label, place in axis.items() if len(axis) <= 12 else list(axis.items())[:: len(axis) - 1]:
-            y = top + (1 - place) * height
-            parts.append(f'<text class="word" x="{x + 6}" y="{y + 4:.1f}">{escape(short(label)[:22])}</text>')
+            parts.append(_word(x + 6, top + (1 - place) * height + 4, short(label)[:22], "start"))
     return _svg(160 + gap * len(keys), top + height + 20, f"each job's choices and its {score}", parts)
 
 
@@ -172,6 +166,10 @@ def _places(labels: Sequence[str]) -> dict[str, float]:
 def _range(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _word(x: float, y: float, word: str, anchor: str = "middle") -> str:
+    return f'<text class="word" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(word)}</text>'
 
 
 def _svg(width: int, height: int, said: str, parts: Sequence[str]) -> str:
