@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
 
 from pixelwise import build
 from pixelwise.choices import check_choices
+from pixelwise.data.module import channel_statistics
 from pixelwise.errors import UserError
 from pixelwise.hardware import precision
 from pixelwise.instantiate import make
 from pixelwise.losses import Dice
+from pixelwise.types import Raw
 
 pytestmark = pytest.mark.fast
 Compose = Callable[..., DictConfig]
@@ -201,6 +204,15 @@ def test_statistics_come_from_the_config_or_else_from_the_training_split(
     )
     with pytest.raises(UserError, match=r"data\.mean"):
         built("data.mean=[0.1]")
+
+
+def test_statistics_of_many_float_pixels_far_from_zero_are_exact() -> None:
+    """Elevations in metres, say: a sum in float32 made the deviation 1 and moved the mean."""
+    noise = np.random.default_rng(0).standard_normal((1024, 1024, 2), np.float32)
+    image = 500 + noise * np.float32([5, 0.1])
+    mean, std = channel_statistics([Raw(image, 0, "a"), Raw(image, 0, "b")])  # type: ignore[arg-type]
+    assert mean == pytest.approx(image.mean((0, 1), np.float64), rel=1e-9)
+    assert std == pytest.approx(image.std((0, 1), np.float64), rel=1e-6)
 
 
 @pytest.mark.fast

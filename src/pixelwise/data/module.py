@@ -199,7 +199,8 @@ def channel_statistics(split: Split, most: int = 256) -> tuple[list[float], list
     pixels = square = count = 0.0
     for index in indices:
         image = split[int(index)].image
-        values = image.reshape(-1, image.shape[-1]) / FULL_SCALE.get(image.dtype.name, 1.0)
+        values = image.reshape(-1, image.shape[-1]).astype(np.float64)  # sums of float32 lose whole pixels
+        values /= FULL_SCALE.get(image.dtype.name, 1.0)
         pixels, square, count = pixels + values.sum(0), square + (values**2).sum(0), count + len(values)
     mean = np.asarray(pixels) / count
     std = np.sqrt(np.maximum(np.asarray(square) / count - mean**2, 0))
