@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from pixelwise import build, run_folder
+from pixelwise import build, checkpoint, run_folder
 from pixelwise.errors import UserError
 from pixelwise.train import train
 
@@ -39,6 +39,24 @@ def test_a_loss_that_is_no_number_ends_training_and_overwrites_nothing_good(
         assert all(tensor.isfinite().all() for tensor in state["state_dict"].values())
     assert not (tmp_path / "run/metrics.json").exists()
     assert (tmp_path / "run/report.html").exists()
+
+
+class Late(L.Callback):
+    """Logs a score that has no meaning in the first epoch, as a precision before its class is predicted."""
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        module.log("val/late", torch.nan if trainer.current_epoch == 0 else -trainer.current_epoch)
+
+
+def test_an_epoch_with_a_score_is_better_than_one_without(
+    compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    overrides = [*tiny, "epochs=3", "task.monitor=val/late"]
+    folder = run_folder.create(tmp_path / "run", compose(*overrides), overrides)
+    run = build.run(run_folder.load_config(folder), folder)
+    run.trainer.callbacks.append(Late())  # type: ignore[attr-defined]
+    assert train(run, folder) == -1
+    assert checkpoint.read(folder / "checkpoints/best.ckpt")["epoch"] == 1
 
 
 class Greedy(L.Callback):

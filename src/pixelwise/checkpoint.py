@@ -82,7 +82,7 @@ class Checkpoint(L.Callback):
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Keep the weights if they are the best yet; of equal ones, the first."""
+        """Keep the weights if they are the best yet; of equal ones, the first; any score beats NaN."""
         if trainer.state.fn != "fit":
             return
         if self.monitor not in trainer.callback_metrics:
@@ -92,7 +92,8 @@ class Checkpoint(L.Callback):
                 expected="one of " + ", ".join(nearest(self.monitor, known) or known),
             )
         score = float(trainer.callback_metrics[self.monitor])
-        if self.best_epoch < 0 or self.better(score, self.best):
+        first = math.isnan(self.best) and not math.isnan(score)  # no comparison with NaN holds
+        if self.best_epoch < 0 or first or self.better(score, self.best):
             self.best, self.best_epoch = score, trainer.current_epoch
             trainer.save_checkpoint(path(trainer, "best"), weights_only=True)
 
