@@ -153,6 +153,25 @@ def test_a_class_that_fills_the_picture_has_no_correlation() -> None:
     assert torch.autograd.grad(loss, logits)[0].eq(0).all()
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("certainty", [14.0, 18.0, 30.0])
+def test_mcc_of_a_speck_in_a_large_picture(certainty: float, classes: int) -> None:
+    """Of the class around it float32 holds neither the covariance nor the deviation, but of the speck."""
+    logits, target = torch.zeros(4, classes, 512, 512), torch.zeros(4, 512, 512, dtype=torch.int64)
+    logits[:, 0] = certainty
+    target[0, 0, :3] = 1
+    exact, found = (one.requires_grad_() for one in (logits.double(), logits))
+    slopes = []
+    for one in (exact, found):
+        loss = MCC()(one, target)
+        assert 0 <= loss.item() <= 2
+        slopes.append(torch.autograd.grad(loss, one)[0].double())
+    if classes == 2:
+        assert loss.item() == pytest.approx(MCC()(exact, target).item(), abs=1e-5)
+        torch.testing.assert_close(slopes[1], slopes[0], rtol=1e-3, atol=0)
+    assert slopes[1].abs().max() < 2 * slopes[0].abs().max()
+
+
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 4 / 3])
 def test_focal_tversky_has_a_slope_where_it_is_certain(gamma: float) -> None:
     logits = torch.tensor([[1e4, 0.0], [0.0, 1e4]], requires_grad=True)

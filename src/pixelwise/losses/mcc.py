@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from pixelwise.losses.region import OverlapLoss
@@ -22,8 +23,19 @@ class MCC(OverlapLoss):
     def overlap(self, intersection: Tensor, mass: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """Covariance, and the product of the deviations."""
         pixels = count.sum(1, keepdim=True).clamp_min(1)
-        covariance = intersection - mass * count / pixels
-        variances = mass * (1 - mass / pixels) * count * (1 - count / pixels)
-        defined = count < pixels
+        others, rest = _of_others(mass), _of_others(count)
+        # A class that fills most of a large picture and the rest of it correlate alike, but only the rest's
+        # numbers are small enough for float32. Of two classes the rest is the other one.
+        of_rest = intersection.flip(1) if count.shape[1] == 2 else others - (count - intersection)
+        hits = torch.where(count > rest, of_rest, intersection)
+        smaller, predicted = torch.minimum(count, rest), torch.where(count > rest, others, mass)
+        variances = (mass * others / pixels) * (count * rest / pixels)
         deviations = variances.clamp_min(1e-14).sqrt()
+        covariance = (hits - predicted * smaller / pixels).clamp(-deviations, deviations)
+        defined = count < pixels
         return covariance.where(defined, 1), deviations.where(defined, 1)
+
+
+def _of_others(numbers: Tensor) -> Tensor:
+    """Of numbers (G, K), for each class the sum over the other classes, which no difference can give."""
+    return (numbers[:, None] * (1 - torch.eye(numbers.shape[1]).to(numbers))).sum(2)
