@@ -138,7 +138,7 @@ def writer(config: DictConfig, output: Path, overrides: Sequence[str] = ()) -> A
         palette=_plain(config.data.palette),
         channels=config.data.channels,
         view=CentreView(_plain(config.data.eval_size)),
-        maps=MapOptions(tiling, config.probabilities, _plain(config.bands)),
+        maps=MapOptions(tiling, config.probabilities, _plain(config.bands), config.nodata),
     )
     for override in overrides:
         if override.split("=")[0] in built.IDLE:
@@ -148,7 +148,7 @@ def writer(config: DictConfig, output: Path, overrides: Sequence[str] = ()) -> A
 
 def prediction_identity(config: DictConfig) -> dict[str, Any]:
     """What of conf/predict.yaml changes a prediction, in plain containers."""
-    return {key: _plain(config[key]) for key in ("window", "overlap", "tta", "bands")}
+    return {key: _plain(config[key]) for key in ("window", "overlap", "tta", "bands", "nodata")}
 
 
 def prediction_settings(config: DictConfig) -> dict[str, Any]:

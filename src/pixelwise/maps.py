@@ -64,7 +64,7 @@ class MaskWriter:
         bands = 1 + len(self.classes) * self.maps.probabilities
         if is_raster(file):
             self._refuse_view(file)
-            with Raster(file, self.channels, self.maps.bands) as image:
+            with self._raster(file) as image:
                 shape = image.shape
             whole = 0
         else:
@@ -108,10 +108,7 @@ class MaskWriter:
     def _map_raster(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
         self._refuse_view(file)
         suffixes = [*self._extra, ".tif", "_areas.csv", "_overlay.png"]
-        with (
-            whole_files(self.output / name, suffixes) as part,
-            Raster(file, self.channels, self.maps.bands) as image,
-        ):
+        with whole_files(self.output / name, suffixes) as part, self._raster(file) as image:
             areas = Areas(self.classes, image.place)
             with ExitStack() as open_files:
                 index = open_files.enter_context(self._index(part[".tif"], image.place))
@@ -127,6 +124,9 @@ class MaskWriter:
                 raise UserError(f"{file}: every pixel is nodata", found=f"nodata={image.nodata}")
             areas.write(part["_areas.csv"])
             self._glance(image, part[".tif"]).save(part["_overlay.png"], format="PNG")
+
+    def _raster(self, file: Path) -> Raster:
+        return Raster(file, self.channels, self.maps.bands, self.maps.nodata)
 
     def _bands(
         self, image: Reader, forward: Forward, advance: Callable[[], None]

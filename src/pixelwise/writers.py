@@ -36,11 +36,13 @@ class MapOptions:
         tiling: windows of images that are larger.
         probabilities: write the probability of each class as well.
         bands: which bands of a TIFF are the image's, counted from 1; None takes all.
+        nodata: a value of a TIFF that says nothing, besides what the file says of itself.
     """
 
     tiling: Tiling
     probabilities: bool = False
     bands: Sequence[int] | None = None
+    nodata: float | None = None
 
 
 class Writer(Protocol):
@@ -76,7 +78,7 @@ class Writer(Protocol):
 class ProbabilityWriter:
     """`probabilities.csv`: file, predicted class, and the probability of each class."""
 
-    IDLE = ("window", "overlap", "batch_size", "probabilities", "bands")
+    IDLE = ("window", "overlap", "batch_size", "probabilities", "bands", "nodata")
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import rasterio
 from pixelwise.data.labels import Labels
 from pixelwise.data.tiles import Tiles
 from pixelwise.errors import UserError
+from pixelwise.inference.geotiff import Raster, gdal
 from pixelwise.types import IGNORE
 
 pytestmark = [pytest.mark.fast, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]
@@ -91,6 +92,29 @@ def test_nodata_is_ignored(tmp_path, kind):
     expected[520, 5] = IGNORE
     assert np.array_equal(raw.target, expected)
     assert np.isfinite(raw.image).all()
+
+
+@pytest.mark.parametrize("kind", ["header", "config"])
+def test_holes_of_a_float_image_are_what_prediction_makes_of_them(tmp_path, kind):
+    image = noise("float32", 2)
+    image[:10] = -9999
+    image[20:30, :, 0] = -9999  # of one band only: no gap, but -9999 would swamp the network
+    image[40:50, :, 1] = np.inf
+    options = {"nodata": -9999} if kind == "header" else {}
+    settings = {"nodata": -9999} if kind == "config" else {}
+    pair(tmp_path, image=image, **options)
+    raw = only(tiles(tmp_path, 2, **settings).split("train"))
+    expected = np.where((image == -9999) | np.isinf(image), 0, image)
+    assert np.array_equal(raw.image, expected)
+    ignored = (raw.target == IGNORE).all(1)
+    assert ignored[:10].all()
+    assert ignored[40:50].all()
+    assert ignored.sum() == 20
+    with gdal(), Raster(tmp_path / "images/train/a.tif", 2, **settings) as raster:
+        assert np.array_equal(raster.read(5, 0, 100, WIDTH), expected[5:105])
+        assert raster.read(0, 0, 10, WIDTH) is None
+        assert not raster.valid(0, 10).any()
+        assert raster.valid(10, HEIGHT - 10).all()
 
 
 def test_nodata_of_a_label_is_ignored(tmp_path):

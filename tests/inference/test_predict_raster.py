@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import rasterio
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from PIL import Image
 
 from pixelwise import build, checkpoint
@@ -113,6 +114,27 @@ def test_a_png_and_a_tiff_of_the_same_pixels_get_the_same_map_and_views_are_used
         probabilities = [read(tmp_path / f"{output}/{n}_probabilities.tif") for n in ("raster", "photo")]
         np.testing.assert_array_equal(*probabilities)
     assert (read(tmp_path / "once/raster.tif") != read(tmp_path / "views/raster.tif")).any()
+
+
+def test_bands_and_nodata_are_those_of_the_run(
+    trained: Path, tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
+) -> None:
+    """Three bands of three in another order: nothing would tell that the network sees red for blue."""
+    config = OmegaConf.load(trained / "config.yaml")
+    config.data.source.bands, config.data.source.nodata = [3, 2, 1], 7
+    run = shutil.copytree(trained, tmp_path / "run")
+    OmegaConf.save(config, run / "config.yaml")
+    image = noise(90, 70, 3)
+    image[:30] = 7
+    tiff("stored/tile.tif", image)
+    tiff("seen/tile.tif", image[..., ::-1], nodata=7)
+    job("input=stored", "output=as_trained", *SMALL, run=run)
+    job("input=seen", "output=by_hand", *SMALL)
+    job("input=stored", "output=otherwise", "bands=null", *SMALL, run=run)
+    maps = [read(tmp_path / f"{output}/tile.tif")[0] for output in ("as_trained", "by_hand", "otherwise")]
+    np.testing.assert_array_equal(maps[0], maps[1])
+    assert (maps[0] != maps[2]).any(), "the order of the bands would not show"
+    assert ((maps[0] == 255).sum(1) == 70 * (np.arange(90) < 30)).all()
 
 
 def test_another_setting_needs_another_folder_and_finished_files_are_kept(

@@ -23,7 +23,8 @@ class RasterTile:
     """A raster with its label raster, as a `pixelwise.data.prepared.Tile`.
 
     A pixel is nodata, and its label `IGNORE`, where the raster's own mask, nodata value or alpha band says
-    so, where every band holds `nodata`, and where a band is not finite.
+    so, where every band holds `nodata`, and where a band is not finite. In a float image each value that is
+    nodata or not finite becomes 0, as in `pixelwise.inference.geotiff.Raster`.
 
     Args:
         name: its key.
@@ -96,13 +97,22 @@ class RasterTile:
                     nothing |= (pixels == self.nodata).all(-1)
                 if self.dtype == np.float32:  # one NaN would spoil a whole batch
                     nothing |= ~np.isfinite(pixels).all(-1)
-                    pixels = np.where(nothing[..., None], np.float32(0), pixels)
+                    pixels = self._filled(image, window, pixels)
                 target = self._decoded(label, window)
                 target[nothing] = IGNORE
                 useful |= not nothing.all()
                 yield Strip(pixels, target)
         if not useful:
             raise UserError(f"{self.image} holds nothing but nodata", fix="remove it and its label")
+
+    def _filled(self, image: Any, window: Window, pixels: np.ndarray) -> np.ndarray:
+        """Float pixels (h, W, C) with 0 for what is nodata or not finite, also in one band of several."""
+        with faults_of(self.image):
+            masks = np.moveaxis(image.read_masks(self.bands, window=window), 0, -1)
+        said = np.isfinite(pixels) & (masks != 0)
+        if self.nodata is not None:
+            said &= pixels != self.nodata
+        return np.where(said, pixels, np.float32(0))
 
     def _decoded(self, label: Any, window: Window) -> np.ndarray:
         """(h, W) uint8 class indices."""

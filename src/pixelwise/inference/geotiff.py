@@ -38,13 +38,16 @@ class Raster:
         file: a TIFF, georeferenced or not.
         channels: bands that the model takes.
         bands: which of the file's bands these are, counted from 1; None takes all.
+        nodata: a value that says nothing, besides what the file says of itself.
 
     Raises:
         UserError: the file is damaged, or its bands or its number type do not fit.
     """
 
-    def __init__(self, file: Path, channels: int, bands: Sequence[int] | None = None) -> None:
-        self.file = file
+    def __init__(
+        self, file: Path, channels: int, bands: Sequence[int] | None = None, nodata: float | None = None
+    ) -> None:
+        self.file, self._told = file, nodata
         with readable(file):
             self._dataset = rasterio.open(file)
         self.bands = list(bands or range(1, self._dataset.count + 1))
@@ -61,7 +64,11 @@ class Raster:
         stored = self._dataset.count
         colours = " ".join(c.name for c in self._dataset.colorinterp)
         if not all(1 <= band <= stored for band in self.bands):
-            raise UserError(f"bands={self.bands}: {self.file} has no such band", expected=f"1 to {stored}")
+            raise UserError(
+                f"bands={self.bands}: {self.file} has no such band",
+                expected=f"1 to {stored}",
+                fix="bands=null reads all of a file that holds nothing but the image's bands",
+            )
         if len(self.bands) != channels:
             some = ",".join(str(min(band, stored)) for band in range(1, channels + 1))
             raise UserError(
@@ -96,8 +103,8 @@ class Raster:
 
     @property
     def nodata(self) -> float | None:
-        """The value that means "nothing here", as the file says."""
-        return self._dataset.nodata
+        """The value that means "nothing here", as the file says or else the user."""
+        return self._told if self._dataset.nodata is None else self._dataset.nodata
 
     def read(self, top: int, left: int, height: int, width: int) -> np.ndarray | None:
         """Pixels (height, width, C); None where none is valid.
@@ -105,22 +112,35 @@ class Raster:
         In a float image what is nodata or not finite becomes 0: it would spread through the network.
         """
         window = Window(left, top, width, height)
-        with readable(self.file):
-            pixels = self._dataset.read(self.bands, window=window)
-            masks = self._dataset.read_masks(self.bands, window=window) if self.has_mask else np.True_
-        if not masks.any():
+        pixels = self._pixels(window)
+        said = self._said(window, pixels)
+        if not said.any():
             return None
         if self.dtype.kind == "f":
-            pixels[~(np.isfinite(pixels) & (masks != 0))] = 0
+            pixels[~(np.isfinite(pixels) & said)] = 0
         return np.ascontiguousarray(pixels.transpose(1, 2, 0))
 
     def valid(self, top: int, rows: int) -> np.ndarray:
         """Which pixels of these full rows are valid: (rows, W) bool."""
-        if not self.has_mask:
-            return np.ones((rows, self.shape[1]), bool)
+        window = Window(0, top, self.shape[1], rows)
+        said = self._said(window, None if self._told is None else self._pixels(window))
+        whole = np.broadcast_to(said, (len(self.bands), rows, self.shape[1]))
+        return whole.any(0)  # type: ignore[return-value]
+
+    def _pixels(self, window: Window) -> np.ndarray:
+        """(C, h, w)."""
         with readable(self.file):
-            masks = self._dataset.read_masks(self.bands, window=Window(0, top, self.shape[1], rows))
-        return masks.any(0)
+            return self._dataset.read(self.bands, window=window)
+
+    def _said(self, window: Window, pixels: np.ndarray | None) -> np.ndarray:
+        """Which of the pixels say something: bool (C, h, w), or () where all do."""
+        said: np.ndarray = np.array(True)
+        if self.has_mask:
+            with readable(self.file):
+                said = self._dataset.read_masks(self.bands, window=window) != 0
+        if pixels is not None and self._told is not None:
+            said = said & np.not_equal(pixels, self._told)
+        return said
 
     def thumbnail(self, height: int, width: int) -> np.ndarray:
         """The image (height, width, 3) uint8 for the eye; deep bands from their 2nd to 98th percentile."""
