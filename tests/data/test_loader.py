@@ -2,11 +2,13 @@
 
 import multiprocessing
 from itertools import groupby, islice, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from pixelwise.augmentation import Transform
 from pixelwise.data.loader import (
     Collate,
     Draw,
@@ -50,12 +52,16 @@ def shift(image: np.ndarray, mask: None, rng: np.random.Generator) -> tuple[np.n
     return image[:2, :2].astype(np.float32) + rng.random(dtype=np.float32), mask
 
 
-def loader(num_workers: int = 0, length: int = 23, broken: int = -1) -> Loader:
+def refuse(image: np.ndarray, mask: None, rng: np.random.Generator) -> tuple[np.ndarray, None]:
+    raise UserError("photo 7 is broken", fix="another transform")
+
+
+def loader(num_workers: int = 0, length: int = 23, broken: int = -1, transform: Transform = shift) -> Loader:
     def phase_of(epoch: int, batch: int) -> int:
         return int((epoch, batch) >= (1, 2))
 
     return Loader(
-        Samples(Numbers(length, broken), [shift, shift], seed=5),
+        Samples(Numbers(length, broken), [transform, transform], seed=5),
         batch_sampler=TrainingBatches(Permutation(length, seed=5), 4, phase_of),
         collate_fn=Collate(),
         **worker_settings(num_workers, 5),
@@ -166,10 +172,11 @@ def test_the_windows_of_a_large_image_stay_together_in_their_order(processes: in
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_in_a_worker_arrives_as_it_was(workers: int) -> None:
+@pytest.mark.parametrize("cause", [{"broken": 7}, {"transform": refuse}], ids=["reading", "augmenting"])
+def test_an_error_in_a_worker_arrives_as_it_was(workers: int, cause: dict[str, Any]) -> None:
     others = {*multiprocessing.active_children()}
     with pytest.raises(UserError) as caught:
-        epoch_of(loader(workers, length=8, broken=7), 0)
+        epoch_of(loader(workers, length=8, **cause), 0)
     assert str(caught.value).splitlines()[0] == "photo 7 is broken"
     del caught  # it keeps the traceback, and that the loader
     assert {*multiprocessing.active_children()} <= others, "workers outlive the error"

@@ -79,11 +79,14 @@ class Samples(Dataset[Sample | UserError]):
         self.training = training
 
     def __getitem__(self, draw: Draw) -> Sample | UserError:
-        rng, augment = generator(self.seed, draw), self.augmentations[draw.phase]
         try:
-            raw: Raw = self.draw(draw.sample, rng) if self.draw else self.split[draw.sample]
+            return self._augmented(draw)
         except UserError as error:
             return error
+
+    def _augmented(self, draw: Draw) -> Sample:
+        rng, augment = generator(self.seed, draw), self.augmentations[draw.phase]
+        raw: Raw = self.draw(draw.sample, rng) if self.draw else self.split[draw.sample]
         mask = raw.target if isinstance(raw.target, np.ndarray) else None
         focus = {} if raw.focus is None else {"focus": raw.focus}
         image, mask = augment(raw.image, mask, rng, **focus)
