@@ -170,6 +170,17 @@ def test_an_epoch_has_as_many_crops_as_asked(tiles):
     assert len(windows) == len({*windows}) == len(data["val"]) == 24 + 9
 
 
+def test_tiles_are_not_cached_window_by_window(tiles):
+    """Training would see the same windows every epoch, and several processes parts of one map."""
+
+    class Source:
+        def split(self, name):
+            return TileSplit(tiles, CLASSES, Tiling(100, 0), Draws(11) if name == "train" else None)
+
+    with pytest.raises(UserError, match=r"data\.cache"):
+        DataModule(Source(), CLASSES, batch_size=4, cache=True)
+
+
 def test_crops_at_other_scales_are_those_of_the_array_in_memory(tiles):
     """The region that is read from disk holds all that the resampling needs."""
     augment = Augmentation(40, geometry=Geometry(scale=(0.3, 2), rotate=45, hflip=0.5, translate=0.4))

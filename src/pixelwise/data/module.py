@@ -85,6 +85,12 @@ class DataModule(L.LightningDataModule):
         if train_samples is not None:
             self.splits["train"] = Subset(self["train"], train_samples, seed)
         if cache:
+            if any(hasattr(split, "tile_of") for split in self.splits.values()):
+                raise UserError(
+                    "data.cache: tiles are mapped into memory already, and crops come from all over them",
+                    found=True,
+                    fix="data.cache=false",
+                )
             self.splits = {name: split and InMemory(split) for name, split in self.splits.items()}
         self.histograms: dict[str, Histogram] = {}  # of the splits, once the survey has read their labels
         self._augmentations: Sequence[Transform] = ()
