@@ -96,6 +96,17 @@ def test_normalize_scales_by_what_the_dtype_can_hold(stored: Tensor, expected: l
     torch.testing.assert_close(normalize.undo(image).flatten(), torch.tensor([0.0, 0.2, 1.0]))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_images_get_the_type_of_the_weights(dtype: torch.dtype) -> None:
+    """As under trainer.precision=bf16-true, where convolutions take nothing else."""
+    encoder = Encoder("test_resnet")
+    decoder = UNet(encoder.channels, encoder.strides)
+    head = PixelHead(decoder.out_channels, 3)
+    model = Composition(encoder, decoder, head, Normalize([0.5] * 3, [0.25] * 3)).eval().to(dtype)
+    image = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    assert model(model.normalize(image)).dtype == dtype
+
+
 @pytest.mark.fast
 def test_normalize_treats_each_channel_alone_and_keeps_the_memory_format() -> None:
     image = torch.full((2, 2, 3, 4), 255, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)

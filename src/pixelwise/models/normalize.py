@@ -32,10 +32,10 @@ class Normalize(nn.Module):
         self.std.copy_(torch.tensor(std))
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) of any dtype → float32 of the same shape and memory format."""
+        """(B, C, H, W) of any dtype → the weights' dtype, in the same shape and memory format."""
         scale = FULL_SCALE.get(str(image.dtype).removeprefix("torch."), 1.0)
         mean, std = (v.view(-1, 1, 1) * scale for v in (self.mean, self.std))
-        return (image.to(torch.float32) - mean) / std
+        return ((image.to(torch.float32) - mean) / std).to(self.mean.dtype)
 
     def undo(self, image: Tensor) -> Tensor:
         """Back to [0, 1] for display."""
