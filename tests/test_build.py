@@ -202,6 +202,10 @@ def test_statistics_come_from_the_config_or_else_from_the_training_split(
     torch.testing.assert_close(
         run.module.model.normalize.std.double(), images.std((0, 1, 2), correction=0), atol=1e-5, rtol=0
     )
+    for told, measured in (("mean", "std"), ("std", "mean")):
+        half = built(f"data.{told}=[0.1,0.2,0.3]", f"data.{measured}=null").module.model.normalize
+        assert getattr(half, told).tolist() == pytest.approx([0.1, 0.2, 0.3])
+        assert torch.equal(getattr(half, measured), getattr(run.module.model.normalize, measured))
     with pytest.raises(UserError, match=r"data\.mean"):
         built("data.mean=[0.1]")
 

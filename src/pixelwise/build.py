@@ -111,16 +111,20 @@ def model(config: DictConfig) -> Composition:
 
 
 def resolve_statistics(network: Composition, config: DictConfig, data_module: DataModule) -> None:
-    """Where neither config nor pretrained weights say mean and std, measure the training split."""
-    if config.data.mean is None and network.encoder.mean is None:
-        mean, std = channel_statistics(data_module["train"])
-        if len(mean) != config.data.channels:
-            raise UserError(
-                "data.channels", found=config.data.channels, expected=f"{len(mean)}, as in the images"
-            )
-        network.normalize.set(mean, std)
-        rounded = [[round(v, 4) for v in values] for values in (mean, std)]
-        log.info("data.mean=%s data.std=%s: measured on the training split", *rounded)
+    """Where neither config nor pretrained weights say mean or std, measure it on the training split."""
+    told = {key: config.data[key] or getattr(network.encoder, key) for key in ("mean", "std")}
+    if all(told.values()):
+        return
+    measured = dict(zip(told, channel_statistics(data_module["train"]), strict=True))
+    if len(measured["mean"]) != config.data.channels:
+        raise UserError(
+            "data.channels",
+            found=config.data.channels,
+            expected=f"{len(measured['mean'])}, as in the images",
+        )
+    network.normalize.set(**{key: list(told[key] or values) for key, values in measured.items()})
+    words = [f"data.{key}={[round(v, 4) for v in measured[key]]}" for key in told if not told[key]]
+    log.info("%s: measured on the training split", " ".join(words))
 
 
 def writer(config: DictConfig, output: Path, overrides: Sequence[str] = ()) -> Any:
