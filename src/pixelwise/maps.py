@@ -20,10 +20,7 @@ from pixelwise.inference.areas import Areas
 from pixelwise.inference.geotiff import MapFile, Place, Raster, read_small
 from pixelwise.report import colours, overlay, rgb
 from pixelwise.types import FULL_SCALE, IGNORE
-from pixelwise.writers import MapOptions, Plan, whole_files
-
-RASTERS = frozenset({".tif", ".tiff"})
-"""Endings of the files that are read by windows and whose maps are GeoTIFFs."""
+from pixelwise.writers import MapOptions, Plan, is_raster, whole_files
 
 
 class MaskWriter:
@@ -171,8 +168,3 @@ def give_back_memory() -> None:
     """Let the system have what was freed: glibc keeps pieces of it, the more of them the larger the image."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
-
-
-def is_raster(file: Path) -> bool:
-    """Whether a file is read by windows."""
-    return file.suffix.lower() in RASTERS

@@ -15,7 +15,12 @@ from torch import Tensor
 
 from pixelwise.augmentation import CentreView
 from pixelwise.data.images import read_image, read_size
+from pixelwise.errors import UserError
 from pixelwise.inference import Forward, Tiling
+from pixelwise.inference.geotiff import Raster, gdal
+
+RASTERS = frozenset({".tif", ".tiff"})
+"""Endings of the files that are read by bands and windows, and whose maps are GeoTIFFs."""
 
 
 class Plan(NamedTuple):
@@ -78,7 +83,7 @@ class Writer(Protocol):
 class ProbabilityWriter:
     """`probabilities.csv`: file, predicted class, and the probability of each class."""
 
-    IDLE = ("window", "overlap", "batch_size", "probabilities", "bands", "nodata")
+    IDLE = ("window", "overlap", "batch_size", "probabilities")
 
     def __init__(
         self,
@@ -93,6 +98,7 @@ class ProbabilityWriter:
         self.classes = list(classes)
         self.channels = channels
         self.view = view
+        self.maps = maps
         self.rows: dict[str, list[str]] = {}
         if self.file.exists():
             with self.file.open(newline="") as stream:
@@ -104,16 +110,37 @@ class ProbabilityWriter:
 
     def plan(self, name: str, file: Path) -> Plan:
         """One image at a time, at its own size."""
-        height, width = read_size(file)
+        with self._opened(file) as raster:
+            height, width = read_size(file) if raster is None else raster.shape
         return Plan(windows=1, disk=len(name) + 10 * (len(self.classes) + 2), memory=8 * height * width)
 
     def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
         """Add a row."""
-        image, _ = self.view(read_image(file, self.channels))
+        image, _ = self.view(self.read(file))
         logits = forward(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None])
         answer, probabilities = self.decide(logits[0].cpu())
         self.rows[name] = [name, answer, *(f"{p:.6f}" for p in probabilities.tolist())]
         advance()
+
+    def read(self, file: Path) -> np.ndarray:
+        """(H, W, C) pixels; of a TIFF the bands that were chosen."""
+        with self._opened(file) as raster:
+            if raster is None:
+                return read_image(file, self.channels)
+            pixels = raster.read(0, 0, *raster.shape)
+            if pixels is None:
+                raise UserError(f"{file}: every pixel is nodata", found=f"nodata={raster.nodata}")
+            return pixels
+
+    @contextmanager
+    def _opened(self, file: Path) -> Iterator[Raster | None]:
+        """The raster, where there are bands to choose or more of them than an image has; else None."""
+        maps = self.maps
+        if maps is None or not is_raster(file) or (maps.bands is None and self.channels <= 4):
+            yield None
+            return
+        with gdal(), Raster(file, self.channels, maps.bands, maps.nodata) as raster:
+            yield raster
 
     def decide(self, logits: Tensor) -> tuple[str, Tensor]:
         """The class's name and all probabilities (K,), which sum to 1."""
@@ -134,6 +161,11 @@ class TagWriter(ProbabilityWriter):
         """The classes' names with a space between, and the probability of each (K,)."""
         found = [name for name, logit in zip(self.classes, logits.tolist(), strict=True) if logit > 0]
         return " ".join(found), logits.sigmoid()
+
+
+def is_raster(file: Path) -> bool:
+    """Whether a file is read by bands and windows."""
+    return file.suffix.lower() in RASTERS
 
 
 @contextmanager

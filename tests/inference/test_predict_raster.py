@@ -137,6 +137,20 @@ def test_bands_and_nodata_are_those_of_the_run(
     assert ((maps[0] == 255).sum(1) == 70 * (np.arange(90) < 30)).all()
 
 
+def test_a_table_comes_from_the_chosen_bands_too(
+    trained_classifier: Path, tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
+) -> None:
+    image = noise(90, 70, 5)
+    tiff("stored/tile.tif", image)
+    tiff("seen/tile.tif", image[..., [4, 0, 1]])
+    tables = []
+    for name, bands in (("stored", ["bands=[5,1,2]"]), ("seen", []), ("seen", ["bands=[3,2,1]"])):
+        output = f"out{len(tables)}"
+        job(f"input={name}", f"output={output}", *bands, run=trained_classifier)
+        tables.append((tmp_path / output / "probabilities.csv").read_text())
+    assert tables[0] == tables[1] != tables[2]
+
+
 def test_another_setting_needs_another_folder_and_finished_files_are_kept(
     tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
 ) -> None:
