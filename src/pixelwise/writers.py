@@ -15,9 +15,10 @@ from torch import Tensor
 
 from pixelwise.augmentation import CentreView
 from pixelwise.data.images import read_image, read_size
+from pixelwise.data.raster import gdal
 from pixelwise.errors import UserError
 from pixelwise.inference import Forward, Tiling
-from pixelwise.inference.geotiff import Raster, gdal
+from pixelwise.inference.geotiff import Raster
 
 RASTERS = frozenset({".tif", ".tiff"})
 """Endings of the files that are read by bands and windows, and whose maps are GeoTIFFs."""

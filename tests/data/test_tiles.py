@@ -7,9 +7,10 @@ import pytest
 import rasterio
 
 from pixelwise.data.labels import Labels
+from pixelwise.data.raster import gdal
 from pixelwise.data.tiles import Tiles
 from pixelwise.errors import UserError
-from pixelwise.inference.geotiff import Raster, gdal
+from pixelwise.inference.geotiff import Raster
 from pixelwise.types import IGNORE
 
 pytestmark = [pytest.mark.fast, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]

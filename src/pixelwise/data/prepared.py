@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 CELL = 64
 """Side of the squares, in pixels, by which classes are looked up."""
 
-VERSION = 1
+VERSION = 2
 """Of the prepared files; another one makes them anew."""
 
 
