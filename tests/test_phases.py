@@ -220,6 +220,16 @@ def test_accumulated_batches_belong_to_the_phase_of_their_step(fit: Fit) -> None
     assert watch.changed("encoder", 9, 10)
 
 
+def test_a_fresh_pyramid_learns_beside_the_decoder_while_its_encoder_is_frozen(fit: Fit) -> None:
+    _, watch = fit(
+        *["encoder.name=test_vit", "schedule=freeze_then_finetune", "schedule.phases.warmup.lr=1e-3"],
+        *["schedule.phases.warmup.epochs=1", "schedule.phases.finetune.epochs=1"],
+    )
+    frozen, free = watch.changed("encoder", 0, 2), watch.changed("encoder", 2, 4)
+    assert frozen == {name for name in free if name.startswith("encoder.neck.")} != set()
+    assert any(name.startswith("encoder.body.") for name in free)
+
+
 def test_gradients_are_clipped_over_what_trains(fit: Fit) -> None:
     """Plain SGD moves all weights together by the rate times the norm that gradients are clipped to."""
     _, watch = fit(

@@ -23,9 +23,9 @@ def parameter_groups(
 
     Each group says its `part`, a `scale` and whether it `decays`; before every step the schedule sets its
     rate to the part's rate times the scale, and the weight decay of what decays. Scales follow ELECTRA
-    (Clark et al., ICLR 2020) and BEiT (Bao et al., ICLR 2022; arXiv:2106.08254): 1 for decoder, head and
-    the encoder's neck, d for the encoder's last layer, d² for the one before, and so on. Layers are timm's:
-    the stem and each stage of a convolutional encoder, the embedding and each block of a transformer.
+    (Clark et al., ICLR 2020) and BEiT (Bao et al., ICLR 2022; arXiv:2106.08254): 1 for decoder (with the
+    encoder's neck) and head, d for the encoder's last layer, d² for the one before, and so on. Layers are
+    timm's: the stem and each stage of a convolutional encoder, the embedding and each block of a transformer.
 
     Args:
         model: the composition.
@@ -42,23 +42,23 @@ def parameter_groups(
     embeddings = _embeddings(model.encoder, whole)
     count = max(layers.values(), default=-1) + 1
     groups: dict[str, dict[str, Any]] = {}
-    for part in Composition.PARTS:
-        for name, parameter in getattr(model, part).named_parameters():
-            layer = layers.get(name, count) if part == "encoder" else count
-            decays = decay_norms or not (
-                parameter.ndim <= 1 or name.endswith(".bias") or (part == "encoder" and name in embeddings)
-            )
-            key = part + (f"/{layer}" if layer < count else "") + ("" if decays else "/no_decay")
-            group = {
-                "params": [],
-                "name": key,
-                "part": part,
-                "scale": (layer_decay or 1.0) ** (count - layer),
-                "decays": decays,
-            }
-            if not decays:
-                group["weight_decay"] = 0.0
-            groups.setdefault(key, group)["params"].append(parameter)
+    for name, parameter in model.named_parameters():
+        part, inner = model.part_of(name), name.removeprefix("encoder.")
+        layer = layers.get(inner, count) if part == "encoder" else count
+        decays = decay_norms or not (
+            parameter.ndim <= 1 or name.endswith(".bias") or (part == "encoder" and inner in embeddings)
+        )
+        key = part + (f"/{layer}" if layer < count else "") + ("" if decays else "/no_decay")
+        group = {
+            "params": [],
+            "name": key,
+            "part": part,
+            "scale": (layer_decay or 1.0) ** (count - layer),
+            "decays": decays,
+        }
+        if not decays:
+            group["weight_decay"] = 0.0
+        groups.setdefault(key, group)["params"].append(parameter)
     if layer_decay is not None:
         log.info(
             "optimizer.layer_decay=%g: the encoder's %d layers learn at %.3g to %.3g of its rate",

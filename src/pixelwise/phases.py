@@ -86,6 +86,8 @@ class FollowPlan(L.Callback):
         phase = self.plan.phases[index]
         for part in Composition.PARTS:
             freeze(getattr(module.model, part), part in phase.freeze)
+        if module.model.neck is not None:
+            freeze(module.model.neck, "decoder" in phase.freeze)
         module.index_of_loss = index
         module.phase = phase.name
         self._entered = index
@@ -120,7 +122,10 @@ def freeze(part: nn.Module, frozen: bool) -> None:
 
 def weights_of(model: Composition) -> dict[str, int]:
     """The number of weights in each part."""
-    return {part: sum(p.numel() for p in getattr(model, part).parameters()) for part in Composition.PARTS}
+    counts = dict.fromkeys(Composition.PARTS, 0)
+    for name, parameter in model.named_parameters():
+        counts[model.part_of(name)] += parameter.numel()
+    return counts
 
 
 def check_something_trains(plan: Plan, model: Composition) -> None:

@@ -33,6 +33,15 @@ class Composition(nn.Module):
         """Logits for a normalised (B, C, H, W) image; softmax is for prediction only."""
         return self.head(self.decoder(self.encoder(image)), image.shape[-2:])
 
+    @property
+    def neck(self) -> nn.Module | None:
+        """The pyramid over a plain transformer: within the encoder, but as fresh as the decoder."""
+        return getattr(self.encoder, "neck", None)
+
+    def part_of(self, name: str) -> str:
+        """The part whose rate and freezing hold for a parameter; those of the neck are the decoder's."""
+        return "decoder" if name.startswith("encoder.neck.") else name.partition(".")[0]
+
 
 def initialise(module: nn.Module) -> None:
     """Draw the weights of all convolutions so that ReLUs keep the variance (He et al., ICCV 2015).
