@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, sent to a real training process once it is seen to train."""
+"""Ctrl-C and SIGTERM, sent to a real training process at a moment that it is seen to have reached."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ import torch
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_ends_with_the_status_that_the_shell_expects(
-    number: int, status: int, tiny: list[str], tmp_path: Path
-) -> None:
-    command = [sys.executable, "-u", str(ROOT / "train.py"), *tiny, "epochs=10000", "hydra.run.dir=run"]
+def interrupted(cwd: Path, overrides: list[str], moment: str, number: int) -> tuple[int, str]:
+    """Send a signal once a line with these words is printed; returns the exit status and what was printed."""
+    command = [sys.executable, "-u", str(ROOT / "train.py"), *overrides, "hydra.run.dir=run"]
     with subprocess.Popen(
         command,
-        cwd=tmp_path,
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -37,19 +35,45 @@ def test_a_signal_saves_and_ends_with_the_status_that_the_shell_expects(
             seen = ""
             for line in process.stdout:
                 seen += line
-                if "epoch 2/10000" in line:
+                if moment in line:
                     break
             process.send_signal(number)
             seen += process.communicate(timeout=60)[0]
         finally:
             process.kill()
-    assert process.returncode == status, seen
+    assert "Traceback" not in seen
+    assert seen.splitlines()[-1] == f"stopped; go on with: python train.py resume={cwd / 'run'}"
+    return process.returncode, seen
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_ends_with_the_status_that_the_shell_expects(
+    number: int, status: int, tiny: list[str], tmp_path: Path
+) -> None:
+    returned, seen = interrupted(tmp_path, [*tiny, "epochs=10000"], "epoch 2/10000", number)
+    assert returned == status, seen
     state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     assert state["global_step"] >= 4
     assert f"stopped at step {state['global_step']}" in seen
-    assert "Traceback" not in seen
     assert not (tmp_path / "run/metrics.json").exists()
     report = (tmp_path / "run/report.html").read_text()
     assert f"unfinished: {state['global_step']} of 20000 steps" in report
     assert "Best, median and worst samples of val" in report
     assert re.search(r">stopped here</text>", report)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_best_weights_are_scored_leaves_a_report_and_loses_nothing(
+    number: int, status: int, tiny: list[str], tmp_path: Path
+) -> None:
+    counts = "data.source.counts={train:8,val:4,test:200}"
+    returned, seen = interrupted(tmp_path, [*tiny, counts, "epochs=1"], "best epoch", number)
+    assert returned == status, seen
+    assert not (tmp_path / "run/metrics.json").exists()
+    assert "unfinished: 2 of 2 steps" in (tmp_path / "run/report.html").read_text()
+
+
+def test_a_signal_before_the_first_step_leaves_without_a_traceback(tiny: list[str], tmp_path: Path) -> None:
+    returned, seen = interrupted(tmp_path, tiny, "differs from the defaults", signal.SIGINT)
+    assert returned == 130, seen
+    assert not (tmp_path / "run/checkpoints").exists()

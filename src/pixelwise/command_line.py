@@ -6,11 +6,14 @@ Imports neither torch nor Lightning, so that `--help`, `--cfg job` and a typo ar
 from __future__ import annotations
 
 import functools
+import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -20,11 +23,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import run_folder
 from pixelwise.errors import UserError
-from pixelwise.job import leave_list
+from pixelwise.job import leave_list, output_folder
 from pixelwise.processes import rank
 from pixelwise.typos import CONF, check, key_of, stop
 
 Job = Callable[[DictConfig], Any]
+
+log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and what a scheduler sends; between the steps of a training `StopOnSignal` listens instead."""
 
 
 def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], None]]:
@@ -48,8 +56,15 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
                 listed = leave_list(error.every) if error.every and rank() == 0 else None
                 all_of_it = f"\n  all:      {listed}" if listed else ""
                 raise CompactHydraException(f"\nerror: {error}{all_of_it}") from error
+            except SystemExit as end:
+                if end.code in [128 + number for number in SIGNALS]:
+                    tell_how_to_go_on(config)
+                raise
 
         def main() -> None:
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as in a script's background jobs
+                    signal.signal(number, leave)
             typed[:] = sys.argv
             arguments = [*typed[1:], *settings]
             content = (CONF / f"{config_name}.yaml").read_text()
@@ -69,6 +84,19 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
         return main
 
     return decorate
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """End with the status that the shell expects, closing what is open; the second signal ends at once."""
+    for each in SIGNALS:
+        signal.signal(each, lambda number, frame: os._exit(128 + number))
+    raise SystemExit(128 + number)
+
+
+def tell_how_to_go_on(config: DictConfig) -> None:
+    """The last line of a training that a signal ended, however far it was."""
+    if rank() == 0 and "resume" in config and (output_folder() / "config.yaml").is_file():
+        log.info("stopped; go on with: python train.py resume=%s", output_folder())
 
 
 def start_from_run(arguments: list[str], usage: str) -> list[str]:

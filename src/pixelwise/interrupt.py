@@ -53,8 +53,7 @@ class StopOnSignal(L.Callback):
             self._leave(trainer)
 
     def _leave(self, trainer: L.Trainer) -> None:
-        folder = trainer.default_root_dir
-        log.info("stopped at step %d; go on with: python train.py resume=%s", trainer.global_step, folder)
+        log.info("stopped at step %d", trainer.global_step)
         raise SystemExit(128 + (self._received or signal.SIGTERM))
 
     def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:

@@ -227,7 +227,7 @@ class _Search:
 
     def stop(self) -> None:
         """Let running trials save; Ctrl-C has reached them already."""
-        if not isinstance(sys.exception(), KeyboardInterrupt):
+        if getattr(sys.exception(), "code", None) != 128 + signal.SIGINT:
             for one in self.running:
                 one.process.terminate()
         for one in self.running:
