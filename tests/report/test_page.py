@@ -28,6 +28,7 @@ addEventListener("load", () => {
     images: images.length,
     decoded: images.filter(image => image.complete && image.naturalWidth > 0).length,
     requested: performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:")),
+    tallest: Math.max(0, ...images.map(image => image.clientHeight)),
     wider: document.documentElement.scrollWidth - innerWidth,
   }));
 });
@@ -147,5 +148,6 @@ def test_a_browser_decodes_every_picture_asks_for_nothing_and_reports_no_error(
 ) -> None:
     seen = seen_by_a_browser(trained / "report.html", tmp_path, width)
     assert seen["images"] == seen["decoded"] > 8
+    assert seen["tallest"] < 900  # of the window, and of a printed page; the mosaic of this batch is narrow
     assert seen["requested"] == []
     assert seen["wider"] <= 0
