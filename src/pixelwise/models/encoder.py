@@ -60,9 +60,10 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         if not timm.is_model(name):
+            near = nearest(name, timm.list_models(), 5)
             raise UserError(
                 f"encoder.name: timm {timm.__version__} knows no model {name!r}",
-                expected="one of " + ", ".join(nearest(name, timm.list_models(), 5)) + " …",
+                expected=f"one of {', '.join(near)} …" if near else None,
                 fix='list them all with `python -c "import timm; print(*timm.list_models())"`',
             )
         if pretrained and weights is not None:
