@@ -6,7 +6,7 @@ import sys
 from omegaconf import DictConfig
 
 from pixelwise.command_line import command
-from pixelwise.job import choices, differences, output_folder, overrides
+from pixelwise.job import check_mode, choices, differences, output_folder, overrides
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +18,7 @@ def main(config: DictConfig) -> float | None:
     from pixelwise.choices import check_choices
     from pixelwise.processes import rank
 
+    check_mode(config)
     check_choices(config, overrides())
     folder = output_folder()
     resuming = config.resume is not None or sweep.begun(folder)

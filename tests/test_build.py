@@ -173,6 +173,18 @@ def test_the_trainer_only_shortens_the_plan(
     assert (trainer.max_epochs, trainer.max_steps) == (epochs, steps)
 
 
+def test_a_limit_beyond_the_plan_is_told_and_none_at_all_is_refused(
+    built: Callable[..., build.Run], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING")
+    built("trainer.max_epochs=3", "trainer.max_steps=4")
+    assert [record.message for record in caplog.records if "no effect" in record.message] == [
+        "trainer.max_epochs=3 has no effect: the schedule has 2 epochs, and limits only cut it short"
+    ]
+    with pytest.raises(UserError, match=r"trainer\.max_steps[\s\S]*at least 1"):
+        built("trainer.max_steps=0")
+
+
 def test_precision_auto_is_what_the_processor_multiplies_natively() -> None:
     processor = Path("/proc/cpuinfo")
     if not processor.is_file():

@@ -124,6 +124,8 @@ def test_commands_on_a_run_say_how_they_are_used(name: str, script: Script, tmp_
         ("encoder=resnet50", r"a run keeps the encoder"),
         ("splt=val", r"did you mean split\?"),
         ("data.batchsize=2", r"did you mean data.batch_size\?"),
+        ("optimizer.lr=0.1", r"optimizer.lr=0.1 has no effect: the run is trained already"),
+        ("data.mean=[0,0,0]", r"data.mean=\[0,0,0\] has no effect: the run is trained already"),
     ],
 )
 def test_a_run_keeps_its_choices_and_knows_its_keys(
@@ -134,6 +136,24 @@ def test_a_run_keeps_its_choices_and_knows_its_keys(
     assert done.returncode == 2
     assert re.search(answer, done.stderr)
     assert sorted(p.name for p in trained.rglob("*")) == before
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("sweep.name=losses", "sweep.name=losses has no effect on one training"),
+        ("hydra/launcher=processes", "hydra/launcher=processes has no effect on one training"),
+        ("allow_change=true", "allow_change=true has no effect on a fresh run"),
+    ],
+)
+def test_what_only_a_sweep_or_a_resumed_run_heeds_is_refused(
+    typed: str, answer: str, script: Script, tmp_path: Path
+) -> None:
+    done = script("train.py", typed)
+    assert done.returncode == 1
+    assert answer in done.stderr
+    assert not list(tmp_path.rglob("config.yaml"))
 
 
 def test_an_error_in_a_job_is_one_message_and_a_traceback_only_if_asked_for(

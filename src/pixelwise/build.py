@@ -249,8 +249,8 @@ def trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: bool =
     """
     settings = dict(config.trainer)
     settings["precision"] = precision(settings["precision"], settings["accelerator"])
-    settings["max_epochs"] = min(settings["max_epochs"] or phase_plan.epochs, phase_plan.epochs)
-    settings["max_steps"] = min(settings["max_steps"] or phase_plan.steps, phase_plan.steps)
+    settings["max_epochs"] = _cut("max_epochs", settings["max_epochs"], phase_plan.epochs)
+    settings["max_steps"] = _cut("max_steps", settings["max_steps"], phase_plan.steps)
     settings["log_every_n_steps"] = min(settings["log_every_n_steps"], phase_plan.batches_per_epoch)
     callbacks = [make(c, f"callbacks.{n}") for n, c in config.callbacks.items() if c]
     progress: list[L.Callback] = [c for c in callbacks if isinstance(c, ProgressBar)]
@@ -281,6 +281,18 @@ def trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: bool =
             found=error,
             fix="trainer=default takes the device that is there; or trainer.accelerator=… trainer.devices=…",
         ) from error
+
+
+def _cut(key: str, limit: int | None, planned: int) -> int:
+    """How far to follow the plan; a limit beyond its end does not stretch it."""
+    if limit is None:
+        return planned
+    if limit < 1:
+        raise UserError(f"trainer.{key}", found=limit, expected="a whole number of at least 1, or null")
+    if limit > planned:
+        what = f"trainer.{key}={limit}", planned, key.removeprefix("max_")
+        log.warning("%s has no effect: the schedule has %d %s, and limits only cut it short", *what)
+    return min(limit, planned)
 
 
 def strategy(config: DictConfig, phase_plan: Plan) -> Any:

@@ -34,6 +34,12 @@ log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Ctrl-C, and what a scheduler sends; between the steps of a training `StopOnSignal` listens instead."""
 
+STEERS_TRAINING = (
+    *("epochs", "seed", "optimizer", "schedule", "augmentation", "logger", "sweep", "resume", "allow_change"),
+    *("encoder.pretrained", "encoder.weights", "data.mean", "data.std"),
+)
+"""Keys, with all below them but losses, that change nothing once a run has its weights."""
+
 
 def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], None]]:
     """Make a root script's function a command that `conf/<config_name>.yaml` configures.
@@ -116,6 +122,9 @@ def start_from_run(arguments: list[str], usage: str) -> list[str]:
                 f"{argument}: a run keeps the {name} that it was trained with",
                 fix=f"single values can be overridden, as in {name}.KEY=VALUE",
             )
+        below = f"{key_of(argument)}.".startswith(tuple(f"{key}." for key in STEERS_TRAINING))
+        if below and ".loss." not in argument:
+            stop(UserError(f"{argument} has no effect: the run is trained already"))
     return ["--config-dir", str(folder), *arguments]
 
 

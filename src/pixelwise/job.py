@@ -12,10 +12,29 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pixelwise.errors import UserError
 from pixelwise.typos import CONF, explain, key_of, nodes
+
+
+def check_mode(config: DictConfig) -> None:
+    """Refuse what only the jobs of a sweep or a resumed run heed.
+
+    Raises:
+        UserError: for the first of them.
+    """
+    typed = HydraConfig.get().overrides
+    if config.resume is not None or HydraConfig.get().mode == RunMode.MULTIRUN:
+        return
+    for override in [*typed.task, *typed.hydra]:
+        key = key_of(override)
+        if key == "allow_change":
+            raise UserError(f"{override} has no effect on a fresh run", fix="resume=RUN goes on with one")
+        if key.startswith(("sweep.", "hydra/launcher", "hydra.launcher.", "hydra.sweep.")):
+            raise UserError(f"{override} has no effect on one training", fix="python train.py -m … seed=1,2")
 
 
 def output_folder() -> Path:

@@ -54,7 +54,6 @@ def search(config: DictConfig, overrides: Sequence[str], folder: Path, train: Pa
     lock = _lock(folder)
     fixed = [o for o in overrides if key_of(o).split(".")[0] not in ("search", "sweep", "resume")]
     study = _study(config, fixed, folder)
-    fixed.append(f"sweep.name='{folder.name}'")
     search = _Search(study, config, fixed, folder, train, lock)
     with interruptible():
         try:
