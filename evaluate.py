@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
 
     folder = run_folder.open_run(config.run)
     if rank() == 0:
-        print(f"run folder: {folder}")
+        print(f"run folder: {folder}, weights {config.checkpoint}")
     run = build.run(config, folder, training=False)
     run.module.views = build.views(config)
     scores = evaluate(run, folder, config.split, config.checkpoint, config.averaged)

@@ -32,17 +32,19 @@ def main(config: DictConfig) -> None:
     check_views(config)
 
     from pixelwise import build, checkpoint, run_folder
+    from pixelwise.data.survey import compare_known
     from pixelwise.predict import find_images, predict, prepare_output
 
     folder, output = run_folder.open_run(config.run), Path(config.output).expanduser()
     images = find_images(config.input)
     weights = checkpoint.file_of(folder, config.checkpoint)
     model = checkpoint.load_model(build.model(build.without_downloads(config)), weights)
+    compare_known({"classes": [str(name) for name in config.data.classes]}, folder / "data.json")
     writer = build.writer(config, output, overrides())
     prepare_output(output, weights, build.prediction_identity(config))
     count = predict(model, images, writer, output, **build.prediction_settings(config))
     log.info("run folder: %s, weights %s", folder, config.checkpoint)
-    log.info("%d predictions in %s", count, output)
+    log.info("%d prediction%s in %s", count, "" if count == 1 else "s", output)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,9 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
             memory_format=name_of(run.module.memory_format),
             parameters=weights_of(run.module.model),
         )
-        run_folder.write_json(folder / "data.json", survey(run.data))
+        used = run.module.model.normalize
+        statistics = {"mean": used.mean.tolist(), "std": used.std.tolist()}
+        run_folder.write_json(folder / "data.json", survey(run.data) | statistics)
     else:
         log.info("going on from %s", start)
         compare(run.data, folder / "data.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,20 @@ def verified(data: DataModule) -> dict[str, Histogram]:
 
 def compare(data: DataModule, recorded: Path) -> None:
     """Say where the data differ from those that a run was trained on."""
+    compare_known(dict.fromkeys(data.splits) | fingerprint(data.splits, data.classes), recorded)
+
+
+def compare_known(now: Mapping[str, Any], recorded: Path) -> None:
+    """Say where some of what identifies the data differs from the run's.
+
+    Args:
+        now: what `fingerprint` gives, or a part of it; None for a split that is not there.
+        recorded: the run's `data.json`.
+    """
     if not (before := read_json(recorded)):
         return
-    now = fingerprint(data.splits, data.classes)
-    for name in sorted(before.keys() | now.keys()):
-        old, new = before.get(name), now.get(name)
+    for name, new in now.items():
+        old = before.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             old = {key: old.get(key) for key in new}
         if old != new:
