@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from pixelwise import build, checkpoint, run_folder
 from pixelwise.errors import UserError
 from pixelwise.evaluate import evaluate
+from pixelwise.progress import EpochBar
 from pixelwise.train import train
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
@@ -77,6 +79,15 @@ def test_a_run_folder_is_what_the_contract_says(trained: Path) -> None:
     assert (trained / "report.html").stat().st_size > 0
 
 
+def test_an_epochs_line_tells_the_speed_and_the_bar_counts_alike(trained: Path) -> None:
+    said = (trained / "train.log").read_text()
+    speed = r"[\d.e+]+ steps/s  \d+ images/s  \d+ % waiting for data  [\d.]+ GB  0:\d\d:\d\d left"
+    assert re.search(rf"epoch 2/2  train/loss [\d.]+  val/loss [\d.]+  val/miou [\d.]+  {speed}", said)
+    bar = EpochBar()
+    bar._trainer = Trainer(max_epochs=2, logger=False, enable_checkpointing=False)  # type: ignore[assignment]
+    assert bar._get_train_description(1).strip() == "Epoch 2/2"
+
+
 def test_checkpoints_load_without_executing_anything(trained: Path) -> None:
     resolved = OmegaConf.to_container(run_folder.load_config(trained), resolve=True)
     for name, steps in {"last": 4, "previous": 2}.items():
@@ -123,6 +134,19 @@ def test_evaluate_repeats_the_score_to_the_last_digit_elsewhere(
     assert "to the last digit" in done.stdout
     assert (tmp_path / "again.json").read_text() == scores(trained)
     assert {n: b for n, b in contents(moved).items() if n in before and n != "evaluate.log"} == before
+
+
+def test_predict_says_where_classes_differ_from_those_of_the_data_set(
+    trained: Path, script: Script, tmp_path: Path
+) -> None:
+    recorded = json.loads((trained / "data.json").read_text())
+    assert (recorded["mean"], recorded["std"]) == ([0.5] * 3, [0.25] * 3)
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    words = ["predict.py", f"run={trained}", "input=a.png", "output=out", "data.classes=[sky,cat,dog]"]
+    done = script(*words)
+    assert done.returncode == 0, done.stderr
+    assert "differ from the run's in classes: ['background', 'cat', 'dog'] then, ['sky'," in done.stdout
+    assert "1 prediction in out" in done.stdout
 
 
 def test_evaluate_on_images_of_several_sizes_repeats_the_score(

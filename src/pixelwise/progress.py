@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import RichProgressBar
 
 from pixelwise.metrics_file import MetricsFile
 from pixelwise.types import Batch
@@ -23,8 +24,15 @@ SPEED = ("images_per_s", "waiting", "memory_gb")
 """What loggers of curves get of each epoch, under names like `speed/waiting`."""
 
 
+class EpochBar(RichProgressBar):
+    """Lightning's progress bar, with epochs counted from one as in the lines above it."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}".ljust(len(self.validation_description))
+
+
 class Throughput(L.Callback):
-    """Measure images/s and the share of time that training waits for data; log and print them.
+    """Measure steps/s, images/s and the share of time that training waits for data; log and print them.
 
     They stand in `speed.csv`, a row an epoch, and not in `metrics.csv`, which is to be equal for equal runs.
 
@@ -50,6 +58,7 @@ class Throughput(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Start counting; the time of validation belongs to no batch."""
         self._reset()
+        self._steps_before = trainer.global_step
 
     def on_train_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
@@ -86,10 +95,11 @@ class Throughput(L.Callback):
         seconds = (time.perf_counter() - self._begin) / max(done, 1) * left
         scores = trainer.callback_metrics
         log.info(
-            "epoch %d/%d  %s  %.0f images/s  %.0f %% waiting for data  %.1f GB  %s left",
+            "epoch %d/%d  %s  %.3g steps/s  %.0f images/s  %.0f %% waiting for data  %.1f GB  %s left",
             trainer.current_epoch + 1,
             trainer.max_epochs,
             "  ".join(f"{name} {scores[name]:.4f}" for name in self.shown if name in scores),
+            (trainer.global_step - self._steps_before) / max(self._waiting + self._working, 1e-9),
             self.speed,
             100 * self.wait,
             peak_memory() / 1e9,
