@@ -68,7 +68,9 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
                 raise
 
         def main() -> None:
-            for number in SIGNALS:
+            for number in (
+                SIGNALS if rank() == 0 else ()
+            ):  # the others may be deep in waiting for one that left
                 if signal.getsignal(number) is not signal.SIG_IGN:  # as in a script's background jobs
                     signal.signal(number, leave)
             typed[:] = sys.argv

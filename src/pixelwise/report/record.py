@@ -80,7 +80,7 @@ class Record(Onlooker):
 
     def on_exception(self, trainer: L.Trainer, module: Any, exception: BaseException) -> None:
         """Where a signal ended training (all processes leave at the same step), show where it stood."""
-        if isinstance(exception, SystemExit) and self._chosen:
+        if isinstance(exception, SystemExit) and self._chosen and trainer.state.fn == "fit":
             self._draw(trainer, module, "val")
 
     def on_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
