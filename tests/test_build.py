@@ -124,6 +124,51 @@ def test_what_is_wrong_with_a_phase_is_said_before_the_model_is_built(
         built(override)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=x", r"^seed\n.*found: +x"),
+        ("seed=-1", r"^seed\n.*found: +-1\n.*from 0 to 4294967295"),
+        ("seed=1.5", r"^seed\n"),
+        ("seed=null", r"^seed\n.*found: +null"),
+        ("trainer.max_epochs=two", r"^trainer\.max_epochs\n"),
+        ("trainer.max_epochs=0", r"^trainer\.max_epochs\n"),
+        ("trainer.max_steps=-1", r"^trainer\.max_steps\n"),
+        ("trainer.accumulate_grad_batches=0", r"^trainer\.accumulate_grad_batches\n"),
+        ("trainer.log_every_n_steps=x", r"^trainer\.log_every_n_steps\n"),
+        ("trainer.limit_train_batches=two", r"^trainer\.limit_train_batches\n"),
+        ("trainer.limit_val_batches=0", r"^trainer\.limit_val_batches\n"),
+        ("trainer.check_val_every_n_epoch=0", r"^trainer\.check_val_every_n_epoch\n"),
+        (
+            "trainer.check_val_every_n_epoch=3",
+            r"^trainer\.check_val_every_n_epoch: .*without[\s\S]*at most 2",
+        ),
+        ("trainer.precision=bf16-true", r"^trainer\.precision: [\s\S]*trainer\.precision=bf16-mixed"),
+        ("optimizer.weight_decay=-1", r"^optimizer: [\s\S]*weight_decay"),
+        ("+optimizer.foo=1", r"^optimizer: [\s\S]*'foo'"),
+        ("task.head.dropout=2", r"^task\.head: [\s\S]*dropout"),
+        ("data.mean=0.5", r"^data\.mean\n.*0\.5\n.*3 numbers"),
+        ("data.mean=[a,b,c]", r"^data\.mean\n"),
+        ("data.std=[0,0,0]", r"^data\.std\n[\s\S]*above 0"),
+        ("data.palette=red", r"^data\.palette\n"),
+        ("data.palette=[[1,2,3]]", r"^data\.palette\n[\s\S]*each of the 3 classes"),
+        ("data.palette=[[300,2,3],[1,2,3],[2,3,4]]", r"^data\.palette\n"),
+        ("data.classes=[background,cat,cat]", r"^data\.classes\n[\s\S]*different"),
+        ("data.crop_size=[32,48]", r"data\.crop_size: [\s\S]*\[32, 48\]"),
+        ("schedule.phases.all=null", r"^schedule\.phases is empty"),
+        (
+            "+schedule.phases.all.loss=dice",
+            r"phases\.all\.loss: [\s\S]*\+loss@schedule\.phases\.all\.loss=dice",
+        ),
+    ],
+)
+def test_a_value_that_no_training_can_have_is_told_with_its_key(
+    override: str, message: str, built: Callable[..., build.Run]
+) -> None:
+    with pytest.raises(UserError, match=message):
+        built(override)
+
+
 def test_a_phase_that_leaves_only_a_part_without_weights_is_refused(built: Callable[..., build.Run]) -> None:
     with pytest.raises(
         UserError, match=r"phases\.all\.freeze: nothing is left[\s\S]*decoder without weights"

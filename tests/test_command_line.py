@@ -22,6 +22,7 @@ QUICK = {
     "config": (["--cfg", "job"], 0),
     "typo in a key": (["optimizer.lrr=1"], 2),
     "typo in an option": (["loss=dise"], 2),
+    "no option": (["loss=null"], 2),
     "missing root": (["data=folder", "data.classes=[a,b]"], 2),
 }
 

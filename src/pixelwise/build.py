@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import class_weights
 from pixelwise.augmentation import CentreView
 from pixelwise.checkpoint import WholeFile
-from pixelwise.choices import check_requirements, phases
+from pixelwise.choices import check_numbers, check_phases, check_requirements, phases
 from pixelwise.data.module import DataModule, channel_statistics
 from pixelwise.data.survey import histograms
 from pixelwise.errors import UserError
@@ -66,6 +67,8 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
     config = config.copy() if training else without_downloads(config)
     OmegaConf.resolve(config)
     check_requirements(config)
+    check_numbers(config)
+    check_phases(config)
     L.seed_everything(config.seed, workers=True, verbose=False)
     data_module = data(config)
     if training and data_module.verify and not (folder / "data.json").is_file():
@@ -88,6 +91,8 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
             parameter_groups, **{k: config.optimizer[k] for k in GROUPING if k in config.optimizer}
         ),
     )
+    if training:
+        check_optimizer(module)
     module.config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if config.compile:
         module.model.compile()
@@ -105,8 +110,10 @@ def model(config: DictConfig) -> Composition:
     mean = config.data.mean or encoder.mean or [0.0] * config.data.channels
     std = config.data.std or encoder.std or [1.0] * config.data.channels
     for key, numbers in (("mean", mean), ("std", std)):
-        if len(numbers) != config.data.channels:
-            raise UserError(f"data.{key}", found=list(numbers), expected=f"{config.data.channels} numbers")
+        low = 0.0 if key == "std" else -math.inf
+        if not _are_numbers(_plain(numbers), config.data.channels, low):
+            expected = f"{config.data.channels} numbers{' above 0' if key == 'std' else ''}, one a channel"
+            raise UserError(f"data.{key}", found=_plain(numbers), expected=expected)
     return Composition(encoder, decoder, head, Normalize(mean, std))
 
 
@@ -242,6 +249,16 @@ def augmentations(config: DictConfig, phase_plan: Plan) -> list[Any]:
     return built
 
 
+def check_optimizer(module: Module) -> None:
+    """Make the optimizer once, for it looks at its settings only when it gets its parameters."""
+    try:
+        module.configure_optimizers()
+    except (TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError("optimizer: PyTorch cannot step with these settings", found=error) from error
+
+
 def trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: bool = True) -> L.Trainer:
     """Lightning's trainer; the plan says how long, `trainer.max_epochs` and `max_steps` only shorten.
 
@@ -252,6 +269,8 @@ def trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: bool =
     settings["max_epochs"] = _cut("max_epochs", settings["max_epochs"], phase_plan.epochs)
     settings["max_steps"] = _cut("max_steps", settings["max_steps"], phase_plan.steps)
     settings["log_every_n_steps"] = min(settings["log_every_n_steps"], phase_plan.batches_per_epoch)
+    if training:
+        check_validates(settings, phase_plan)
     callbacks = [make(c, f"callbacks.{n}") for n, c in config.callbacks.items() if c]
     progress: list[L.Callback] = [c for c in callbacks if isinstance(c, ProgressBar)]
     loggers = []
@@ -295,6 +314,17 @@ def _cut(key: str, limit: int | None, planned: int) -> int:
     return min(limit, planned)
 
 
+def check_validates(settings: Mapping[str, Any], phase_plan: Plan) -> None:
+    """Refuse a training that ends before its first validation: no epoch could be the best."""
+    epochs = min(settings["max_epochs"], math.ceil(settings["max_steps"] / phase_plan.steps_per_epoch))
+    if (settings["check_val_every_n_epoch"] or 1) > epochs:
+        raise UserError(
+            "trainer.check_val_every_n_epoch: training would end without a validation",
+            found=settings["check_val_every_n_epoch"],
+            expected=f"at most {epochs}, the epochs that are trained",
+        )
+
+
 def strategy(config: DictConfig, phase_plan: Plan) -> Any:
     """How processes share the work: a name that Lightning knows, or a class with its arguments."""
     settings = config.trainer.strategy
@@ -305,6 +335,15 @@ def strategy(config: DictConfig, phase_plan: Plan) -> Any:
         # a part that a phase freezes gets no gradient, and costs its search only where there is one
         settings["find_unused_parameters"] = any(phase.freeze for phase in phase_plan.phases)
     return make(settings, "trainer.strategy")
+
+
+def _are_numbers(values: Any, count: int, above: float) -> bool:
+    """Whether it is a list of so many finite numbers, each above a limit."""
+    return (
+        isinstance(values, Sequence)
+        and len(values) == count
+        and all(isinstance(v, int | float) and above < v < math.inf for v in values)
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,19 @@ from pixelwise.errors import UserError
 
 log = logging.getLogger(__name__)
 
+COUNTS = {
+    "seed": (0, 2**32 - 1),
+    "trainer.accumulate_grad_batches": (1, 2**31),
+    "trainer.check_val_every_n_epoch": (1, 2**31),
+    "trainer.log_every_n_steps": (0, 2**31),
+    "trainer.max_epochs": (1, 2**31),
+    "trainer.max_steps": (1, 2**31),
+}
+"""Whole numbers, with the least and the most that each may be."""
+
+OPTIONAL = ("trainer.check_val_every_n_epoch", "trainer.max_epochs", "trainer.max_steps")
+"""Those that may be null."""
+
 
 def phases(config: DictConfig) -> dict[str, Any]:
     """The phases of a config in their order, as plain containers; one that is null is left out."""
@@ -33,6 +46,8 @@ def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
         UserError: for the first of them.
     """
     check_requirements(config)
+    check_numbers(config)
+    check_phases(config)
     if "search" in config:
         raise UserError("search=… has no effect on one training", fix="python scripts/search.py search=…")
     followed = str(OmegaConf.to_container(config.schedule, resolve=False))
@@ -82,3 +97,47 @@ def check_requirements(config: DictConfig) -> None:
                 expected=" or ".join(values),
                 fix=f"leave {name}= out of the command, or choose another task",
             )
+
+
+def check_numbers(config: DictConfig) -> None:
+    """Refuse numbers that Lightning or NumPy would fail at much later, or take for something else.
+
+    To Lightning -1 steps means "without end" and 0 batches "not at all"; a plan has an end, and a run scores.
+    """
+    for key, (low, high) in COUNTS.items():
+        value = OmegaConf.select(config, key)
+        if not (value is None and key in OPTIONAL) and not (type(value) is int and low <= value <= high):
+            least = f"a whole number from {low} to {high}" if key == "seed" else f"a whole number from {low}"
+            raise UserError(
+                key, found=_shown(value), expected=least + (", or null" if key in OPTIONAL else "")
+            )
+    for split in ("train", "val", "test"):
+        value = OmegaConf.select(config, key := f"trainer.limit_{split}_batches")
+        whole, share = type(value) is int and value >= 1, type(value) is float and 0 < value <= 1
+        if value is not None and not whole and not share:
+            raise UserError(
+                key, found=value, expected="a number of batches from 1, a share such as 0.1, or null for all"
+            )
+
+
+def check_phases(config: DictConfig) -> None:
+    """Refuse a phase's loss or augmentation that is a name, where the whole of it should stand."""
+    found = phases(config) if config.schedule.phases is not None else {}
+    if not found:
+        raise UserError("schedule.phases is empty", expected="at least one phase")
+    for name, phase in found.items():
+        key = f"schedule.phases.{name}"
+        if not isinstance(phase, Mapping):
+            raise UserError(f"{key} is no phase", found=phase, expected="keys such as epochs, lr and curve")
+        for group in ("augmentation", "loss"):
+            if isinstance(option := phase.get(group), str):
+                raise UserError(
+                    f"{key}.{group}: a name stands where the {group} itself should",
+                    found=option,
+                    fix=f"+{group}@{key}.{group}={option}, without the + where the phase has one already",
+                )
+
+
+def _shown(value: Any) -> Any:
+    """A value for a message, which leaves out None."""
+    return "null" if value is None else value

@@ -49,7 +49,7 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
             raise UserError(
                 f"{key}: {config['_target_']} needs a package that is missing", found=cause
             ) from error
-        if isinstance(cause, TypeError):
+        if isinstance(cause, TypeError | ValueError | OverflowError):
             raise UserError(f"{key}: {config['_target_']} does not take this", found=cause) from error
         raise
 

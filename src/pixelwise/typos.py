@@ -53,6 +53,13 @@ def check(config_name: str, arguments: Sequence[str]) -> None:
             if overrides and flags.multirun:
                 print("job that cannot be composed:", " ".join(overrides), file=sys.stderr)
             raise explain(error, compose(config_name, directory)) from error
+        except UserError:
+            raise
+        except ValueError as error:  # Hydra's, where a group is neither a name nor a list of them
+            nothing = [o for o in overrides if o.endswith("=null") and (CONF / key_of(o)).is_dir()]
+            names = sorted(file.stem for o in nothing[:1] for file in (CONF / key_of(o)).glob("*.yaml"))
+            what = f"{', '.join(nothing)}: something must be chosen" if nothing else str(error)
+            raise UserError(what, expected=", ".join(names) or None) from error
 
 
 def check_references(config: DictConfig) -> None:

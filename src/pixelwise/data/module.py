@@ -61,6 +61,10 @@ class DataModule(L.LightningDataModule):
         for key, value, low in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
             if not isinstance(value, int) or value < low:
                 raise UserError(f"data.{key}", found=value, expected=f"a whole number of at least {low}")
+        names = [classes] if isinstance(classes, str) else list(map(str, classes))
+        if len(names) < 2 or len(set(names)) < len(names):
+            expected = "two or more different names; [background, road] for a binary task"
+            raise UserError("data.classes", found=classes, expected=expected)
         self.source = source
         self.classes = tuple(classes)
         self.batch_size = batch_size

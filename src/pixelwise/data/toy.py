@@ -129,9 +129,10 @@ class _Toy:
             expected = f"a name for each of {', '.join(self.known)}, in this order"
             fix = f"data.classes=[{','.join(self.known)}]"
             raise UserError(what, found=list(classes), expected=expected, fix=fix)
-        if size < 32:  # on anything smaller the ears are gone
-            what = "data.source.size: too small to tell a cat from a dog"
-            raise UserError(what, found=size, expected="at least 32 pixels", fix="data.source.size=96")
+        if type(size) is not int or size < 32:  # on anything smaller the ears are gone
+            what = "data.source.size, which is data.crop_size: no scene has this size"
+            expected = "one number of pixels, at least 32, to tell a cat from a dog"
+            raise UserError(what, found=size, expected=expected, fix="data.crop_size=96")
         for name, count in counts.items():
             if name not in SPLITS or count < 1:
                 what = f"data.source.counts.{name}: no such split, or no scene in it"

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from pixelwise.errors import UserError
 from pixelwise.module import Module
 from pixelwise.report.onlooker import Onlooker, batches_of
 from pixelwise.types import IGNORE, Batch
@@ -31,8 +32,19 @@ def colours(count: int, palette: Sequence[Sequence[int]] | None = None) -> np.nd
         hue = (index * 0.61803398875) % 1.0  # the golden angle keeps neighbours apart
         table[index] = [round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.75, 0.95)]
     if palette is not None:
+        if isinstance(palette, str) or len(palette) < count or not all(map(_is_colour, palette)):
+            expected = f"[red, green, blue], each 0…255, for each of the {count} classes; or null"
+            raise UserError("data.palette", found=palette, expected=expected)
         table[: len(palette)] = np.asarray(palette, np.uint8)
     return table
+
+
+def _is_colour(colour: object) -> bool:
+    return (
+        isinstance(colour, Sequence)
+        and len(colour) == 3
+        and all(isinstance(part, int) and 0 <= part <= 255 for part in colour)
+    )
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, table: np.ndarray, opacity: float = 0.5) -> np.ndarray:
