@@ -63,6 +63,7 @@ def test_a_name_that_a_value_refers_to_and_that_does_not_exist_suggests_the_near
     [
         ("optimizer.lrr=1", "optimizer.lr"),
         ("data.batchsize=4", "data.batch_size"),
+        ("data=folder data.source.mask_sufix=_m", "data.source.mask_suffix"),
         ("epoch=3", "epochs"),
         ("optimzer.lr=1", "optimizer.lr"),
         ("optimizer={lrr:1}", "optimizer.lr"),
@@ -73,7 +74,7 @@ def test_a_name_that_a_value_refers_to_and_that_does_not_exist_suggests_the_near
     ],
 )
 def test_a_typo_suggests_the_nearest(typed: str, meant: str, script: Script) -> None:
-    done = script("train.py", typed)
+    done = script("train.py", *typed.split())
     assert done.returncode == 2
     assert re.search(rf"did you mean {re.escape(meant)}\?", done.stderr)
     assert "Traceback" not in done.stderr
@@ -155,6 +156,26 @@ def test_what_only_a_sweep_or_a_resumed_run_heeds_is_refused(
     assert done.returncode == 1
     assert answer in done.stderr
     assert not list(tmp_path.rglob("config.yaml"))
+
+
+@pytest.mark.parametrize(("name", "key"), [("evaluate.py", "run"), ("train.py", "resume")])
+def test_a_run_folder_may_have_any_name(
+    name: str, key: str, trained: Path, script: Script, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "it's a=b, [c] (1) ü")
+    done = script(name, f"{key}=it's a=b, [c] (1) ü")
+    assert done.returncode == 0, done.stderr
+    assert "cat  " in done.stdout
+
+
+@pytest.mark.fast
+def test_a_value_that_hydra_cannot_read_is_shown_in_quotes(script: Script) -> None:
+    done = script("train.py", "data=folder", "data.root=photos (1)[2]")
+    assert done.returncode == 2
+    assert (
+        """fix:      a value with such characters in quotes of its own: "data.root='photos (1)[2]'\""""
+        in done.stderr
+    )
 
 
 def test_an_error_in_a_job_is_one_message_and_a_traceback_only_if_asked_for(

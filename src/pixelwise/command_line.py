@@ -25,7 +25,7 @@ from pixelwise import run_folder
 from pixelwise.errors import UserError
 from pixelwise.job import leave_list, output_folder
 from pixelwise.processes import rank
-from pixelwise.typos import CONF, check, key_of, stop
+from pixelwise.typos import CONF, check, key_of, quoted, stop
 
 Job = Callable[[DictConfig], Any]
 
@@ -126,7 +126,8 @@ def start_from_run(arguments: list[str], usage: str) -> list[str]:
             )
         below = f"{key_of(argument)}.".startswith(tuple(f"{key}." for key in STEERS_TRAINING))
         if below and ".loss." not in argument:
-            stop(UserError(f"{argument} has no effect: the run is trained already"))
+            raise UserError(f"{argument} has no effect: the run is trained already")
+    arguments = [f"run={quoted(str(folder))}" if a.startswith("run=") else a for a in arguments]
     return ["--config-dir", str(folder), *arguments]
 
 
@@ -151,9 +152,10 @@ def go_on_from_run(arguments: list[str]) -> list[str]:
         if flag in arguments:
             raise UserError(f"resume={run} goes on with one run", fix=f"leave {flag} out")
     flags = [a for a in arguments if a.startswith("-")]
+    arguments = [f"resume={quoted(str(folder))}" if a.startswith("resume=") else a for a in arguments]
     overrides = [*OmegaConf.load(folder / "overrides.yaml"), *(a for a in arguments if a not in flags)]
     by_key = {key_of(str(override)): str(override) for override in overrides}  # the last one counts
-    return [*flags, *by_key.values(), f"hydra.run.dir='{folder}'"]
+    return [*flags, *by_key.values(), f"hydra.run.dir={quoted(str(folder))}"]
 
 
 def quietly(arguments: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
@@ -39,7 +40,8 @@ def check(config_name: str, arguments: Sequence[str]) -> None:
     flags = get_args_parser().parse_args(list(arguments))
     if flags.help or flags.hydra_help or flags.shell_completion or flags.info:
         return
-    directory = [f"hydra.searchpath=[file://{flags.config_dir}]"] if flags.config_dir else []
+    place = quoted(f"file://{flags.config_dir}")
+    directory = [f"hydra.searchpath=[{place}]"] if flags.config_dir else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         overrides: list[str] = []
         try:
@@ -52,7 +54,7 @@ def check(config_name: str, arguments: Sequence[str]) -> None:
         except (HydraException, OmegaConfBaseException) as error:
             if overrides and flags.multirun:
                 print("job that cannot be composed:", " ".join(overrides), file=sys.stderr)
-            raise explain(error, compose(config_name, directory)) from error
+            raise explain(error, usual(config_name, overrides, directory)) from error
         except UserError:
             raise
         except ValueError as error:  # Hydra's, where a group is neither a name nor a list of them
@@ -101,6 +103,14 @@ def alternatives(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]
     yield from map(list, product(*choices))
 
 
+def usual(config_name: str, overrides: Iterable[str], directory: Sequence[str]) -> DictConfig:
+    """The config of the groups' files that were chosen, or of none of them where one does not exist."""
+    chosen = [o for o in overrides if (CONF / key_of(o)).is_dir()]
+    with suppress(HydraException, OmegaConfBaseException):
+        return compose(config_name, [*chosen, *directory])
+    return compose(config_name, list(directory))
+
+
 def explain(error: Exception, usual: DictConfig) -> UserError:
     """Say what was probably meant, from the keys of the usual config."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -124,6 +134,13 @@ def explain(error: Exception, usual: DictConfig) -> UserError:
             f"{key}: there is no such key",
             fix=(f"did you mean {near[0]}? " if near else "") + f"To add a new key, write +{key}=…",
         )
+    if isinstance(error, OverrideParseException):
+        key, _, value = error.override.partition("=")
+        return UserError(
+            f"{error.override}: Hydra cannot read this",
+            found=text.strip().splitlines()[0],
+            fix=f'a value with such characters in quotes of its own: "{key}={quoted(value)}"',
+        )
     return UserError(text.strip())
 
 
@@ -138,6 +155,11 @@ def check_views(config: DictConfig) -> None:
     """Stop where `tta` names what is none of conf/views.yaml."""
     for name in [config.tta] if isinstance(config.tta, str) else config.tta or []:
         check_choice("tta", name, config.views)
+
+
+def quoted(value: str) -> str:
+    """A text in quotes, so that Hydra takes commas, brackets and the like as part of it."""
+    return "'" + value.replace("'", r"\'") + "'"
 
 
 def key_of(override: str) -> str:
