@@ -85,6 +85,17 @@ def test_damaged_images_are_named_and_passed_over(root):
     assert str(path) in result.problems[0]
 
 
+def test_images_that_cannot_share_a_batch_and_numbers_that_are_none_are_named(root):
+    deep = np.full((4, 6), 7, np.float32)
+    Image.fromarray(deep).save(root / "train/images/2.tif")
+    Image.fromarray(np.where(deep == deep[0], np.nan, deep)).save(root / "train/images/3.tif")
+    for number in (2, 3):
+        save(root / f"train/masks/{number}.png", np.ones((4, 6)))
+    damaged, types = audit(segmentation(root), CLASSES).problems
+    assert "3 holds 72 values that are not finite" in damaged
+    assert "one number type, but 0, 1 uint8; 2 float32" in types
+
+
 def test_leakage_is_found_by_content(root):
     save(root / "val/images/2.png", np.full((4, 6, 3), 1))
     result = audit(segmentation(root), CLASSES)

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from itertools import combinations
 from typing import Any, NamedTuple
 
+import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress import track
 from rich.table import Column, Table
@@ -29,6 +30,7 @@ class SplitAudit:
         damaged: by key, why an item cannot be read.
         unknown: by label without a meaning, the keys of the masks that hold it.
         contents: by hash of the decoded pixels, the key of an image that has them.
+        types: by number type, the keys of the images stored so.
     """
 
     def __init__(self, name: str, split: Split, classes: Sequence[str], show_progress: bool = False) -> None:
@@ -38,6 +40,7 @@ class SplitAudit:
         self.damaged: dict[str, str] = {}
         self.unknown: dict[str, list[str]] = defaultdict(list)
         self.contents: dict[str, str] = {}
+        self.types: dict[str, list[str]] = defaultdict(list)
         items = in_threads(lambda index: _read(split, index), len(split))
         for key, image, target in track(items, name, len(split), transient=True, disable=not show_progress):
             if isinstance(target, LabelError):
@@ -48,7 +51,9 @@ class SplitAudit:
                 if isinstance(error, UserError):
                     self.damaged[key] = str(error).splitlines()[0]
             if not isinstance(image, UserError):
-                self.contents[image] = key
+                digest, dtype = image
+                self.contents[digest] = key
+                self.types[dtype].append(key)
             if not isinstance(target, UserError):
                 self.histogram.add(target)
 
@@ -57,6 +62,9 @@ class SplitAudit:
         if self.damaged:
             reasons = some(self.damaged.values(), 3, "; ")
             yield f"{self.name}: {counted(len(self.damaged), 'item')} cannot be used: {reasons}"
+        if len(self.types) > 1:
+            types = (f"{some(keys, 2)} {dtype}" for dtype, keys in self.types.items())
+            yield f"{self.name}: images of one batch need one number type, but {'; '.join(types)}"
         if self.unknown:
             often = sorted(self.unknown.items(), key=lambda item: -len(item[1]))
             places = (f"{label} in {counted(len(keys), 'mask')}, such as {keys[0]}" for label, keys in often)
@@ -77,7 +85,7 @@ class SplitAudit:
 
 
 def _read(split: Split, index: int) -> list[Any]:
-    """Key, hash of the image, and target; in place of what cannot be read, the error."""
+    """Key, (hash, number type) of the image, and target; in place of what cannot be read, the error."""
     item: list[Any] = []
     for name in ("key", "image", "target"):
         try:
@@ -85,7 +93,11 @@ def _read(split: Split, index: int) -> list[Any]:
         except UserError as error:
             item.append(error if name != "key" else f"item {index}")
     if not isinstance(item[1], UserError):
-        item[1] = blake2b(f"{item[1].shape} {item[1].dtype}".encode() + item[1].tobytes()).hexdigest()
+        image = item[1]
+        digest = blake2b(f"{image.shape} {image.dtype}".encode() + image.tobytes()).hexdigest()
+        item[1] = digest, str(image.dtype)
+        if image.dtype.kind == "f" and not np.isfinite(image).all():
+            item[1] = UserError(f"{item[0]} holds {(~np.isfinite(image)).sum():,} values that are not finite")
     return item
 
 

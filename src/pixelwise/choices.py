@@ -16,6 +16,7 @@ from pixelwise.errors import UserError
 log = logging.getLogger(__name__)
 
 COUNTS = {
+    "data.channels": (1, 2**31),
     "seed": (0, 2**32 - 1),
     "trainer.accumulate_grad_batches": (1, 2**31),
     "trainer.check_val_every_n_epoch": (1, 2**31),

@@ -46,7 +46,7 @@ def test_class_folders_are_dealt_class_by_class(tmp_path):
 
 
 def write_table(root, text, name="labels.csv"):
-    (root / name).write_text(text)
+    (root / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     for number in range(4):
         draw(root / f"images/{number}.png")
 
@@ -93,6 +93,9 @@ def test_folders_that_are_not_the_classes(tmp_path, folders, message):
         ("file,label\nimages/9.png,dog\nimages/1.png,cat\n", r"1 of 2 files[\s\S]*images/9\.png"),
         ("file,label\nimages/1.png,dog\nimages/1.png,cat\n", r"more than once[\s\S]*images/1"),
         ("file,label,split\nimages/0.png,dog,valid\nimages/1.png,cat,val\n", r"'valid'[\s\S]*train, val"),
+        ("", r"the columns[\s\S]*nothing"),
+        ("file,label\nimages/1.png,cat\nimages/0.png\n,dog\n", r"without file or label[\s\S]*line 3, 4"),
+        ("file,label\nimages/0.png,Kätzchen\n".encode("latin-1"), r"labels\.csv is no text in UTF-8"),
         ("file,label,split\nimages/0.png,dog,\nimages/1.png,cat,val\n", "column split"),
     ],
 )

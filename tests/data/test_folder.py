@@ -80,6 +80,12 @@ def test_a_share_of_0_is_no_split(tmp_path):
     assert len(source(tmp_path, split={"val": 0.2, "test": 0}).split("val")) == 1
 
 
+@pytest.mark.parametrize("shares", [{"val": "x"}, {"val": 0.1, "seed": "y"}, {"val": 0.5, "test": 0.5}])
+def test_shares_that_cannot_be_dealt(shares):
+    with pytest.raises(UserError, match=r"^data\.source\.split"):
+        deal(list("abc"), **shares)
+
+
 def test_a_new_image_hardly_changes_how_the_others_are_dealt():
     names = [str(number) for number in range(100)]
     before, after = deal(names, **SPLIT), deal([*names, "new"], **SPLIT)

@@ -182,6 +182,15 @@ def test_an_error_in_a_worker_arrives_as_it_was(workers: int, cause: dict[str, A
     assert {*multiprocessing.active_children()} <= others, "workers outlive the error"
 
 
+def test_images_of_different_number_types_are_not_stacked() -> None:
+    images = {"a": torch.zeros(3, 4, 4, dtype=torch.uint8), "b": torch.zeros(3, 4, 4)}
+    samples: list[Any] = [
+        {"image": image, "target": torch.tensor(0), "key": key, "valid": True}
+        for key, image in images.items()
+    ]
+    assert "a is uint8, b is float32" in str(Collate()(samples))
+
+
 def test_a_split_smaller_than_a_batch_is_one_batch() -> None:
     assert [len(b) for b in TrainingBatches(Permutation(3, 0), 8, lambda e, b: 0)] == [3]
 

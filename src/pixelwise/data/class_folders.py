@@ -82,11 +82,14 @@ class FolderClassification:
     def _list_table(self, table: Path) -> None:
         if not table.is_file():
             raise UserError(f"{table} is not there", expected="the table that data.source.csv names")
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv_format.DictReader(file, restval="", skipinitialspace=True)
-            rows = [row for row in reader if row.get("label") not in self.skip]
-        if not {"file", "label"} <= {*(header := reader.fieldnames or ["nothing"])}:
-            raise UserError(f"{table}: the columns", found=some(header, 10), expected="file, label[, split]")
+        header, lines = _read_table(table)
+        if not {"file", "label"} <= {*header}:
+            found = some(header, 10) or "nothing"
+            raise UserError(f"{table}: the columns", found=found, expected="file, label[, split]")
+        if halves := [number for number, row in lines if not (row["file"] and row["label"])]:
+            what = f"{table}: without file or label"
+            raise UserError(what, found=f"line {some(halves)}", expected="both in every line")
+        rows = [row for _, row in lines if row["label"] not in self.skip]
         self._check_labels({row["label"] for row in rows}, f"the labels in {table}")
         splits = {row.get("split", "") for row in rows}
         if not splits <= {*SPLITS} and splits != {""}:
@@ -114,3 +117,15 @@ class FolderClassification:
                 expected=f"{some(self.classes, 20)} (data.classes)",
                 fix=f"perhaps in data.classes: {some(near)}" if near else f"mend data.classes{skip}",
             )
+
+
+def _read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The header, and each row by the number of the line that it ends in."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv_format.DictReader(file, restval="", skipinitialspace=True)
+            rows = [(reader.line_num, row) for row in reader]
+            return list(reader.fieldnames or ()), rows
+    except UnicodeDecodeError as error:
+        fix = "save the table as CSV UTF-8"
+        raise UserError(f"{table} is no text in UTF-8", found=error, fix=fix) from error

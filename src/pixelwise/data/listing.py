@@ -91,8 +91,11 @@ def deal(keys: Sequence[str], val: float = 0, test: float = 0, seed: int = 0) ->
         seed: of the draw.
 
     Raises:
-        UserError: a share is negative, or nothing is left to train on.
+        UserError: a share is no number or negative, or nothing is left to train on.
     """
+    if not all(isinstance(share, int | float) for share in (val, test)) or not isinstance(seed, int):
+        found = f"val={val}, test={test}, seed={seed}"
+        raise UserError("data.source.split", found=found, expected="two shares and a whole number")
     if min(val, test) < 0 or val + test >= 1:
         what = "data.source.split leaves nothing to train on"
         raise UserError(what, found=f"val={val}, test={test}", expected="shares from 0, together below 1")

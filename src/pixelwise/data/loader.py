@@ -228,6 +228,14 @@ class Collate:
             if isinstance(sample, UserError):
                 return sample
             good.append(sample)
+        by_type = {str(s["image"].dtype).removeprefix("torch."): s["key"] for s in good}
+        if len(by_type) > 1:  # stacked, bytes would become floats that nobody scales
+            return UserError(
+                "images of one batch differ in their number type",
+                found=", ".join(f"{key} is {name}" for name, key in by_type.items()),
+                expected="one type for all images",
+                fix="convert them; scripts/audit.py with the same words names some of each type",
+            )
         count = len(good)
         good += [good[-1]] * (self.rows - count)
         # stacked as (B, H, W, C) and viewed as (B, C, H, W): the batch is born channels-last

@@ -55,7 +55,7 @@ def labels(data: DataModule) -> dict[str, Histogram]:
 def verified(data: DataModule) -> dict[str, Histogram]:
     """Read everything of every split: refuse what is damaged, warn of what is suspicious."""
     splits = [SplitAudit(name, split, data.classes) for name, split in data.splits.items() if split]
-    faulty = [split for split in splits if split.damaged or split.unknown]
+    faulty = [split for split in splits if split.damaged or split.unknown or len(split.types) > 1]
     faults = [fault for split in faulty for fault in split.problems()]
     if faults:
         raise UserError(
