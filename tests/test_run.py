@@ -168,7 +168,28 @@ def test_other_weights_and_splits_can_be_scored(trained: Path) -> None:
         evaluate(run, trained, split="holdout")
 
 
+def test_a_split_without_a_label_that_counts_is_scored_with_nothing(fit: Fit, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, value in {"train": 1, "val": 0, "test": 255}.items():
+        for kind in ("images", "masks"):
+            (tmp_path / "data" / split / kind).mkdir(parents=True)
+        for name in ("a.png", "b.png"):
+            image = rng.integers(0, 256, (40, 40, 3), np.uint8)
+            Image.fromarray(image).save(tmp_path / "data" / split / "images" / name)
+            Image.fromarray(np.full((40, 40), value, np.uint8)).save(
+                tmp_path / "data" / split / "masks" / name
+            )
+    words = ["data=folder", f"data.root={tmp_path / 'data'}", "data.classes=[background,road]", "epochs=1"]
+    words += ["encoder=test_resnet", "data.crop_size=32", "trainer.accelerator=cpu"]
+    assert json.loads(scores(fit("unlabelled", base=words)))["test/miou"] is None
+
+
 # -------------------------------------------------------------------------------- what is refused
+def test_a_batch_too_small_for_batch_norm_is_told(fit: Fit) -> None:
+    with pytest.raises(UserError, match=r"data\.batch_size=1\n[\s\S]*data\.batch_size=2 or more"):
+        fit("one", "data.batch_size=1", "epochs=1")
+
+
 def test_a_fresh_run_leaves_an_existing_one_as_it_was(
     trained: Path, script: Script, tiny: list[str], tmp_path: Path
 ) -> None:

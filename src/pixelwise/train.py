@@ -57,6 +57,8 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
         run.trainer.fit(run.module, datamodule=run.data, ckpt_path=start, weights_only=True)
     except (torch.OutOfMemoryError, RuntimeError) as error:
         raise out_of_memory(run, error) from error
+    except ValueError as error:
+        raise too_few(run, error) from error
     folder = run.trainer.strategy.broadcast(folder)  # the first process's, where each has started by itself
     callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]
     kept = next(c for c in callbacks if isinstance(c, checkpoint.Checkpoint))
@@ -127,3 +129,14 @@ def out_of_memory(run: Run, error: Exception) -> Exception:
         kept = f"data.batch_size={half} trainer.accumulate_grad_batches={accumulate * size // half}"
         fix = f"{kept} keeps the effective batch; or {fix}"
     return UserError(f"out of memory with data.batch_size={size}", found=str(error).splitlines()[0], fix=fix)
+
+
+def too_few(run: Run, error: ValueError) -> ValueError:
+    """Turn batch-norm's refusal of a single value a channel into advice; leave any other error as it is."""
+    if "Expected more than 1 value per channel" not in str(error):
+        return error
+    return UserError(
+        f"batch-norm has one value a channel to learn from with data.batch_size={run.data.batch_size}",
+        found=str(error),
+        fix="data.batch_size=2 or more (and as many training images), or a larger data.crop_size",
+    )

@@ -81,6 +81,8 @@ def answers(
 
     Every process has to ask, and asks the same, as weights may be spread over them.
     """
+    if not indices:  # no label of the split counts
+        return []
     samples, batch_sampler = loader.dataset, loader.batch_sampler
     assert isinstance(samples, Samples)
     assert isinstance(batch_sampler, EvaluationBatches)
