@@ -36,12 +36,12 @@ def main(config: DictConfig) -> None:
     from pixelwise.predict import find_images, predict, prepare_output
 
     folder, output = run_folder.open_run(config.run), Path(config.output).expanduser()
-    images = find_images(config.input)
+    images = find_images(config.input, output)
     weights = checkpoint.file_of(folder, config.checkpoint)
     model = checkpoint.load_model(build.model(build.without_downloads(config)), weights)
     compare_known({"classes": [str(name) for name in config.data.classes]}, folder / "data.json")
     writer = build.writer(config, output, overrides())
-    prepare_output(output, weights, build.prediction_identity(config))
+    prepare_output(output, weights, build.prediction_identity(config), images)
     count = predict(model, images, writer, output, **build.prediction_settings(config))
     log.info("run folder: %s, weights %s", folder, config.checkpoint)
     log.info("%d prediction%s in %s", count, "" if count == 1 else "s", output)
