@@ -158,6 +158,30 @@ def test_what_only_a_sweep_or_a_resumed_run_heeds_is_refused(
     assert not list(tmp_path.rglob("config.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("config.yaml", "a: [1", "config.yaml cannot be read"),
+        ("config.yaml", "seed: 1\nseed: 2", "config.yaml cannot be read"),
+        ("config.yaml", "", "config.yaml is no run's config\n  found:    nothing below data, encoder"),
+        ("config.yaml", "- 1", "config.yaml is no run's config\n  found:    a list"),
+        ("overrides.yaml", "{", "overrides.yaml cannot be read"),
+        ("overrides.yaml", "a: 1", "overrides.yaml is no list of overrides"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(
+    file: str, content: str, told: str, trained: Path, script: Script, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("config.yaml", "overrides.yaml"):
+        shutil.copy(trained / name, tmp_path / "run")
+    (tmp_path / "run" / file).write_text(content)
+    done = script("train.py", "resume=run")
+    assert done.returncode == 2
+    assert f"run/{told}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(("name", "key"), [("evaluate.py", "run"), ("train.py", "resume")])
 def test_a_run_folder_may_have_any_name(
     name: str, key: str, trained: Path, script: Script, tmp_path: Path

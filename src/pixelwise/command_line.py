@@ -19,7 +19,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from pixelwise import run_folder
 from pixelwise.errors import UserError
@@ -153,8 +153,12 @@ def go_on_from_run(arguments: list[str]) -> list[str]:
             raise UserError(f"resume={run} goes on with one run", fix=f"leave {flag} out")
     flags = [a for a in arguments if a.startswith("-")]
     arguments = [f"resume={quoted(str(folder))}" if a.startswith("resume=") else a for a in arguments]
-    overrides = [*OmegaConf.load(folder / "overrides.yaml"), *(a for a in arguments if a not in flags)]
-    by_key = {key_of(str(override)): str(override) for override in overrides}  # the last one counts
+    try:
+        before = run_folder.load_overrides(folder)
+    except UserError as error:
+        stop(error)
+    overrides = [*before, *(a for a in arguments if a not in flags)]
+    by_key = {key_of(override): override for override in overrides}  # the last one counts
     return [*flags, *by_key.values(), f"hydra.run.dir={quoted(str(folder))}"]
 
 

@@ -53,7 +53,8 @@ def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictCo
         UserError: something that would change the result differs, and `allow_change` is not set.
     """
     before = run_folder.load_config(folder)
-    typed = [o for o in overrides if o not in list(OmegaConf.load(folder / "overrides.yaml"))]
+    first = run_folder.load_overrides(folder)
+    typed = [o for o in overrides if o not in first]
     allowed = bool(config.allow_change)
     now = run_folder.settle(config)
     now.resume, now.allow_change = None, False

@@ -35,10 +35,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.base import Node
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pixelwise.errors import UserError
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "timm", "hydra-core", "numpy", "pillow")
+PARTS = ("data", "encoder", "decoder", "task", "trainer", "schedule")
+"""What every run's config has, among others."""
+
+_RESTORE = "restore it from a copy; what is edited by hand must stay readable"
+
 PASSING = re.compile(r"\$\{(hydra|now|oc\.env)[:.]")
 """Interpolations whose value belongs to the moment or the machine of the first start."""
 
@@ -101,17 +107,32 @@ def open_run(folder: str | Path, key: str = "run") -> Path:
         raise UserError(
             f"{key}={folder} is not a run folder", found=looks, expected="the folder that train.py printed"
         )
+    load_config(folder)
     return folder.resolve()
 
 
 def load_config(folder: Path) -> DictConfig:
     """The config of a run."""
-    try:
-        config = OmegaConf.load(folder / "config.yaml")
-    except (OmegaConfBaseException, ValueError) as error:
-        raise UserError(f"{folder / 'config.yaml'} cannot be read", found=error) from error
-    assert isinstance(config, DictConfig)
+    config = _load(folder / "config.yaml")
+    if not isinstance(config, DictConfig) or (missing := [part for part in PARTS if part not in config]):
+        found = f"nothing below {', '.join(missing)}" if isinstance(config, DictConfig) else "a list"
+        raise UserError(f"{folder / 'config.yaml'} is no run's config", found=found, fix=_RESTORE)
     return config
+
+
+def load_overrides(folder: Path) -> list[str]:
+    """What was typed for a run."""
+    overrides = _load(folder / "overrides.yaml")
+    if not OmegaConf.is_list(overrides):
+        raise UserError(f"{folder / 'overrides.yaml'} is no list of overrides", fix=_RESTORE)
+    return list(map(str, overrides))
+
+
+def _load(file: Path) -> Any:
+    try:
+        return OmegaConf.load(file)
+    except (OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
+        raise UserError(f"{file} cannot be read", found=error, fix=_RESTORE) from error
 
 
 def write_scores(file: Path, scores: Mapping[str, float]) -> None:
@@ -123,7 +144,7 @@ def write_scores(file: Path, scores: Mapping[str, float]) -> None:
 
 def read_scores(file: Path) -> dict[str, float]:
     """What `write_scores` wrote, null becoming NaN again."""
-    scores = json.loads(file.read_text())
+    scores = read_json(file)
     return {name: math.nan if value is None else value for name, value in scores.items()}
 
 
@@ -167,7 +188,10 @@ def _git(*arguments: str) -> str | None:
 
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON file's content; nothing where there is none."""
-    return json.loads(file.read_text()) if file.is_file() else {}
+    try:
+        return json.loads(file.read_text()) if file.is_file() else {}
+    except ValueError as error:
+        raise UserError(f"{file} cannot be read", found=error, fix="remove it, or " + _RESTORE) from error
 
 
 def read_rows(file: Path) -> list[dict[str, float]]:
