@@ -185,6 +185,26 @@ def test_a_split_without_a_label_that_counts_is_scored_with_nothing(fit: Fit, tm
 
 
 # -------------------------------------------------------------------------------- what is refused
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_and_no_half_checkpoint_takes_its_room(
+    compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path
+) -> None:
+    folder = run_folder.create(tmp_path / "run", compose(*tiny), tiny)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints/best.part").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"the disk is full\n[\s\S]*resume="):
+        train(build.run(run_folder.load_config(folder), folder), folder)
+    assert not list((folder / "checkpoints").glob("*.part"))
+
+
+def test_a_run_does_not_go_on_as_another_model(trained: Path, script: Script, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    done = script("train.py", "resume=run", "decoder=fpn", "allow_change=true")
+    assert done.returncode == 1
+    assert "last.ckpt does not fit the model" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_a_batch_too_small_for_batch_norm_is_told(fit: Fit) -> None:
     with pytest.raises(UserError, match=r"data\.batch_size=1\n[\s\S]*data\.batch_size=2 or more"):
         fit("one", "data.batch_size=1", "epochs=1")

@@ -130,11 +130,14 @@ class WholeFile(TorchCheckpointIO):
         file = Path(path)
         part = file.with_suffix(".part")
         file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            torch.save(checkpoint, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
+        try:
+            with part.open("wb") as stream:
+                torch.save(checkpoint, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)  # half of it would only take the room that is missing
 
 
 def between_steps(trainer: L.Trainer, batch_idx: int) -> bool:

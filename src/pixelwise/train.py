@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from pathlib import Path
 
@@ -56,7 +57,9 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
     try:
         run.trainer.fit(run.module, datamodule=run.data, ckpt_path=start, weights_only=True)
     except (torch.OutOfMemoryError, RuntimeError) as error:
-        raise out_of_memory(run, error) from error
+        raise does_not_fit(start, error) or out_of_memory(run, error) from error
+    except OSError as error:
+        raise disk_full(folder, error) from error
     except ValueError as error:
         raise too_few(run, error) from error
     folder = run.trainer.strategy.broadcast(folder)  # the first process's, where each has started by itself
@@ -100,6 +103,8 @@ def _report(folder: Path) -> None:
     if rank() == 0 and (folder / "metrics.csv").is_file():
         try:
             log.info("report: %s", write(folder))
+        except OSError as error:
+            log.warning("the report could not be written: %s", error)
         except Exception:
             log.exception("the report could not be written; python scripts/report.py %s tries again", folder)
 
@@ -129,6 +134,28 @@ def out_of_memory(run: Run, error: Exception) -> Exception:
         kept = f"data.batch_size={half} trainer.accumulate_grad_batches={accumulate * size // half}"
         fix = f"{kept} keeps the effective batch; or {fix}"
     return UserError(f"out of memory with data.batch_size={size}", found=str(error).splitlines()[0], fix=fix)
+
+
+def does_not_fit(start: Path | None, error: Exception) -> UserError | None:
+    """What to do about a checkpoint to go on from that is of another model."""
+    if start is None or "loading state_dict" not in str(error):
+        return None
+    return UserError(
+        f"{start} does not fit the model that the config describes",
+        found="; ".join(line.strip()[:200] for line in str(error).splitlines()[1:4]),
+        fix="keep the model; another one starts from encoder.weights=RUN, in a run of its own",
+    )
+
+
+def disk_full(folder: Path, error: OSError) -> OSError | UserError:
+    """Turn a full disk into advice; leave any other error as it is."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return error
+    return UserError(
+        f"{folder} cannot be written: the disk is full",
+        found=error,
+        fix=f"make room, then go on with python train.py resume={folder}",
+    )
 
 
 def too_few(run: Run, error: ValueError) -> ValueError:
