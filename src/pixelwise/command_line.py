@@ -153,10 +153,7 @@ def go_on_from_run(arguments: list[str]) -> list[str]:
             raise UserError(f"resume={run} goes on with one run", fix=f"leave {flag} out")
     flags = [a for a in arguments if a.startswith("-")]
     arguments = [f"resume={quoted(str(folder))}" if a.startswith("resume=") else a for a in arguments]
-    try:
-        before = run_folder.load_overrides(folder)
-    except UserError as error:
-        stop(error)
+    before = run_folder.load_overrides(folder)
     overrides = [*before, *(a for a in arguments if a not in flags)]
     by_key = {key_of(override): override for override in overrides}  # the last one counts
     return [*flags, *by_key.values(), f"hydra.run.dir={quoted(str(folder))}"]
