@@ -71,14 +71,14 @@ def sabotage() -> None:
             if self.due(trainer, "test"):
                 die()
 
-    made = build.trainer
+    made = build.make_trainer
 
     def trainer(*arguments: Any, **settings: Any) -> L.Trainer:
         result = made(*arguments, **settings)
         result.callbacks.insert(-1, Drill())  # type: ignore[attr-defined]
         return result
 
-    build.trainer = trainer
+    build.make_trainer = trainer
     save = torch.save
 
     def half(content: dict[str, Any], stream: Any) -> None:

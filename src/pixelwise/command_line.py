@@ -68,11 +68,8 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
                 raise
 
         def main() -> None:
-            for number in (
-                SIGNALS if rank() == 0 else ()
-            ):  # the others may be deep in waiting for one that left
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as in a script's background jobs
-                    signal.signal(number, leave)
+            if rank() == 0:  # the others may be deep in waiting for one that left
+                listen()
             typed[:] = sys.argv
             arguments = [*typed[1:], *settings]
             content = (CONF / f"{config_name}.yaml").read_text()
@@ -92,6 +89,13 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
         return main
 
     return decorate
+
+
+def listen() -> None:
+    """Leave on a signal; one that is ignored stays so, as Ctrl-C in a script's background jobs."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave)
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -107,16 +107,18 @@ def open_run(folder: str | Path, key: str = "run") -> Path:
         raise UserError(
             f"{key}={folder} is not a run folder", found=looks, expected="the folder that train.py printed"
         )
-    load_config(folder)
+    config = load_config(folder)
+    if missing := [part for part in PARTS if part not in config]:
+        found = f"nothing below {', '.join(missing)}"
+        raise UserError(f"{folder / 'config.yaml'} is no run's config", found=found, fix=_RESTORE)
     return folder.resolve()
 
 
 def load_config(folder: Path) -> DictConfig:
     """The config of a run."""
     config = _load(folder / "config.yaml")
-    if not isinstance(config, DictConfig) or (missing := [part for part in PARTS if part not in config]):
-        found = f"nothing below {', '.join(missing)}" if isinstance(config, DictConfig) else "a list"
-        raise UserError(f"{folder / 'config.yaml'} is no run's config", found=found, fix=_RESTORE)
+    if not isinstance(config, DictConfig):
+        raise UserError(f"{folder / 'config.yaml'} is no run's config", found="a list", fix=_RESTORE)
     return config
 
 

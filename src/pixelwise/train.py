@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from pathlib import Path
 
 import lightning as L
-import torch
 
 from pixelwise import checkpoint, run_folder
 from pixelwise.build import Run
 from pixelwise.data.survey import compare, survey
-from pixelwise.errors import UserError
+from pixelwise.failures import advice
 from pixelwise.hardware import device_name, name_of
 from pixelwise.phases import weights_of
 from pixelwise.plan import in_words
@@ -56,12 +54,10 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
         _describe(run, folder, start)
     try:
         run.trainer.fit(run.module, datamodule=run.data, ckpt_path=start, weights_only=True)
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        raise does_not_fit(start, error) or out_of_memory(run, error) from error
-    except OSError as error:
-        raise disk_full(folder, error) from error
-    except ValueError as error:
-        raise too_few(run, error) from error
+    except Exception as error:
+        if told := advice(error, run, folder, start):
+            raise told from error
+        raise
     folder = run.trainer.strategy.broadcast(folder)  # the first process's, where each has started by itself
     callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]
     kept = next(c for c in callbacks if isinstance(c, checkpoint.Checkpoint))
@@ -121,49 +117,3 @@ def score(run: Run, split: str) -> dict[str, float]:
     facts += [f"seen through {type(view).__name__}" for view in run.module.views]
     show(score_table(run.module.results, "; ".join(facts), run.data.classes))
     return dict(run.module.results)
-
-
-def out_of_memory(run: Run, error: Exception) -> Exception:
-    """Turn running out of device memory into advice; leave any other error as it is."""
-    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-        return error
-    size, accumulate = run.data.batch_size, run.trainer.accumulate_grad_batches
-    half = size // 2
-    fix = "a smaller data.crop_size or encoder"
-    if half:
-        kept = f"data.batch_size={half} trainer.accumulate_grad_batches={accumulate * size // half}"
-        fix = f"{kept} keeps the effective batch; or {fix}"
-    return UserError(f"out of memory with data.batch_size={size}", found=str(error).splitlines()[0], fix=fix)
-
-
-def does_not_fit(start: Path | None, error: Exception) -> UserError | None:
-    """What to do about a checkpoint to go on from that is of another model."""
-    if start is None or "loading state_dict" not in str(error):
-        return None
-    return UserError(
-        f"{start} does not fit the model that the config describes",
-        found="; ".join(line.strip()[:200] for line in str(error).splitlines()[1:4]),
-        fix="keep the model; another one starts from encoder.weights=RUN, in a run of its own",
-    )
-
-
-def disk_full(folder: Path, error: OSError) -> OSError | UserError:
-    """Turn a full disk into advice; leave any other error as it is."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return error
-    return UserError(
-        f"{folder} cannot be written: the disk is full",
-        found=error,
-        fix=f"make room, then go on with python train.py resume={folder}",
-    )
-
-
-def too_few(run: Run, error: ValueError) -> ValueError:
-    """Turn batch-norm's refusal of a single value a channel into advice; leave any other error as it is."""
-    if "Expected more than 1 value per channel" not in str(error):
-        return error
-    return UserError(
-        f"batch-norm has one value a channel to learn from with data.batch_size={run.data.batch_size}",
-        found=str(error),
-        fix="data.batch_size=2 or more (and as many training images), or a larger data.crop_size",
-    )

@@ -1,0 +1,102 @@
+"""Lightning's trainer, held to a plan."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+
+from pixelwise.checkpoint import WholeFile
+from pixelwise.errors import UserError
+from pixelwise.hardware import precision
+from pixelwise.instantiate import make
+from pixelwise.interrupt import StopOnSignal
+from pixelwise.metrics_file import MetricsFile
+from pixelwise.phases import FollowPlan
+from pixelwise.position import Position
+from pixelwise.schedule import Plan
+
+log = logging.getLogger(__name__)
+
+
+def make_trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: bool = True) -> L.Trainer:
+    """Lightning's trainer; the plan says how long, `trainer.max_epochs` and `max_steps` only shorten.
+
+    Without training it shows its progress and leaves the run folder and the loggers alone.
+    """
+    settings = dict(config.trainer)
+    settings["precision"] = precision(settings["precision"], settings["accelerator"])
+    settings["max_epochs"] = _cut("max_epochs", settings["max_epochs"], phase_plan.epochs)
+    settings["max_steps"] = _cut("max_steps", settings["max_steps"], phase_plan.steps)
+    settings["log_every_n_steps"] = min(settings["log_every_n_steps"], phase_plan.batches_per_epoch)
+    if training:
+        check_validates(settings, phase_plan)
+    callbacks = [make(c, f"callbacks.{n}") for n, c in config.callbacks.items() if c]
+    progress: list[L.Callback] = [c for c in callbacks if isinstance(c, ProgressBar)]
+    loggers = []
+    if training:
+        named = {name: node for name, node in config.logger.items() if OmegaConf.is_dict(node)}
+        loggers = [make(node, f"logger.{name}", save_dir=str(folder)) for name, node in named.items()]
+        loggers.insert(0, MetricsFile(folder / "metrics.csv"))
+        follow = [Position(phase_plan, config.seed), FollowPlan(phase_plan)]
+        callbacks = [*follow, *callbacks, StopOnSignal()]
+    settings["strategy"] = strategy(config, phase_plan)
+    try:
+        return L.Trainer(
+            **settings,
+            plugins=[WholeFile()],
+            default_root_dir=folder,
+            logger=loggers,
+            callbacks=callbacks if training else progress,
+            enable_progress_bar=bool(progress),
+            enable_checkpointing=False,  # `callbacks.checkpoint` does it
+            enable_model_summary=False,  # each phase prints its parts
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise UserError(
+            "trainer: Lightning cannot work with these settings",
+            found=error,
+            fix="trainer=default takes the device that is there; or trainer.accelerator=… trainer.devices=…",
+        ) from error
+
+
+def _cut(key: str, limit: int | None, planned: int) -> int:
+    """How far to follow the plan; a limit beyond its end does not stretch it."""
+    if limit is None:
+        return planned
+    if limit > planned:
+        what = f"trainer.{key}={limit}", planned, key.removeprefix("max_")
+        log.warning("%s has no effect: the schedule has %d %s, and limits only cut it short", *what)
+    return min(limit, planned)
+
+
+def check_validates(settings: Mapping[str, Any], phase_plan: Plan) -> None:
+    """Refuse a training that ends before its first validation: no epoch could be the best."""
+    epochs = min(settings["max_epochs"], math.ceil(settings["max_steps"] / phase_plan.steps_per_epoch))
+    if (settings["check_val_every_n_epoch"] or 1) > epochs:
+        raise UserError(
+            "trainer.check_val_every_n_epoch: training would end without a validation",
+            found=settings["check_val_every_n_epoch"],
+            expected=f"at most {epochs}, the epochs that are trained",
+        )
+
+
+def strategy(config: DictConfig, phase_plan: Plan) -> Any:
+    """How processes share the work: a name that Lightning knows, or a class with its arguments."""
+    settings = config.trainer.strategy
+    if isinstance(settings, str):
+        return settings
+    settings = dict(settings)
+    if settings.get("find_unused_parameters", True) is None:
+        # a part that a phase freezes gets no gradient, and costs its search only where there is one
+        settings["find_unused_parameters"] = any(phase.freeze for phase in phase_plan.phases)
+    return make(settings, "trainer.strategy")
