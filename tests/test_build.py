@@ -226,7 +226,7 @@ def test_a_limit_beyond_the_plan_is_told_and_none_at_all_is_refused(
     assert [record.message for record in caplog.records if "no effect" in record.message] == [
         "trainer.max_epochs=3 has no effect: the schedule has 2 epochs, and limits only cut it short"
     ]
-    with pytest.raises(UserError, match=r"trainer\.max_steps[\s\S]*at least 1"):
+    with pytest.raises(UserError, match=r"trainer\.max_steps[\s\S]*a whole number from 1"):
         built("trainer.max_steps=0")
 
 

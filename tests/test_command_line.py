@@ -140,7 +140,6 @@ def test_a_run_keeps_its_choices_and_knows_its_keys(
     assert sorted(p.name for p in trained.rglob("*")) == before
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(
     ("typed", "answer"),
     [

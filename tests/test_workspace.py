@@ -17,7 +17,6 @@ from pixelwise.errors import UserError
 pytest.importorskip("wandb_workspaces")
 from pixelwise.workspace import logged, outline, save, specification, workspace
 
-pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style")  # within that package
 Script = Callable[..., subprocess.CompletedProcess[str]]
 OFFLINE = ("logger=wandb", "logger.wandb.offline=true")
 
