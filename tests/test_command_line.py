@@ -191,6 +191,18 @@ def test_a_run_folder_may_have_any_name(
     assert "cat  " in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("encoder.name=resnet188", "resnet18"), ("task.monitor=val/mio", "val/miou")]
+)
+def test_a_typo_that_only_the_job_can_tell_ends_before_training(
+    typed: str, meant: str, script: Script, tiny: list[str], tmp_path: Path
+) -> None:
+    done = script("train.py", *tiny, typed, "hydra.run.dir=run")
+    assert done.returncode == 2
+    assert re.search(rf"expected: .*\b{meant}\b", done.stderr)
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
 @pytest.mark.fast
 def test_a_value_that_hydra_cannot_read_is_shown_in_quotes(script: Script) -> None:
     done = script("train.py", "data=folder", "data.root=photos (1)[2]")

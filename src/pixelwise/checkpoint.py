@@ -7,16 +7,16 @@ import math
 import operator
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from pixelwise.errors import UserError, nearest
+from pixelwise.errors import UnknownName, UserError, nearest
 from pixelwise.metrics_file import MetricsFile
 from pixelwise.models import Composition
 from pixelwise.types import Batch
@@ -85,17 +85,30 @@ class Checkpoint(L.Callback):
         """Keep the weights if they are the best yet; of equal ones, the first; any score beats NaN."""
         if trainer.state.fn != "fit":
             return
-        if self.monitor not in trainer.callback_metrics:
-            known = [name for name in trainer.callback_metrics if name.startswith("val/")]
-            raise UserError(
-                f"task.monitor: {self.monitor!r} is not among the validation scores",
-                expected="one of " + ", ".join(nearest(self.monitor, known) or known),
-            )
+        self._check_monitor(trainer.callback_metrics)
         score = float(trainer.callback_metrics[self.monitor])
         first = math.isnan(self.best) and not math.isnan(score)  # no comparison with NaN holds
         if self.best_epoch < 0 or first or self.better(score, self.best):
             self.best, self.best_epoch = score, trainer.current_epoch
             trainer.save_checkpoint(path(trainer, "best"), weights_only=True)
+
+    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Refuse a score that will not be there, unless scores or a callback of the user's own may log it."""
+        own, callbacks = cast(Any, module), cast(Any, trainer).callbacks
+        names = getattr(own.scores["val"], "names", None)
+        packages = {type(callback).__module__.split(".")[0] for callback in callbacks}
+        if names is not None and packages <= {"pixelwise", "lightning"}:
+            parts = [f"loss/{part}" for loss in own.losses for part in loss.parts]
+            eroded = [f"eroded/{name}" for name in names()]
+            self._check_monitor([f"val/{name}" for name in ("loss", *parts, *names(), *eroded)])
+
+    def _check_monitor(self, logged: Iterable[str]) -> None:
+        known = [name for name in logged if name.startswith("val/")]
+        if self.monitor not in known:
+            raise UnknownName(
+                f"task.monitor: {self.monitor!r} is not among the validation scores",
+                expected="one of " + ", ".join(nearest(self.monitor, known) or known),
+            )
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """The state that a longer run would go on from."""

@@ -22,7 +22,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from pixelwise import run_folder
-from pixelwise.errors import UserError
+from pixelwise.errors import UnknownName, UserError
 from pixelwise.job import leave_list, output_folder
 from pixelwise.processes import rank
 from pixelwise.typos import CONF, check, key_of, quoted, stop
@@ -51,6 +51,7 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
         *settings: overrides that always hold for this command.
     """
     typed: list[str] = []
+    unknown: list[UnknownName] = []
 
     def decorate(job: Job) -> Callable[[], None]:
         @functools.wraps(job)
@@ -59,6 +60,7 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
             try:
                 return job(config)
             except UserError as error:
+                unknown[:] = [error] if isinstance(error, UnknownName) else []
                 listed = leave_list(error.every) if error.every and rank() == 0 else None
                 all_of_it = f"\n  all:      {listed}" if listed else ""
                 raise CompactHydraException(f"\nerror: {error}{all_of_it}") from error
@@ -84,7 +86,11 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
             except UserError as error:
                 stop(error)
             sys.argv[1:] = name_by_difference(arguments)
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+            try:
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+            except SystemExit as end:
+                one_job = not {"-m", "--multirun"} & {*arguments}
+                raise SystemExit(2 if unknown and one_job else end.code) from None
 
         return main
 

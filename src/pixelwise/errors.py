@@ -35,6 +35,10 @@ class UserError(ValueError):
         self.every = every
 
 
+class UnknownName(UserError):
+    """A name that nothing has: a typo, which ends a command with status 2 like one in a key."""
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Up to `count` of the known names that look most like `name`, the nearest first."""
     return get_close_matches(name, list(known), n=count, cutoff=0.5)

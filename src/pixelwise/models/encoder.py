@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelwise.errors import UserError, nearest
+from pixelwise.errors import UnknownName, UserError, nearest
 from pixelwise.models.batchnorm import freeze_batchnorm
 from pixelwise.models.features import REFUSALS, Recipe, channels_first, find_recipe
 from pixelwise.models.idle import idle_parameters, make_buffers
@@ -61,7 +61,7 @@ class Encoder(nn.Module):
         super().__init__()
         if not timm.is_model(name):
             near = nearest(name, timm.list_models(), 5)
-            raise UserError(
+            raise UnknownName(
                 f"encoder.name: timm {timm.__version__} knows no model {name!r}",
                 expected=f"one of {', '.join(near)} …" if near else None,
                 fix='list them all with `python -c "import timm; print(*timm.list_models())"`',
