@@ -17,12 +17,6 @@ FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_
 
 def precision(setting: str, accelerator: str) -> str:
     """Resolve `trainer.precision=auto`: bf16-mixed where the hardware multiplies bf16 natively."""
-    if setting in ("16-true", "bf16-true"):
-        raise UserError(
-            "trainer.precision: weights of 16 bits are not supported, mixed precision is",
-            found=setting,
-            fix=f"trainer.precision={setting.replace('true', 'mixed')}",
-        )
     if setting != "auto":
         return setting
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():

@@ -37,6 +37,11 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
     Raises:
         UserError: for a class that may not be named, and for arguments that it does not take.
     """
+    if not isinstance(config, Mapping | DictConfig) or "_target_" not in config:
+        found = "null" if config is None else config
+        raise UserError(
+            f"{key} is nothing to build", found=found, expected="a class as _target_, and its options"
+        )
     for target in targets(config):
         check_target(target, key)
     try:
@@ -49,7 +54,7 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
             raise UserError(
                 f"{key}: {config['_target_']} needs a package that is missing", found=cause
             ) from error
-        if isinstance(cause, TypeError | ValueError | OverflowError):
+        if isinstance(cause, TypeError | ValueError | OverflowError | AttributeError):
             raise UserError(f"{key}: {config['_target_']} does not take this", found=cause) from error
         raise
 

@@ -119,7 +119,7 @@ def predict(
     bf16: bool = False,
     views: Sequence[View] = (),
 ) -> int:
-    """Predict each image; finished ones are skipped.
+    """Predict each image; finished ones are skipped, and one that cannot be read stops no other.
 
     Args:
         model: with its weights; moved to a GPU where there is one.
@@ -133,26 +133,38 @@ def predict(
         Number of images predicted now.
 
     Raises:
-        UserError: an image does not fit the model, or there is no room for the result.
+        UserError: images do not fit the model, as their headers say, or there is no room for the result:
+            nothing is begun. Or images turned out to be damaged: all others are predicted.
         SystemExit: interrupted; status 130 after Ctrl-C and 143 after SIGTERM.
     """
     waiting = {name: file for name, file in images.items() if not writer.done(name)}
     if len(waiting) < len(images):
         log.info("%d of %d images are predicted already and skipped", len(images) - len(waiting), len(images))
     finished = 0
+    failed: list[UserError] = []
     with gdal(), interruptible():
-        plans = {name: writer.plan(name, file) for name, file in waiting.items()}
-        check_room(output, plans.values())
+        plans: list[Plan] = []
+        for name, file in waiting.items():
+            try:
+                plans.append(writer.plan(name, file))
+            except UserError as error:
+                failed.append(error)
+        if failed:
+            raise told_together(failed, len(waiting), "cannot be predicted, and none was")
+        check_room(output, plans)
         forward = network(model, bf16, views)
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         bar = Progress(*columns, disable=not waiting)
-        windows = bar.add_task("windows", total=sum(plan.windows for plan in plans.values()))
+        windows = bar.add_task("windows", total=sum(plan.windows for plan in plans))
         try:
             with bar:
                 for name, file in waiting.items():
                     bar.update(windows, description=file.name)
-                    writer.predict(name, file, forward, lambda: bar.advance(windows))
-                    finished += 1
+                    try:
+                        writer.predict(name, file, forward, lambda: bar.advance(windows))
+                        finished += 1
+                    except UserError as error:
+                        failed.append(error)
         except OSError as error:
             raise UserError(f"output={output} cannot be written", found=error) from error
         except (KeyboardInterrupt, SystemExit) as stop:
@@ -160,7 +172,22 @@ def predict(
             raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
         finally:
             writer.close()
+    if failed:
+        raise told_together(failed, len(waiting), "could not be predicted; the others are")
     return finished
+
+
+def told_together(errors: Sequence[UserError], of: int, outcome: str) -> UserError:
+    """One error for those of several images, or the only one as it is."""
+    if of == 1:
+        return errors[0]
+    lines = [str(error).splitlines()[0] for error in errors]
+    return UserError(
+        f"{len(errors):,} of {of:,} images {outcome}",
+        found=some(lines, 3, "; "),
+        fix="mend or remove them; the same command goes on",
+        every=lines,
+    )
 
 
 def network(model: Composition, bf16: bool = False, views: Sequence[View] = ()) -> Forward:

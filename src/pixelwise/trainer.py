@@ -95,7 +95,7 @@ def strategy(config: DictConfig, phase_plan: Plan) -> Any:
     settings = config.trainer.strategy
     if isinstance(settings, str):
         return settings
-    settings = dict(settings)
+    settings = dict(settings or {})
     if settings.get("find_unused_parameters", True) is None:
         # a part that a phase freezes gets no gradient, and costs its search only where there is one
         settings["find_unused_parameters"] = any(phase.freeze for phase in phase_plan.phases)

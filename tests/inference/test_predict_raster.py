@@ -209,6 +209,25 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing(
     assert left <= {"prediction.json", file.name if damage == "itself" else "prediction.json"}
 
 
+def test_damaged_images_stop_no_other(tiff: Tiff, noise: Noise, job: Job, tmp_path: Path) -> None:
+    for name in "abcd":
+        file = tiff(f"in/{name}.tif", noise(300, 300, 3))
+        if name in "ac":
+            file.write_bytes(file.read_bytes()[:150_000])
+    with pytest.raises(UserError, match=r"2 of 4 images could not be predicted; the others are\n") as caught:
+        job("input=in", "output=out", *SMALL)
+    assert [line.split("/")[-1] for line in caught.value.every] == [
+        f"{name}.tif cannot be read as an image" for name in "ac"
+    ]
+    kept = sorted(f.name for f in (tmp_path / "out").iterdir())
+    assert kept == sorted(
+        ["prediction.json", *(f"{n}{s}" for n in "bd" for s in (".tif", "_areas.csv", "_overlay.png"))]
+    )
+    (tmp_path / "in/c.tif").write_text("nothing of the kind")
+    with pytest.raises(UserError, match=r"1 of 2 images cannot be predicted, and none was\n"):
+        job("input=in", "output=out", *SMALL)
+
+
 def test_a_full_disk_is_an_error_and_leaves_nothing(
     tiff: Tiff, noise: Noise, trained: Path, tmp_path: Path
 ) -> None:

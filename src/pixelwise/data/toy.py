@@ -138,6 +138,8 @@ class _Toy:
                 what = f"data.source.counts.{name}: no such split, or no scene in it"
                 expected = f"1 or more for {', '.join(SPLITS)}"
                 raise UserError(what, found=count, expected=expected, fix=f"~data.source.counts.{name}")
+        if type(seed) is not int or seed < 0:
+            raise UserError("data.source.seed", found=seed, expected="a whole number from 0")
         self.counts, self.seed, self.size = dict(counts), seed, size
 
     def paint(self, rng: np.random.Generator, index: int) -> tuple[np.ndarray, np.ndarray | int]:
