@@ -42,23 +42,23 @@ class Throughput(L.Callback):
 
     def __init__(self, monitor: str) -> None:
         self.shown = ("train/loss", "val/loss", monitor)
-        self._reset()
-        self._begin = 0.0
+        self._reset(step=0)
+        self._begin, self._first_step = self._since, 0
 
-    def _reset(self) -> None:
+    def _reset(self, step: int) -> None:
+        self._steps_before = step
         self._images = 0
         self._waiting = self._working = 0.0
         self._since = self._epoch_began = time.perf_counter()
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Time left counts from here, so that a resumed run does not count the time before."""
-        self._begin = time.perf_counter()
-        self._first_step = trainer.global_step
+        self._reset(trainer.global_step)  # resumed within an epoch, no epoch starts
+        self._begin, self._first_step = self._since, trainer.global_step
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Start counting; the time of validation belongs to no batch."""
-        self._reset()
-        self._steps_before = trainer.global_step
+        self._reset(trainer.global_step)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
