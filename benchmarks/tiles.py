@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.augmentation import Augmentation
-from pixelwise.data.loader import Draw, Samples
+from pixelwise.data.batches import Draw
+from pixelwise.data.loader import Samples
 from pixelwise.data.potsdam_synthetic import PALETTE, PotsdamSynthetic
 
 CLASSES = ["impervious", "building", "low_vegetation", "tree", "car", "clutter"]

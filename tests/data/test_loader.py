@@ -9,19 +9,8 @@ import pytest
 import torch
 
 from pixelwise.augmentation import Transform
-from pixelwise.data.loader import (
-    Collate,
-    Draw,
-    EvaluationBatches,
-    EvaluationLoader,
-    Loader,
-    Permutation,
-    Samples,
-    Share,
-    TrainingBatches,
-    generator,
-    worker_settings,
-)
+from pixelwise.data.batches import Draw, EvaluationBatches, Permutation, Share, TrainingBatches, generator
+from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
 from pixelwise.data.module import InMemory
 from pixelwise.errors import UserError
 from pixelwise.types import Raw

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from pixelwise.augmentation import Augmentation
-from pixelwise.data.loader import Draw, Samples
+from pixelwise.data.batches import Draw
+from pixelwise.data.loader import Samples
 from pixelwise.data.tags import Cover
 from pixelwise.errors import UserError
 from pixelwise.types import IGNORE, Raw

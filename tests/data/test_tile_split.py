@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from pixelwise.augmentation import Augmentation, Geometry
-from pixelwise.data.loader import Draw, Samples
+from pixelwise.data.batches import Draw
+from pixelwise.data.loader import Samples
 from pixelwise.data.module import DataModule
 from pixelwise.data.prepared import CELL, Prepared
 from pixelwise.data.statistics import class_histogram, fingerprint

@@ -9,17 +9,8 @@ import lightning as L
 import numpy as np
 
 from pixelwise.augmentation import CentreView, Transform
-from pixelwise.data.loader import (
-    Collate,
-    EvaluationBatches,
-    EvaluationLoader,
-    Loader,
-    Permutation,
-    Samples,
-    Share,
-    TrainingBatches,
-    worker_settings,
-)
+from pixelwise.data.batches import EvaluationBatches, Permutation, Share, TrainingBatches
+from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
 from pixelwise.data.statistics import Histogram
 from pixelwise.errors import UserError
 from pixelwise.types import FULL_SCALE, Raw, Source, Split

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixelwise.data.loader import EvaluationBatches
+from pixelwise.data.batches import EvaluationBatches
 from pixelwise.module import Module
 from pixelwise.report.onlooker import Onlooker, batches_of, loader_of
 from pixelwise.report.pictures import colours, in_words

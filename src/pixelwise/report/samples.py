@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.data.loader import Draw, EvaluationBatches, EvaluationLoader, Samples
+from pixelwise.data.batches import Draw, EvaluationBatches
+from pixelwise.data.loader import EvaluationLoader, Samples
 from pixelwise.module import Module
 from pixelwise.report.pictures import rgb
 from pixelwise.scores import iou
