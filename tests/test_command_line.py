@@ -229,6 +229,7 @@ def test_an_error_in_a_job_is_one_message_and_a_traceback_only_if_asked_for(
     assert "run_folder.py" in done.stderr
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_used_are_all_listed_in_a_file(
     script: Script, folders: Callable[[str], list[str]], tmp_path: Path
 ) -> None:

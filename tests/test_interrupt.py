@@ -62,6 +62,7 @@ def test_a_signal_saves_and_ends_with_the_status_that_the_shell_expects(
     assert re.search(r">stopped here</text>", report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_while_the_best_weights_are_scored_leaves_a_report_and_loses_nothing(
     number: int, status: int, tiny: list[str], tmp_path: Path

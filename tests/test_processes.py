@@ -80,6 +80,7 @@ def test_scores_do_not_depend_on_the_number_of_processes(two: Path) -> None:
         assert (two / f"{devices}.json").read_text() == written
 
 
+@pytest.mark.slow
 def test_ranks_stay_equal_when_a_part_is_unfrozen_and_resume_exactly(tmp_path: Path) -> None:
     run = [o for o in RUN if not o.startswith("trainer.accelerator")] + [
         "trainer=ddp_sim",

@@ -45,6 +45,7 @@ def test_killed_anywhere_it_ends_as_if_it_never_was(unbroken: Path, tmp_path: Pa
     assert any(note["batch"] > 0 for note in resumed), "no run was resumed in the middle of an epoch"
 
 
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_written(unbroken: Path, tmp_path: Path) -> None:
     deaths = [
         {"step": 6, "where": "writing"},
@@ -55,6 +56,7 @@ def test_killed_while_a_checkpoint_is_written(unbroken: Path, tmp_path: Path) ->
     assert_equal_to(unbroken, tmp_path, len(deaths))
 
 
+@pytest.mark.slow
 def test_a_generator_that_is_not_restored_is_noticed(unbroken: Path, tmp_path: Path) -> None:
     drill(tmp_path, *RUN, "hydra.run.dir=run", step=7, where="batch_end", forget_rng=True)
     drill(tmp_path, "resume=run", forget_rng=True)

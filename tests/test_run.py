@@ -197,6 +197,7 @@ def test_a_full_disk_is_told_and_no_half_checkpoint_takes_its_room(
     assert not list((folder / "checkpoints").glob("*.part"))
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_as_another_model(trained: Path, script: Script, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "run")
     done = script("train.py", "resume=run", "decoder=fpn", "allow_change=true")

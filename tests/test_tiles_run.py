@@ -201,6 +201,7 @@ def test_a_loss_of_one_label_is_refused_for_tags(script: Script) -> None:
     assert "task=tagging cannot use Dice" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_draws_the_release(script: Script, tmp_path: Path) -> None:
     split = "data.source.split={train:[2_10],val:[2_11]}"
     done = script(

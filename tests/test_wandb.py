@@ -40,6 +40,7 @@ def offline_run(folder: Path) -> Path:
     return found
 
 
+@pytest.mark.slow
 def test_a_sweep_with_images_and_tensorboard(script: Script, tiny: list[str], tmp_path: Path) -> None:
     settings = ["logger=[wandb,tensorboard]", "logger.wandb.offline=true", "logger.log_images=true"]
     done = script("train.py", "-m", *tiny, *settings, "hydra.sweep.dir=sweep", "seed=3,4")
