@@ -91,9 +91,11 @@ def test_images_that_cannot_share_a_batch_and_numbers_that_are_none_are_named(ro
     Image.fromarray(np.where(deep == deep[0], np.nan, deep)).save(root / "train/images/3.tif")
     for number in (2, 3):
         save(root / f"train/masks/{number}.png", np.ones((4, 6)))
-    damaged, types = audit(segmentation(root), CLASSES).problems
+    result = audit(segmentation(root), CLASSES)
+    damaged, types = result.problems
     assert "3 holds 72 values that are not finite" in damaged
     assert "one number type, but 0, 1 uint8; 2 float32" in types
+    assert [line.split(":")[0] for line in result.every] == ["train/3", "train/2"]
 
 
 def test_leakage_is_found_by_content(root):

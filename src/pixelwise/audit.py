@@ -82,6 +82,10 @@ class SplitAudit:
             yield f"{self.name}/{key}: {reason}"
         for label, keys in self.unknown.items():
             yield from (f"{self.name}/{key}: {label} is no class" for key in keys)
+        usual = max(self.types.values(), key=len, default=[])
+        for dtype, keys in self.types.items():
+            if keys is not usual:
+                yield from (f"{self.name}/{key}: {dtype}, unlike most images" for key in keys)
 
 
 def _read(split: Split, index: int) -> list[Any]:
