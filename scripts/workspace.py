@@ -18,7 +18,7 @@ from pixelwise.command_line import command
 @command("train", "logger=wandb", "hydra.run.dir=.", "hydra/job_logging=terminal")
 def main(config: DictConfig) -> None:
     """Print the sections; save them, or write them to a file."""
-    from pixelwise.run_folder import write_text
+    from pixelwise.files import write_text
     from pixelwise.workspace import outline, save, specification, workspace
 
     made = workspace(config)

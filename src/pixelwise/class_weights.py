@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.data.module import DataModule
 from pixelwise.data.survey import histograms
-from pixelwise.run_folder import read_json
+from pixelwise.files import read_json
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,9 @@ from omegaconf import DictConfig
 from pixelwise import run_folder
 from pixelwise.errors import UnknownName, UserError
 from pixelwise.job import leave_list, output_folder
+from pixelwise.overrides import CONF, key_of, quoted
 from pixelwise.processes import rank
-from pixelwise.typos import CONF, check, key_of, quoted, stop
+from pixelwise.typos import check, stop
 
 Job = Callable[[DictConfig], Any]
 

@@ -24,10 +24,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pixelwise import run_folder
-from pixelwise.run_folder import write_rows, write_text
+from pixelwise import files, run_folder
+from pixelwise.files import write_rows, write_text
+from pixelwise.overrides import key_of
 from pixelwise.sweep_report import job_rows, page, setting_rows
-from pixelwise.typos import key_of
 
 OUTCOME = "outcome.json"
 """In a run folder whose last attempt did not end well: its state, and why."""
@@ -81,13 +81,13 @@ class Setting:
 def note(folder: Path, state: str, why: str) -> None:
     """Write down that a run's last attempt did not end well."""
     folder.mkdir(parents=True, exist_ok=True)
-    run_folder.write_json(folder / OUTCOME, {"state": state, "why": why})
+    files.write_json(folder / OUTCOME, {"state": state, "why": why})
 
 
 # --------------------------------------------------------------------------------------- reading folders
 def read(sweep: Path) -> list[Job]:
     """Every job of a sweep's folder, and those that its command asked for and that never began."""
-    planned: dict[str, list[str]] = run_folder.read_json(sweep / "jobs.json")
+    planned: dict[str, list[str]] = files.read_json(sweep / "jobs.json")
     found = {f.parent.name for name in ("overrides.yaml", OUTCOME) for f in sweep.glob(f"*/{name}")}
     names = [name for name in found if not (sweep / name).is_symlink()]  # `latest` is one of the others
     return [_job(sweep / name, planned.get(name, [])) for name in sorted({*names, *planned})]
@@ -98,7 +98,7 @@ def _job(folder: Path, planned: Iterable[str]) -> Job:
     typed = OmegaConf.load(overrides) if overrides.is_file() else planned
     choices = {key_of(str(o)): str(o).partition("=")[2] for o in typed}
     scores = folder / "metrics.json"
-    if outcome := run_folder.read_json(folder / OUTCOME):
+    if outcome := files.read_json(folder / OUTCOME):
         return Job(folder.name, choices, outcome["state"], outcome["why"], _best(folder))
     if scores.is_file():
         return Job(folder.name, choices, "finished", "", _best(folder) | run_folder.read_scores(scores))
@@ -116,7 +116,7 @@ def _best(folder: Path) -> dict[str, float]:
 
 def validations(folder: Path, monitor: str) -> list[float]:
     """The monitored score after each validation so far."""
-    return [row[monitor] for row in run_folder.read_rows(folder / "metrics.csv") if monitor in row]
+    return [row[monitor] for row in files.read_rows(folder / "metrics.csv") if monitor in row]
 
 
 def best_of(values: Sequence[float], mode: str) -> float:

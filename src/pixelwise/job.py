@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pixelwise.errors import UserError
-from pixelwise.typos import CONF, explain, key_of, nodes
+from pixelwise.overrides import CONF, key_of, nodes
+from pixelwise.typos import explain
 
 
 def check_mode(config: DictConfig) -> None:

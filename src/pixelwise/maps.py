@@ -15,12 +15,13 @@ from torch import Tensor
 from pixelwise.augmentation import CentreView
 from pixelwise.data.images import read_image, read_size
 from pixelwise.errors import UserError
+from pixelwise.files import whole_files
 from pixelwise.inference import Forward, Pixels, Reader, bands, blend, labels, labels_and_probabilities
 from pixelwise.inference.areas import Areas
 from pixelwise.inference.geotiff import MapFile, Place, Raster, read_small
 from pixelwise.report import colours, overlay, rgb
 from pixelwise.types import FULL_SCALE, IGNORE
-from pixelwise.writers import MapOptions, Plan, is_raster, whole_files
+from pixelwise.writers import MapOptions, Plan, is_raster
 
 
 class MaskWriter:

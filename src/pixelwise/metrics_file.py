@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from pixelwise.run_folder import write_rows
+from pixelwise.files import write_rows
 
 
 class MetricsFile(Logger):

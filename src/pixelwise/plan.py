@@ -12,11 +12,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pixelwise import build
 from pixelwise.models import Composition
+from pixelwise.overrides import CONF
 from pixelwise.parameters import parameter_groups
 from pixelwise.phases import check_something_trains, weights_of
 from pixelwise.report.plan import Outline, augmentation_in_words, loss_in_words
 from pixelwise.schedule import Plan
-from pixelwise.typos import CONF
 
 
 def outline(config: DictConfig) -> Outline:

@@ -12,11 +12,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise import run_folder
+from pixelwise import files, run_folder
 from pixelwise.errors import UserError
+from pixelwise.overrides import key_of, nodes
 from pixelwise.processes import rank
 from pixelwise.terminal import score_table, show
-from pixelwise.typos import key_of, nodes
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def merge(
 
 def as_first_chosen(config: DictConfig, folder: Path) -> DictConfig:
     """What `auto` meant on the first machine, so that the arithmetic stays the same."""
-    chosen = run_folder.read_json(folder / "environment.json")
+    chosen = files.read_json(folder / "environment.json")
     for key, place in (("precision", "trainer.precision"), ("memory_format", "memory_format")):
         if key in chosen and OmegaConf.select(config, place) == "auto":
             log.info("%s=%s: as this run was started", place, chosen[key])

@@ -16,9 +16,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import os
 import platform
@@ -26,7 +23,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,12 +35,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pixelwise.errors import UserError
+from pixelwise.files import _RESTORE, read_json, write_json, write_text
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "timm", "hydra-core", "numpy", "pillow")
 PARTS = ("data", "encoder", "decoder", "task", "trainer", "schedule")
 """What every run's config has, among others."""
-
-_RESTORE = "restore it from a copy; what is edited by hand must stay readable"
 
 PASSING = re.compile(r"\$\{(hydra|now|oc\.env)[:.]")
 """Interpolations whose value belongs to the moment or the machine of the first start."""
@@ -186,41 +182,6 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON file's content; nothing where there is none."""
-    try:
-        return json.loads(file.read_text()) if file.is_file() else {}
-    except ValueError as error:
-        raise UserError(f"{file} cannot be read", found=error, fix="remove it, or " + _RESTORE) from error
-
-
-def read_rows(file: Path) -> list[dict[str, float]]:
-    """The rows of a CSV file of numbers, each without its empty cells; none where there is no file."""
-    if not file.is_file():
-        return []
-    with file.open(newline="") as stream:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Plain content as readable JSON."""
-    write_text(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_rows(file: Path, rows: Iterable[Iterable[Any]]) -> None:
-    """Rows of cells as CSV, the header first."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(file, text.getvalue())
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write all of it or nothing."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(file)
 
 
 def _point_latest(folder: Path) -> None:

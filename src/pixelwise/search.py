@@ -25,8 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import comparison
 from pixelwise.errors import UserError
+from pixelwise.overrides import CONF, key_of
 from pixelwise.processes import interruptible
-from pixelwise.typos import CONF, key_of
 
 log = logging.getLogger(__name__)
 

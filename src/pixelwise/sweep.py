@@ -26,9 +26,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import comparison
+from pixelwise.files import write_json
+from pixelwise.overrides import key_of
 from pixelwise.processes import rank
-from pixelwise.run_folder import write_json
-from pixelwise.typos import key_of
 
 log = logging.getLogger(__name__)
 

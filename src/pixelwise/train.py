@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lightning as L
 
-from pixelwise import checkpoint, run_folder
+from pixelwise import checkpoint, files, run_folder
 from pixelwise.build import Run
 from pixelwise.data.survey import compare, survey
 from pixelwise.failures import advice
@@ -81,15 +81,15 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
         )
         used = run.module.model.normalize
         statistics = {"mean": used.mean.tolist(), "std": used.std.tolist()}
-        run_folder.write_json(folder / "data.json", survey(run.data) | statistics)
+        files.write_json(folder / "data.json", survey(run.data) | statistics)
     else:
         log.info("going on from %s", start)
         compare(run.data, folder / "data.json")
-    run_folder.write_json(folder / "plan.json", in_numbers(run.plan))
+    files.write_json(folder / "plan.json", in_numbers(run.plan))
     picture = folder / "pictures/plan.png"
     picture.parent.mkdir(exist_ok=True)
     draw(in_words(run.plan, run.module.model, run.config)).savefig(picture)
-    environment = run_folder.read_json(folder / "environment.json")
+    environment = files.read_json(folder / "environment.json")
     for logger in run.trainer.loggers:
         logger.log_hyperparams(run.config | {"environment": environment})
 

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise import build, run_folder
+from pixelwise import build, files, run_folder
 from pixelwise.errors import UserError
 from pixelwise.train import train
 
@@ -81,7 +81,7 @@ def tell(story: Story, output: str | Path, compose: Callable[[list[str]], DictCo
                 scores.append(Score(masks, seed, start, miou))
                 count += 1
                 log.info("%d/%d %d masks, seed %d, %s: mIoU %.4f", count, total, masks, seed, start, miou)
-    run_folder.write_json(output / "transfer.json", [score._asdict() for score in scores])
+    files.write_json(output / "transfer.json", [score._asdict() for score in scores])
     text = table(scores)
     (output / "transfer.md").write_text(text)
     plot(scores).savefig(output / "transfer.png")

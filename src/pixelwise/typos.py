@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import product
-from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
@@ -19,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from pixelwise.errors import UserError, guess, nearest
+from pixelwise.overrides import CONF, key_of, nodes, quoted
 
-CONF = Path(__file__).parents[2] / "conf"
 PLUGINS = {"hydra/launcher": "pip install 'pixelwise[processes,slurm]' brings joblib's and submitit's"}
 """How to come by options that are not files of conf/."""
 
@@ -155,24 +154,3 @@ def check_views(config: DictConfig) -> None:
     """Stop where `tta` names what is none of conf/views.yaml."""
     for name in [config.tta] if isinstance(config.tta, str) else config.tta or []:
         check_choice("tta", name, config.views)
-
-
-def quoted(value: str) -> str:
-    """A text in quotes, so that Hydra takes commas, brackets and the like as part of it."""
-    return "'" + value.replace("'", r"\'") + "'"
-
-
-def key_of(override: str) -> str:
-    """The key that an override is about: `+data.root=x` and `~data.root` are about data.root."""
-    return override.split("=", 1)[0].lstrip("+~")
-
-
-def nodes(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every (dotted key, node) of a config; interpolations are not followed."""
-    for key in config:
-        node = config._get_node(key)
-        yield f"{prefix}{key}", node
-        if OmegaConf.is_dict(node) and not (
-            node._is_none() or node._is_missing() or node._is_interpolation()
-        ):
-            yield from nodes(node, f"{prefix}{key}.")

@@ -17,6 +17,7 @@ from pixelwise.augmentation import CentreView
 from pixelwise.data.images import read_image, read_size
 from pixelwise.data.raster import gdal
 from pixelwise.errors import UserError
+from pixelwise.files import whole_files
 from pixelwise.inference import Forward, Tiling
 from pixelwise.inference.geotiff import Raster
 
@@ -167,17 +168,3 @@ class TagWriter(ProbabilityWriter):
 def is_raster(file: Path) -> bool:
     """Whether a file is read by bands and windows."""
     return file.suffix.lower() in RASTERS
-
-
-@contextmanager
-def whole_files(stem: Path, suffixes: Sequence[str]) -> Iterator[dict[str, Path]]:
-    """Where to write files that appear, in this order, when the block ends well; else nothing is left."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    parts = {suffix: stem.with_name(f"{stem.name}{suffix}.part") for suffix in suffixes}
-    try:
-        yield parts
-        for suffix, part in parts.items():
-            part.replace(stem.with_name(f"{stem.name}{suffix}"))
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)

@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import build
 from pixelwise.errors import UserError
 from pixelwise.instantiate import check_target, targets
+from pixelwise.overrides import nodes
 from pixelwise.processes import leave_process_group
-from pixelwise.typos import nodes
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pixelwise.augmentation import checks
+from pixelwise import checks
 
 QUARTER_TURN = np.array([[0, -1], [1, 0]])
 

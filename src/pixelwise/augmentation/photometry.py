@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from pixelwise.augmentation import checks
+from pixelwise import checks
 from pixelwise.augmentation.contract import Pair
 
 LUMA = np.array([0.299, 0.587, 0.114])

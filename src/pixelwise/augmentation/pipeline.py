@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pixelwise.augmentation import checks
+from pixelwise import checks
 from pixelwise.augmentation.contract import Pair, Transform
 from pixelwise.augmentation.geometry import Geometry
 from pixelwise.augmentation.view import CentreView, RandomView

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from pixelwise.augmentation import checks, warp
+from pixelwise import checks
+from pixelwise.augmentation import warp
 from pixelwise.augmentation.contract import Pair
 from pixelwise.augmentation.geometry import Geometry
 

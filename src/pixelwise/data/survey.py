@@ -11,7 +11,7 @@ from pixelwise.audit import SplitAudit, leakage
 from pixelwise.data.module import DataModule
 from pixelwise.data.statistics import Histogram, class_histogram, fingerprint
 from pixelwise.errors import UserError
-from pixelwise.run_folder import read_json
+from pixelwise.files import read_json
 
 log = logging.getLogger(__name__)
 

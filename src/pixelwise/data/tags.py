@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pixelwise.augmentation import checks
+from pixelwise import checks
 from pixelwise.types import IGNORE
 
 

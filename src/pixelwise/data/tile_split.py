@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from pixelwise.augmentation import checks
+from pixelwise import checks
 from pixelwise.data.prepared import CELL, Prepared
 from pixelwise.errors import UserError, guess, some
 from pixelwise.tiling import Tiling

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from pixelwise import __version__, loading
 from pixelwise.export.contract import Network, Subject
 from pixelwise.export.twin import write_twin
-from pixelwise.run_folder import write_json
+from pixelwise.files import write_json
 from pixelwise.types import IGNORE
 
 log = logging.getLogger(__name__)

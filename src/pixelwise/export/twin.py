@@ -12,10 +12,10 @@ from safetensors.torch import save
 
 from pixelwise.export.check import compare
 from pixelwise.export.contract import Subject
+from pixelwise.files import write_json
 from pixelwise.loading import Predictor
 from pixelwise.models import ClassifierHead
 from pixelwise.models.weights import names_in_encoder
-from pixelwise.run_folder import write_json
 
 log = logging.getLogger(__name__)
 

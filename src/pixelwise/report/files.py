@@ -10,7 +10,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pixelwise.run_folder import load_config, read_json, read_rows, read_scores
+from pixelwise.files import read_json, read_rows
+from pixelwise.run_folder import load_config, read_scores
 
 Rows = list[dict[str, float]]
 

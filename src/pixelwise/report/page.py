@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pixelwise.files import write_text
 from pixelwise.html import render
 from pixelwise.report.curves import charts
 from pixelwise.report.files import RunFiles, kind_of
-from pixelwise.run_folder import write_text
 from pixelwise.types import IGNORE
 
 MOST_CELLS = 24

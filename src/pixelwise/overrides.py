@@ -1,0 +1,32 @@
+"""Hydra's overrides and the keys of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def quoted(value: str) -> str:
+    """A text in quotes, so that Hydra takes commas, brackets and the like as part of it."""
+    return "'" + value.replace("'", r"\'") + "'"
+
+
+def key_of(override: str) -> str:
+    """The key that an override is about: `+data.root=x` and `~data.root` are about data.root."""
+    return override.split("=", 1)[0].lstrip("+~")
+
+
+def nodes(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every (dotted key, node) of a config; interpolations are not followed."""
+    for key in config:
+        node = config._get_node(key)
+        yield f"{prefix}{key}", node
+        if OmegaConf.is_dict(node) and not (
+            node._is_none() or node._is_missing() or node._is_interpolation()
+        ):
+            yield from nodes(node, f"{prefix}{key}.")
