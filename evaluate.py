@@ -25,7 +25,7 @@ def main(config: DictConfig) -> None:
 
     from pixelwise import build, run_folder
     from pixelwise.evaluate import evaluate
-    from pixelwise.processes import rank
+    from pixelwise.runtime.processes import rank
 
     folder = run_folder.open_run(config.run)
     if rank() == 0:

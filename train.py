@@ -16,7 +16,7 @@ def main(config: DictConfig) -> float | None:
     """Make the run folder or go on in one, build everything, train; returns what a sweep compares."""
     from pixelwise import resume, run_folder, sweep
     from pixelwise.choices import check_choices
-    from pixelwise.processes import rank
+    from pixelwise.runtime.processes import rank
 
     check_mode(config)
     check_choices(config, overrides())

@@ -50,11 +50,11 @@ def measure(file: Path, output: Path, probabilities: bool, arguments: argparse.N
     import torch
 
     from pixelwise.augmentation import CentreView
-    from pixelwise.hardware import precision
     from pixelwise.inference import D4, Tiling
     from pixelwise.models import Composition, Encoder, Normalize, PixelHead
     from pixelwise.models.decoders import UNet
     from pixelwise.predict import MaskWriter, predict
+    from pixelwise.runtime.device import precision
     from pixelwise.writers import MapOptions
 
     encoder = Encoder("resnet18")

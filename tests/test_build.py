@@ -14,9 +14,9 @@ from pixelwise import build
 from pixelwise.choices import check_choices
 from pixelwise.data.module import channel_statistics
 from pixelwise.errors import UserError
-from pixelwise.hardware import precision
 from pixelwise.instantiate import make
 from pixelwise.losses import Dice
+from pixelwise.runtime.device import precision
 from pixelwise.types import Raw
 
 pytestmark = pytest.mark.fast

@@ -19,7 +19,6 @@ from pixelwise.choices import check_numbers, check_phases, check_requirements, p
 from pixelwise.data.module import DataModule, channel_statistics
 from pixelwise.data.survey import histograms
 from pixelwise.errors import UserError
-from pixelwise.hardware import memory_format, precision, windows, workers
 from pixelwise.inference import Tiling, View
 from pixelwise.instantiate import make
 from pixelwise.losses import WeightedSum
@@ -27,7 +26,8 @@ from pixelwise.models import Composition, Normalize
 from pixelwise.module import Module
 from pixelwise.parameters import parameter_groups
 from pixelwise.phases import check_something_trains
-from pixelwise.quiet import silence
+from pixelwise.runtime.device import memory_format, precision, windows, workers
+from pixelwise.runtime.warnings import hide_warnings
 from pixelwise.schedule import Plan, make_plan
 from pixelwise.trainer import make_trainer
 from pixelwise.types import Source
@@ -58,7 +58,7 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
         folder: the run folder.
         training: False leaves out what a checkpoint is about to replace.
     """
-    silence()
+    hide_warnings()
     config = config.copy() if training else without_downloads(config)
     OmegaConf.resolve(config)
     check_requirements(config)

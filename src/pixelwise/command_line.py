@@ -8,12 +8,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -25,15 +23,12 @@ from pixelwise import run_folder
 from pixelwise.errors import UnknownName, UserError
 from pixelwise.job import leave_list, output_folder
 from pixelwise.overrides import CONF, key_of, quoted
-from pixelwise.processes import rank
+from pixelwise.runtime.processes import SIGNALS, listen, rank
 from pixelwise.typos import check, stop
 
 Job = Callable[[DictConfig], Any]
 
 log = logging.getLogger(__name__)
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C, and what a scheduler sends; between the steps of a training `StopOnSignal` listens instead."""
 
 STEERS_TRAINING = (
     *("epochs", "seed", "optimizer", "schedule", "augmentation", "logger", "sweep", "resume", "allow_change"),
@@ -96,20 +91,6 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
         return main
 
     return decorate
-
-
-def listen() -> None:
-    """Leave on a signal; one that is ignored stays so, as Ctrl-C in a script's background jobs."""
-    for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, leave)
-
-
-def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """End with the status that the shell expects, closing what is open; the second signal ends at once."""
-    for each in SIGNALS:
-        signal.signal(each, lambda number, frame: os._exit(128 + number))
-    raise SystemExit(128 + number)
 
 
 def tell_how_to_go_on(config: DictConfig) -> None:

@@ -23,7 +23,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference import Forward, View, seen_through
 from pixelwise.maps import MaskWriter
 from pixelwise.models import Composition
-from pixelwise.processes import interruptible
+from pixelwise.runtime.processes import interruptible
 from pixelwise.writers import Plan, ProbabilityWriter, TagWriter, Writer
 
 __all__ = ["MaskWriter", "ProbabilityWriter", "TagWriter", "find_images", "predict", "prepare_output"]

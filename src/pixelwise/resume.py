@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import files, run_folder
 from pixelwise.errors import UserError
 from pixelwise.overrides import key_of, nodes
-from pixelwise.processes import rank
-from pixelwise.terminal import score_table, show
+from pixelwise.runtime.processes import rank
+from pixelwise.runtime.terminal import score_table, show
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import comparison
 from pixelwise.errors import UserError
 from pixelwise.overrides import CONF, key_of
-from pixelwise.processes import interruptible
+from pixelwise.runtime.processes import interruptible
 
 log = logging.getLogger(__name__)
 

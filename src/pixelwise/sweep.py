@@ -28,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import comparison
 from pixelwise.files import write_json
 from pixelwise.overrides import key_of
-from pixelwise.processes import rank
+from pixelwise.runtime.processes import rank
 
 log = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ from pixelwise import checkpoint, files, run_folder
 from pixelwise.build import Run
 from pixelwise.data.survey import compare, survey
 from pixelwise.failures import advice
-from pixelwise.hardware import device_name, name_of
 from pixelwise.phases import weights_of
 from pixelwise.plan import in_words
-from pixelwise.processes import leave_process_group, rank
 from pixelwise.report.page import write
 from pixelwise.report.plan import draw, in_numbers
 from pixelwise.report.wandb_run import WandbRun
-from pixelwise.terminal import score_table, show
+from pixelwise.runtime.device import device_name, name_of
+from pixelwise.runtime.processes import leave_process_group, rank
+from pixelwise.runtime.terminal import score_table, show
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.checkpoint import WholeFile
 from pixelwise.errors import UserError
-from pixelwise.hardware import precision
 from pixelwise.instantiate import make
 from pixelwise.interrupt import StopOnSignal
 from pixelwise.metrics_file import MetricsFile
 from pixelwise.phases import FollowPlan
 from pixelwise.position import Position
+from pixelwise.runtime.device import precision
 from pixelwise.schedule import Plan
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from pixelwise import build
 from pixelwise.errors import UserError
 from pixelwise.instantiate import check_target, targets
 from pixelwise.overrides import nodes
-from pixelwise.processes import leave_process_group
+from pixelwise.runtime.processes import leave_process_group
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 
-IRRELEVANT = {
+HIDDEN_WARNINGS = {
     r"Experiment logs directory .* exists and is not empty": "the run folder holds config.yaml already",
     r"You have overridden `on_after_batch_transfer` in `LightningModule`": "meant so",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated": "Lightning calling PyTorch",
@@ -16,9 +16,9 @@ IRRELEVANT = {
 }
 
 
-def silence() -> None:
+def hide_warnings() -> None:
     """Hide the messages above, and Lightning's remarks about itself."""
-    for pattern in IRRELEVANT:
+    for pattern in HIDDEN_WARNINGS:
         warnings.filterwarnings("ignore", message=pattern)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)

@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from pixelwise.terminal import score_table, show
+from pixelwise.runtime.terminal import score_table, show
 
 pytestmark = pytest.mark.fast
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 LAUNCHED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What Lightning's launcher leaves in the environment of the process that starts the others."""
@@ -50,3 +51,21 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and what a scheduler sends; between the steps of a training `StopOnSignal` listens instead."""
+
+
+def listen() -> None:
+    """Leave on a signal; one that is ignored stays so, as Ctrl-C in a script's background jobs."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave)
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """End with the status that the shell expects, closing what is open; the second signal ends at once."""
+    for each in SIGNALS:
+        signal.signal(each, lambda number, frame: os._exit(128 + number))
+    raise SystemExit(128 + number)

@@ -1,0 +1,1 @@
+"""What runs the program: processes and signals, the terminal, the device."""
