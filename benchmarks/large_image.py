@@ -49,7 +49,7 @@ def measure(file: Path, output: Path, probabilities: bool, arguments: argparse.N
     """Map one file in this process."""
     import torch
 
-    from pixelwise.augmentation import CentreView
+    from pixelwise.augmentation import CenterCrop
     from pixelwise.inference import D4, Tiling
     from pixelwise.models import Composition, Encoder, Normalize, PixelHead
     from pixelwise.models.decoders import UNet
@@ -62,7 +62,7 @@ def measure(file: Path, output: Path, probabilities: bool, arguments: argparse.N
     head = PixelHead(decoder.out_channels, len(CLASSES))
     model = Composition(encoder, decoder, head, Normalize([0.5] * 3, [0.25] * 3)).eval()
     maps = MapOptions(Tiling(arguments.window, 0.25), probabilities)
-    writer = MaskWriter(output, CLASSES, None, 3, CentreView(None), maps)
+    writer = MaskWriter(output, CLASSES, None, 3, CenterCrop(None), maps)
     output.mkdir(exist_ok=True)
     bf16 = precision(arguments.precision, "cpu").startswith("bf16")
     with torch.inference_mode():  # the first forward loads kernels: part of the process, not of the image

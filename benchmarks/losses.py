@@ -32,7 +32,7 @@ from pixelwise.losses import (
     Tversky,
     WeightedSum,
 )
-from pixelwise.scores import SegmentationScores
+from pixelwise.metrics.confusion import SegmentationScores
 from pixelwise.types import IGNORE
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -16,13 +16,13 @@ from torch import nn
 from pixelwise import build
 from pixelwise.errors import UserError
 from pixelwise.losses import CrossEntropy, WeightedSum
+from pixelwise.metrics.confusion import SegmentationScores
 from pixelwise.models import Composition, Encoder, Normalize, PixelHead
 from pixelwise.models.decoders import UNet
 from pixelwise.module import Module
 from pixelwise.parameters import parameter_groups
 from pixelwise.phases import FollowPlan
 from pixelwise.schedule import make_plan
-from pixelwise.scores import SegmentationScores
 
 pytestmark = pytest.mark.fast
 

@@ -14,7 +14,7 @@ import lightning as L
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import class_weights
-from pixelwise.augmentation import CentreView
+from pixelwise.augmentation import CenterCrop
 from pixelwise.choices import check_numbers, check_phases, check_requirements, phases
 from pixelwise.data.module import DataModule, channel_statistics
 from pixelwise.data.survey import histograms
@@ -143,7 +143,7 @@ def writer(config: DictConfig, output: Path, overrides: Sequence[str] = ()) -> A
         classes=list(config.data.classes),
         palette=_plain(config.data.palette),
         channels=config.data.channels,
-        view=CentreView(_plain(config.data.eval_size)),
+        view=CenterCrop(_plain(config.data.eval_size)),
         maps=MapOptions(tiling, config.probabilities, _plain(config.bands), config.nodata),
     )
     for override in overrides:

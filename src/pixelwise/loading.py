@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pixelwise import build, checkpoint
-from pixelwise.augmentation import CentreView
+from pixelwise.augmentation import CenterCrop
 from pixelwise.errors import UserError
 from pixelwise.models import Composition
 
@@ -38,7 +38,7 @@ class Predictor(Composition):
         self.config = model_config(config)
         self.classes = tuple(str(name) for name in config.data.classes)
         self.channels = int(config.data.channels)
-        self.view = CentreView(config.data.eval_size)
+        self.view = CenterCrop(config.data.eval_size)
         self.eval()
 
     def forward(self, image: Tensor | np.ndarray) -> Tensor:

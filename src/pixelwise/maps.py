@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from pixelwise.augmentation import CentreView
+from pixelwise.augmentation import CenterCrop
 from pixelwise.data.images import read_image, read_size
 from pixelwise.errors import UserError
 from pixelwise.files import whole_files
@@ -42,7 +42,7 @@ class MaskWriter:
         classes: Sequence[str],
         palette: Sequence[Sequence[int]] | None,
         channels: int,
-        view: CentreView,
+        view: CenterCrop,
         maps: MapOptions,
     ) -> None:
         self.output = output

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from pixelwise.errors import UserError
-from pixelwise.inference import Blender, View, seen_through
+from pixelwise.inference import Blender, View, with_tta
 from pixelwise.losses import WeightedSum
+from pixelwise.metrics.mean import Mean
 from pixelwise.models import Composition
 from pixelwise.parameters import parameter_groups
-from pixelwise.scores import Mean
 from pixelwise.types import IGNORE, Batch
 
 
@@ -114,7 +114,7 @@ class Module(L.LightningModule):
 
     def _step(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
         """Loss of a batch, or of the last part of it, and its logits."""
-        logits = seen_through(self.model, self.views)(batch["image"])
+        logits = with_tta(self.model, self.views)(batch["image"])
         for part in self._parts(batch, logits):
             terms = self.loss.terms(part.logits, part.target)
             loss = self.loss.total(terms)

@@ -20,7 +20,7 @@ from pixelwise.data.images import SUFFIXES
 from pixelwise.data.listing import some
 from pixelwise.data.raster import gdal
 from pixelwise.errors import UserError
-from pixelwise.inference import Forward, View, seen_through
+from pixelwise.inference import Forward, View, with_tta
 from pixelwise.maps import MaskWriter
 from pixelwise.models import Composition
 from pixelwise.runtime.processes import interruptible
@@ -198,7 +198,7 @@ def network(model: Composition, bf16: bool = False, views: Sequence[View] = ()) 
     def look_once(image: Tensor) -> Tensor:
         return model(image.contiguous(memory_format=torch.channels_last)).float()
 
-    look = seen_through(look_once, views)
+    look = with_tta(look_once, views)
 
     @torch.inference_mode()
     def forward(pixels: Tensor) -> Tensor:

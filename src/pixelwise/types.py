@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from pixelwise.tiling import Window
+    from pixelwise.inference.tiling import Window
 
 IGNORE = 255
 """The label of pixels that count nowhere: not in a loss, not in a score."""

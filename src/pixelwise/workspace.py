@@ -17,12 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import build
 from pixelwise.class_weights import leave_out
 from pixelwise.errors import UserError
+from pixelwise.metrics.confusion import ConfusionMetric
 from pixelwise.models import PixelHead
 from pixelwise.phases import weights_of
 from pixelwise.progress import SPEED
 from pixelwise.report.files import kind_and_class
 from pixelwise.report.wandb_run import CONFUSION, CONFUSION_FIELDS, PLAN, SAMPLES, STEP, TRUTH
-from pixelwise.scores import ConfusionScores
 
 try:
     import wandb
@@ -95,7 +95,7 @@ def logged(config: DictConfig) -> Logged:
         by_class=by_class,
         parts=[part for part, count in weights_of(model).items() if count],
         phases=list(build.phases(config)),
-        confusion=isinstance(scores, ConfusionScores),
+        confusion=isinstance(scores, ConfusionMetric),
         masks=isinstance(model.head, PixelHead),
     )
 

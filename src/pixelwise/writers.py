@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.augmentation import CentreView
+from pixelwise.augmentation import CenterCrop
 from pixelwise.data.images import read_image, read_size
 from pixelwise.data.raster import gdal
 from pixelwise.errors import UserError
@@ -93,7 +93,7 @@ class ProbabilityWriter:
         classes: Sequence[str],
         palette: Sequence[Sequence[int]] | None,
         channels: int,
-        view: CentreView,
+        view: CenterCrop,
         maps: MapOptions | None = None,
     ) -> None:
         self.file = output / "probabilities.csv"

@@ -7,7 +7,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from pixelwise.augmentation import Augmentation, CentreView, Colour, Geometry
+from pixelwise.augmentation import Augmentation, CenterCrop, Colour, Geometry
 from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast
@@ -61,7 +61,7 @@ def test_none_sees_every_pixel_when_it_crops():
 def test_none_is_the_view_of_evaluation_when_it_rescales():
     image, mask = sample(100, 150)
     seen, labels = build(preset("none"), 64, rescale=True)(image, mask, np.random.default_rng(0))
-    expected, expected_labels = CentreView(64)(image, mask)
+    expected, expected_labels = CenterCrop(64)(image, mask)
     np.testing.assert_array_equal(seen, expected)
     np.testing.assert_array_equal(labels, expected_labels)
 

@@ -9,7 +9,7 @@ import pytest
 
 from pixelwise.data.city import draw_city
 from pixelwise.data.city_sprites import CAR, car
-from pixelwise.scores import confusion_matrix, iou
+from pixelwise.metrics.confusion import confusion_matrix, iou
 
 CLASSES = 6
 

@@ -16,7 +16,7 @@ from pixelwise.data.prepared import CELL, Prepared
 from pixelwise.data.statistics import class_histogram, fingerprint
 from pixelwise.data.tile_split import Draws, TileSplit
 from pixelwise.errors import UserError
-from pixelwise.tiling import Tiling
+from pixelwise.inference.tiling import Tiling
 from pixelwise.types import IGNORE
 
 pytestmark = pytest.mark.fast

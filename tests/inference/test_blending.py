@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.inference import Pixels, Tiling, bands, blend, labels, labels_and_probabilities
-from pixelwise.scores import SegmentationScores
+from pixelwise.metrics.confusion import SegmentationScores
 
 CLASSES = 4
 REACH = 7

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from pixelwise.metrics.per_sample import sample_scores
 from pixelwise.report.record import WRONG, error_map
-from pixelwise.report.samples import Answer, choose, sample_scores
+from pixelwise.report.samples import Answer, choose
 from pixelwise.types import IGNORE
 
 pytestmark = pytest.mark.fast

@@ -11,20 +11,20 @@ from `rng` alone. In the order in which they are worth reading:
     adapter.py      any transform of torchvision v2
 """
 
-from pixelwise.augmentation.adapter import TorchvisionV2
-from pixelwise.augmentation.contract import Transform
+from pixelwise.augmentation.colour import Blur, Colour
+from pixelwise.augmentation.crop import CenterCrop, RandomCrop
 from pixelwise.augmentation.geometry import Geometry
-from pixelwise.augmentation.photometry import Blur, Colour
 from pixelwise.augmentation.pipeline import Augmentation
-from pixelwise.augmentation.view import CentreView, RandomView
+from pixelwise.augmentation.torchvision_v2 import TorchvisionV2
+from pixelwise.augmentation.transform import Transform
 
 __all__ = [
     "Augmentation",
     "Blur",
-    "CentreView",
+    "CenterCrop",
     "Colour",
     "Geometry",
-    "RandomView",
+    "RandomCrop",
     "TorchvisionV2",
     "Transform",
 ]

@@ -14,7 +14,7 @@ QUARTER_TURN = np.array([[0, -1], [1, 0]])
 class Geometry:
     """Flips, turns, zoom, stretch, shear and rotation, drawn together as one 2×2 matrix.
 
-    It moves no pixel itself: `RandomView` combines the matrix with the rescaling and the crop and resamples
+    It moves no pixel itself: `RandomCrop` combines the matrix with the rescaling and the crop and resamples
     once. Left at their defaults all arguments give the identity.
 
     Args:

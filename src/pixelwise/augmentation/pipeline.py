@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pixelwise import checks
-from pixelwise.augmentation.contract import Pair, Transform
+from pixelwise.augmentation.crop import CenterCrop, RandomCrop
 from pixelwise.augmentation.geometry import Geometry
-from pixelwise.augmentation.view import CentreView, RandomView
+from pixelwise.augmentation.transform import Pair, Transform
 from pixelwise.errors import UserError
 
 
@@ -39,7 +39,7 @@ class Augmentation:
     ) -> None:
         self.size = checks.extent("augmentation.size", size)
         centred = rescale and geometry is None
-        self.view = CentreView(self.size) if centred else RandomView(self.size, rescale, geometry)
+        self.view = CenterCrop(self.size) if centred else RandomCrop(self.size, rescale, geometry)
         self.colour = colour
         self.extra = {name: transform for name, transform in (extra or {}).items() if transform is not None}
 

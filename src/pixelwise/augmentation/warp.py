@@ -12,7 +12,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pixelwise.augmentation.contract import Pair
+from pixelwise.augmentation.transform import Pair
 from pixelwise.types import IGNORE
 
 # Beyond the image its mirror image continues: a black frame would be a shape to learn and would shift the

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import lightning as L
 import numpy as np
 
-from pixelwise.augmentation import CentreView, Transform
+from pixelwise.augmentation import CenterCrop, Transform
 from pixelwise.data.batches import EvaluationBatches, Permutation, Share, TrainingBatches
 from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
 from pixelwise.data.statistics import Histogram
@@ -60,7 +60,7 @@ class DataModule(L.LightningDataModule):
         self.classes = tuple(classes)
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.view = CentreView(eval_size)
+        self.view = CenterCrop(eval_size)
         self.verify = verify
         self.target = target
         self.seed = seed

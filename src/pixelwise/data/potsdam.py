@@ -19,7 +19,7 @@ from pixelwise.data.prepared import Stamp, Strip, prepare
 from pixelwise.data.raster import header, opened, read, windows
 from pixelwise.data.tile_split import Draws, TileSplit
 from pixelwise.errors import UserError, some
-from pixelwise.tiling import Tiling
+from pixelwise.inference.tiling import Tiling
 from pixelwise.types import IGNORE
 
 LABELS = ("label", "noBoundary")

@@ -10,7 +10,7 @@ import numpy as np
 from pixelwise import checks
 from pixelwise.data.prepared import CELL, Prepared
 from pixelwise.errors import UserError, guess, some
-from pixelwise.tiling import Tiling
+from pixelwise.inference.tiling import Tiling
 from pixelwise.types import Raw
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from pixelwise import build, checkpoint, loading, run_folder
-from pixelwise.augmentation import CentreView
+from pixelwise.augmentation import CenterCrop
 from pixelwise.data.images import read_image
 from pixelwise.errors import UserError
 from pixelwise.export.check import Agreement, accepts, compare
@@ -91,7 +91,7 @@ def trials(subject: Subject) -> list[Tensor]:
     return [image, part] if accepts(subject.model, part) else [image]
 
 
-def sample_image(config: DictConfig, view: CentreView, file: str | None = None) -> Tensor:
+def sample_image(config: DictConfig, view: CenterCrop, file: str | None = None) -> Tensor:
     """The raw image (1, C, H, W) to try an export on, as evaluation sees it.
 
     Args:

@@ -11,8 +11,8 @@ from pixelwise.inference.blending import (
     labels,
     labels_and_probabilities,
 )
-from pixelwise.inference.views import D4, Flips, Scales, Symmetries, View, seen_through
-from pixelwise.tiling import Tiling
+from pixelwise.inference.tiling import Tiling
+from pixelwise.inference.tta import D4, Flips, Scales, Symmetries, View, with_tta
 
 __all__ = [
     "D4",
@@ -30,5 +30,5 @@ __all__ = [
     "blend",
     "labels",
     "labels_and_probabilities",
-    "seen_through",
+    "with_tta",
 ]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.tiling import Tiling, Window
+from pixelwise.inference.tiling import Tiling, Window
 
 Forward = Callable[[Tensor], Tensor]
 """Raw images (B, C, h, w) on the CPU, in the source's dtype → logits (B, K, h, w) on any device."""

@@ -15,7 +15,7 @@ from pixelwise.losses.lovasz import Lovasz
 from pixelwise.losses.mcc import MCC
 from pixelwise.losses.ohem import OHEMCrossEntropy
 from pixelwise.losses.region import Dice, GeneralizedDice, Jaccard, OverlapLoss, RegionLoss
-from pixelwise.losses.statistics import RegionStatistics, region_statistics
+from pixelwise.losses.region_statistics import RegionStatistics, region_statistics
 from pixelwise.losses.tversky import FocalTversky, Tversky
 from pixelwise.losses.weighted_sum import FusedSum, WeightedSum
 

@@ -16,7 +16,7 @@ from pixelwise.losses.reduction import (
     weights_for,
     weights_tensor,
 )
-from pixelwise.losses.statistics import RegionStatistics
+from pixelwise.losses.region_statistics import RegionStatistics
 from pixelwise.types import IGNORE
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pixelwise.errors import UserError
 from pixelwise.losses.reduction import mean_over_classes, mean_over_pictures, weights_for, weights_tensor
-from pixelwise.losses.statistics import RegionStatistics, region_statistics
+from pixelwise.losses.region_statistics import RegionStatistics, region_statistics
 
 
 class RegionLoss(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pixelwise.errors import UserError, nearest
 from pixelwise.losses.cross_entropy import CrossEntropy
 from pixelwise.losses.region import RegionLoss
-from pixelwise.losses.statistics import region_statistics
+from pixelwise.losses.region_statistics import region_statistics
 
 
 class WeightedSum(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelwise.tagging_scores import TaggingScores
+from pixelwise.metrics.multilabel import TaggingScores
 from pixelwise.types import IGNORE
 
 pytestmark = pytest.mark.fast

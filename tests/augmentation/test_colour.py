@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from pixelwise.augmentation import Blur, Colour
-from pixelwise.augmentation.photometry import LUMA, colour_matrix
+from pixelwise.augmentation.colour import LUMA, colour_matrix
 from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast

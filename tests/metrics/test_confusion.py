@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.scores import (
+from pixelwise.metrics.confusion import (
     ClassificationScores,
-    ConfusionScores,
+    ConfusionMetric,
     SegmentationScores,
     confusion_matrix,
 )
@@ -114,7 +114,7 @@ def test_scores_are_those_of_scikit_learn(seed: int, classes: int, pixels: int) 
 
 
 @pytest.mark.parametrize("metric_class", METRICS)
-def test_batches_add_up(metric_class: type[ConfusionScores], batch: tuple[Tensor, Tensor]) -> None:
+def test_batches_add_up(metric_class: type[ConfusionMetric], batch: tuple[Tensor, Tensor]) -> None:
     logits, target = batch
     at_once, in_parts = metric_class(CLASSES), metric_class(CLASSES)
     at_once.update(logits, target)
@@ -139,7 +139,7 @@ def test_rows_that_fill_up_count_nowhere(batch: tuple[Tensor, Tensor], spatial: 
 
 @pytest.mark.parametrize("metric_class", METRICS)
 def test_nothing_counted_is_nan_everywhere(
-    metric_class: type[ConfusionScores], batch: tuple[Tensor, Tensor]
+    metric_class: type[ConfusionMetric], batch: tuple[Tensor, Tensor]
 ) -> None:
     metric = metric_class(CLASSES)
     metric.update(*batch, torch.zeros(6, dtype=torch.bool))
@@ -177,7 +177,7 @@ def test_more_classes_than_labels_are_refused() -> None:
 
 
 @pytest.mark.parametrize("metric_class", METRICS)
-def test_copies_keep_their_counts(metric_class: type[ConfusionScores], batch: tuple[Tensor, Tensor]) -> None:
+def test_copies_keep_their_counts(metric_class: type[ConfusionMetric], batch: tuple[Tensor, Tensor]) -> None:
     metric = metric_class(CLASSES)
     metric.update(*batch)
     for twin in (copy.deepcopy(metric), pickle.loads(pickle.dumps(metric))):

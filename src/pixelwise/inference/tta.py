@@ -1,7 +1,7 @@
 """Test-time augmentation: the mean of the logits over several views of an image.
 
 A view object takes a network and images, shows the network each view, turns the answers back and averages
-them. `seen_through` nests them: scales in flips give the product of both.
+them. `with_tta` nests them: scales in flips give the product of both.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Scales:
         return _resize(logits, size) if logits.ndim == 4 else logits
 
 
-def seen_through(network: Network, views: Sequence[View]) -> Network:
+def with_tta(network: Network, views: Sequence[View]) -> Network:
     """The network with all these views, the first outermost."""
     return reduce(lambda inner, view: partial(view, inner), reversed(views), network)
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from pixelwise import checks
-from pixelwise.augmentation.contract import Pair
+from pixelwise.augmentation.transform import Pair
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in brightness as it is seen (ITU-R BT.601)."""

@@ -80,7 +80,7 @@ def kappa(matrix: Tensor) -> Tensor:
     return (accuracy(matrix) - chance) / (1 - chance)
 
 
-class ConfusionScores(Metric):
+class ConfusionMetric(Metric):
     """Fills the confusion matrix; a subclass names the scores that are read from it.
 
     Args:
@@ -169,7 +169,7 @@ class ConfusionScores(Metric):
         return ", ".join(self.classes)
 
 
-class SegmentationScores(ConfusionScores):
+class SegmentationScores(ConfusionMetric):
     """Scores of pixels: mIoU, overall and mean accuracy, mean F1 and kappa; IoU, F1 and recall by class.
 
     The mean accuracy is the mean of the recalls, as in Long et al. 2015, "Fully Convolutional Networks".
@@ -219,7 +219,7 @@ class SegmentationScores(ConfusionScores):
         return "; ".join([*named, super().summary()])
 
 
-class ClassificationScores(ConfusionScores):
+class ClassificationScores(ConfusionMetric):
     """Scores of whole images: accuracy, balanced accuracy (mean recall), macro F1, kappa; and by class."""
 
     def scores(self, matrix: Tensor) -> dict[str, Tensor]:
@@ -233,27 +233,3 @@ class ClassificationScores(ConfusionScores):
             **self.by_class("precision", precision(matrix)),
             **self.by_class("recall", recall(matrix)),
         }
-
-
-class Mean(Metric):
-    """The mean of a value over all images of an evaluation, whichever process they fell to."""
-
-    full_state_update = False
-    total: Tensor
-    weight: Tensor
-
-    def __init__(self, device: torch.device | None = None) -> None:
-        super().__init__()
-        # in double precision the order of adding does not show; Apple's GPUs have none
-        dtype = torch.float32 if device is not None and device.type == "mps" else torch.float64
-        for name in ("total", "weight"):
-            self.add_state(name, torch.zeros((), dtype=dtype, device=device), dist_reduce_fx="sum")
-
-    def update(self, value: Tensor, weight: Tensor) -> None:
-        """Count a scalar so many times."""
-        self.total += value * weight
-        self.weight += weight
-
-    def compute(self) -> Tensor:
-        """The mean; NaN of nothing."""
-        return self.total / self.weight

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchvision import tv_tensors
 
-from pixelwise.augmentation.contract import Pair
+from pixelwise.augmentation.transform import Pair
 from pixelwise.errors import UserError
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError
-from pixelwise.inference import D4, Flips, Scales, View, seen_through
+from pixelwise.inference import D4, Flips, Scales, View, with_tta
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +76,10 @@ def test_views_nest(network: nn.Module, image: Tensor) -> None:
         calls += 1
         return network(shown)
 
-    nested = seen_through(forward, [Flips(), Scales([1, 2])])(image)
+    nested = with_tta(forward, [Flips(), Scales([1, 2])])(image)
     assert calls == 8
     torch.testing.assert_close(nested, Flips()(lambda x: Scales([1, 2])(network, x), image))
-    assert seen_through(network, []) is network
+    assert with_tta(network, []) is network
 
 
 @pytest.mark.fast

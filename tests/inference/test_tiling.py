@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelwise.errors import UserError
-from pixelwise.tiling import GRID, Tiling
+from pixelwise.inference.tiling import GRID, Tiling
 
 pytestmark = pytest.mark.fast
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from pixelwise.augmentation import CentreView, Geometry, RandomView, warp
+from pixelwise.augmentation import CenterCrop, Geometry, RandomCrop, warp
 from pixelwise.errors import UserError
 from pixelwise.types import IGNORE
 
@@ -44,7 +44,7 @@ def interior(mask: np.ndarray, radius: int = 2) -> np.ndarray:
     return same
 
 
-def draws(view: RandomView, image: np.ndarray, mask: np.ndarray | None, count: int):
+def draws(view: RandomCrop, image: np.ndarray, mask: np.ndarray | None, count: int):
     rng = np.random.default_rng(0)
     return [view(image, mask, rng) for _ in range(count)]
 
@@ -61,7 +61,7 @@ def draws(view: RandomView, image: np.ndarray, mask: np.ndarray | None, count: i
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_flips_are_those_of_numpy(geometry, expected, dtype):
     image, mask = noise(40, 56, 5, dtype), noise(40, 56, 1)[..., 0]
-    seen, labels = RandomView((40, 56), geometry=geometry)(image, mask, np.random.default_rng(0))
+    seen, labels = RandomCrop((40, 56), geometry=geometry)(image, mask, np.random.default_rng(0))
     np.testing.assert_array_equal(seen, expected(image))
     np.testing.assert_array_equal(labels, expected(mask))
     assert seen.dtype == dtype
@@ -71,7 +71,7 @@ def test_flips_are_those_of_numpy(geometry, expected, dtype):
 def test_quarter_turns_are_those_of_numpy_and_all_occur():
     image, mask = noise(32, 32), noise(32, 32, 1)[..., 0]
     turned = {np.rot90(image, k).tobytes(): k for k in (1, 2, 3)}
-    seen = draws(RandomView(32, geometry=Geometry(rot90=1)), image, mask, 30)
+    seen = draws(RandomCrop(32, geometry=Geometry(rot90=1)), image, mask, 30)
     found = {turned[view.tobytes()] for view, _ in seen}
     assert found == {1, 2, 3}
     for view, labels in seen:
@@ -127,7 +127,7 @@ def test_resampling_agrees_with_scipy():
 def test_image_and_mask_stay_aligned(height, width, rescale, seed):
     image, mask = labelled_scene(height, width)
     geometry = Geometry(0.5, 0.5, 0.5, rotate=45, scale=(0.4, 2), ratio=(0.8, 1.25), shear=15, translate=0.2)
-    view = RandomView((96, 112), rescale=rescale, geometry=geometry)
+    view = RandomCrop((96, 112), rescale=rescale, geometry=geometry)
     seen, labels = view(image, mask, np.random.default_rng(seed))
     assert seen.shape == (96, 112, 3)
     assert labels.shape == (96, 112)
@@ -139,7 +139,7 @@ def test_image_and_mask_stay_aligned(height, width, rescale, seed):
 def test_a_photograph_made_much_smaller_is_averaged_not_skipped():
     fine_stripes = np.zeros((900, 900, 3), np.uint8)
     fine_stripes[:, ::2] = 200
-    view = RandomView(90, rescale=True, geometry=Geometry(rotate=5))
+    view = RandomCrop(90, rescale=True, geometry=Geometry(rotate=5))
     seen, _ = view(fine_stripes, None, np.random.default_rng(1))
     assert abs(seen.mean() - 100) < 2
     assert seen.std() < 8  # the stripes have 100, and a plain bilinear sample 60
@@ -147,7 +147,7 @@ def test_a_photograph_made_much_smaller_is_averaged_not_skipped():
 
 def test_beyond_the_edge_the_mask_is_ignored_and_the_image_mirrored():
     image, mask = labelled_scene(40, 50)
-    seen, labels = RandomView((64, 64))(image, mask, np.random.default_rng(0))
+    seen, labels = RandomCrop((64, 64))(image, mask, np.random.default_rng(0))
     np.testing.assert_array_equal(seen[12:52, 7:57], image)
     np.testing.assert_array_equal(labels[12:52, 7:57], mask)
     np.testing.assert_array_equal(seen, np.pad(image, ((12, 12), (7, 7), (0, 0)), mode="reflect"))
@@ -158,7 +158,7 @@ def test_beyond_the_edge_the_mask_is_ignored_and_the_image_mirrored():
 
 def test_crops_reach_every_position_equally_often():
     image = np.arange(10, dtype=np.uint8).reshape(1, 10, 1).repeat(4, axis=0)
-    lefts = [int(seen[0, 0, 0]) for seen, _ in draws(RandomView((4, 8)), image, None, 3000)]
+    lefts = [int(seen[0, 0, 0]) for seen, _ in draws(RandomCrop((4, 8)), image, None, 3000)]
     counts = np.bincount(lefts, minlength=3)
     assert len(counts) == 3
     assert np.abs(counts / 3000 - 1 / 3).max() < 0.04
@@ -167,7 +167,7 @@ def test_crops_reach_every_position_equally_often():
 def test_zoom_of_two_makes_objects_twice_as_large():
     image = np.zeros((100, 100, 1), np.float32)
     image[45:55, 45:55] = 1
-    seen, _ = RandomView(100, geometry=Geometry(scale=(2, 2), translate=0))(
+    seen, _ = RandomCrop(100, geometry=Geometry(scale=(2, 2), translate=0))(
         image, None, np.random.default_rng(3)
     )
     assert seen.sum() == pytest.approx(4 * 100, rel=0.01)
@@ -177,7 +177,7 @@ def test_translate_moves_a_window_that_has_no_room():
     image, mask = labelled_scene(64, 64)
     geometry = Geometry(translate=0.25)
     ignored = [
-        (labels == IGNORE).mean() for _, labels in draws(RandomView(64, geometry=geometry), image, mask, 40)
+        (labels == IGNORE).mean() for _, labels in draws(RandomCrop(64, geometry=geometry), image, mask, 40)
     ]
     assert 0.2 < max(ignored) <= 1 - 0.75**2
 
@@ -188,7 +188,7 @@ def test_every_dtype_and_number_of_channels(dtype, channels):
     image = noise(70, 90, channels, dtype) * (257 if dtype == np.uint16 else 1)
     for geometry in (None, Geometry(rotate=20, scale=(0.3, 0.4)), Geometry(rotate=20, scale=(1.5, 2))):
         for rescale in (False, True):
-            view = RandomView((64, 100), rescale, geometry)
+            view = RandomCrop((64, 100), rescale, geometry)
             seen, labels = view(image, None, np.random.default_rng(0))
             assert labels is None
             assert (seen.shape, seen.dtype) == ((64, 100, channels), dtype)
@@ -198,7 +198,7 @@ def test_every_dtype_and_number_of_channels(dtype, channels):
 
 def test_a_channel_does_not_depend_on_its_neighbours():
     image = waves(70, 90, 7, np.uint8)
-    view = RandomView(64, geometry=Geometry(rotate=20, scale=(0.3, 2)))
+    view = RandomCrop(64, geometry=Geometry(rotate=20, scale=(0.3, 2)))
     together, _ = view(image, None, np.random.default_rng(5))
     for channel in range(7):
         alone, _ = view(image[..., channel, None], None, np.random.default_rng(5))
@@ -209,7 +209,7 @@ def test_strided_and_read_only_input_is_taken_and_left_alone():
     image, mask = noise(80, 90)[::-1, ::-1], noise(80, 90, 1)[::-1, ::-1, 0]
     image.flags.writeable = mask.flags.writeable = False
     for geometry in (Geometry(translate=0.3), Geometry(rotate=30), Geometry(rotate=30, scale=(0.3, 0.4))):
-        view = RandomView((64, 120), geometry=geometry)
+        view = RandomCrop((64, 120), geometry=geometry)
         strided = view(image, mask, np.random.default_rng(0))
         packed = view(image.copy(), mask.copy(), np.random.default_rng(0))
         np.testing.assert_array_equal(strided[0], packed[0])
@@ -219,7 +219,7 @@ def test_strided_and_read_only_input_is_taken_and_left_alone():
 
 def test_centre_view_without_size_is_the_image():
     image, mask = labelled_scene(41, 67)
-    seen, labels = CentreView()(image, mask)
+    seen, labels = CenterCrop()(image, mask)
     assert seen is image
     assert labels is mask
 
@@ -228,19 +228,19 @@ def test_centre_view_without_size_is_the_image():
 @pytest.mark.parametrize("size", [64, (48, 80)])
 def test_centre_view_covers_and_keeps_the_middle(shape, size):
     image, mask = labelled_scene(*shape)
-    seen, labels = CentreView(size)(image, mask)
+    seen, labels = CenterCrop(size)(image, mask)
     expected = (64, 64) if size == 64 else size
     assert seen.shape == (*expected, 3)
     assert labels.shape == expected
     inside = interior(labels, radius=4)
     assert np.abs(seen[inside].astype(int) - PALETTE[labels[inside]]).max(initial=0) <= 1
-    again, _ = CentreView(size)(image, mask, np.random.default_rng(1))
+    again, _ = CenterCrop(size)(image, mask, np.random.default_rng(1))
     np.testing.assert_array_equal(seen, again)
 
 
 def test_the_same_generator_gives_the_same_view():
     image, mask = labelled_scene(120, 150)
-    view = RandomView(96, geometry=Geometry(0.5, 0.5, 0.5, 30, (0.5, 2), (0.8, 1.2), 10, 0.1))
+    view = RandomCrop(96, geometry=Geometry(0.5, 0.5, 0.5, 30, (0.5, 2), (0.8, 1.2), 10, 0.1))
     first, second, other = (view(image, mask, np.random.default_rng(seed)) for seed in (4, 4, 5))
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
@@ -272,4 +272,4 @@ def test_wrong_geometry_is_named(arguments, key):
 @pytest.mark.parametrize("size", [0, -5, [64], [64, 0], 64.5, "64", None, [1, 2, 3]])
 def test_wrong_size_is_named(size):
     with pytest.raises(UserError, match=r"augmentation\.size"):
-        RandomView(size)
+        RandomCrop(size)

@@ -9,11 +9,11 @@ import numpy as np
 
 from pixelwise import checks
 from pixelwise.augmentation import warp
-from pixelwise.augmentation.contract import Pair
 from pixelwise.augmentation.geometry import Geometry
+from pixelwise.augmentation.transform import Pair
 
 
-class RandomView:
+class RandomCrop:
     """A window of a fixed size at a random place, seen through a random `Geometry`.
 
     Every place at which the window lies inside of the image is equally likely. Where the image is too short
@@ -80,7 +80,7 @@ class RandomView:
         return corner + box / 2
 
 
-class CentreView:
+class CenterCrop:
     """The view for evaluation, the same every time: an image as it is, or its middle at a fixed size.
 
     Args:
