@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pixelwise.errors import UserError
 from pixelwise.models import Encoder
-from pixelwise.models.features import REFUSALS, maps_of, on_meta
+from pixelwise.models.timm_spec import TIMM_ERRORS, on_meta, shapes_of
 
 Sizes = tuple[tuple[int, int], ...]
 MakeDecoder = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
@@ -73,8 +73,8 @@ class Decoders:
         reasons = []
         for stride, encoder in encoders.items():
             try:
-                maps = maps_of(encoder, size)
-            except (UserError, *REFUSALS) as error:
+                maps = shapes_of(encoder, size)
+            except (UserError, *TIMM_ERRORS) as error:
                 return _reason(error)
             shapes = [tuple(x.shape[1:]) for x in maps]
             if [channels for channels, *_ in shapes] != list(encoder.channels):
@@ -146,7 +146,7 @@ def _decode(make: MakeDecoder, channels: tuple[int, ...], strides: tuple[int, ..
             decoder = make(channels, strides).eval()
             features = [torch.empty(1, c, *m) for c, m in zip(channels, maps, strict=True)]
             x = decoder(features)
-    except (UserError, *REFUSALS) as error:
+    except (UserError, *TIMM_ERRORS) as error:
         return _reason(error)
     return "" if x.shape[:2] == (1, decoder.out_channels) and x.ndim == 4 else f"a map of {tuple(x.shape)}"
 

@@ -18,8 +18,8 @@ from pixelwise.errors import UserError
 from pixelwise.models import Encoder
 from pixelwise.models import encoder as encoder_module
 from pixelwise.models.decoders import Linear, UNet
-from pixelwise.models.features import find_recipe
 from pixelwise.models.neck import SimplePyramid
+from pixelwise.models.timm_spec import probe_timm
 
 KINDS: dict[str, tuple[str, dict[str, Any], tuple[int, ...], tuple[int, ...]]] = {
     "cnn": ("test_resnet", {}, (32, 32, 48, 192, 96), (2, 4, 8, 16, 32)),
@@ -78,7 +78,7 @@ def test_channels_come_first_as_timm_gives_them_last() -> None:
 @pytest.mark.fast
 def test_taps_are_spread_over_the_depth() -> None:
     """The ends of the quarters of 6 and of 9 blocks, rounded up."""
-    taps = {name: find_recipe(name).options["out_indices"] for name in ("test_vit", "test_vit3")}
+    taps = {name: probe_timm(name).options["out_indices"] for name in ("test_vit", "test_vit3")}
     assert taps == {"test_vit": (1, 2, 4, 5), "test_vit3": (2, 4, 6, 8)}
 
 

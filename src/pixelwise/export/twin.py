@@ -15,7 +15,7 @@ from pixelwise.export.contract import Subject
 from pixelwise.files import write_json
 from pixelwise.loading import Predictor
 from pixelwise.models import ClassifierHead
-from pixelwise.models.weights import names_in_encoder
+from pixelwise.models.encoder_weights import names_in_encoder
 
 log = logging.getLogger(__name__)
 

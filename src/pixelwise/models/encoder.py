@@ -13,11 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.errors import UnknownName, UserError, nearest
-from pixelwise.models.batchnorm import freeze_batchnorm
-from pixelwise.models.features import REFUSALS, Recipe, channels_first, find_recipe
-from pixelwise.models.idle import idle_parameters, make_buffers
+from pixelwise.models.encoder_weights import load_encoder_weights, require_download
+from pixelwise.models.freezing import freeze_batchnorm, parameters_to_buffers, unused_parameters
 from pixelwise.models.neck import SimplePyramid
-from pixelwise.models.weights import load_encoder_weights, require_download
+from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, channels_first, probe_timm
 
 log = logging.getLogger(__name__)
 
@@ -122,8 +121,8 @@ class Encoder(nn.Module):
         if self.neck is not None:
             self.neck.keep(used)
         elif len(used) < len(self.strides):
-            idle = idle_parameters(self, used, (self.recipe.options["in_chans"], *self.recipe.size))
-            make_buffers(self, idle)
+            idle = unused_parameters(self, used, (self.recipe.options["in_chans"], *self.recipe.size))
+            parameters_to_buffers(self, idle)
             if idle:
                 count = sum(self.get_buffer(name).numel() for name in idle) / 1e6
                 log.info("encoder: %.2f M weights only make maps that the decoder does not read", count)
@@ -148,11 +147,11 @@ def _first(x: Tensor, axis: int, count: int) -> Tensor:
     return x.narrow(axis, 0, count)
 
 
-def _recipe(name: str, in_chans: int, output_stride: int, options: dict[str, Any]) -> Recipe:
+def _recipe(name: str, in_chans: int, output_stride: int, options: dict[str, Any]) -> TimmSpec:
     """How to build the model, dilated if asked."""
     try:
-        recipe = find_recipe(name, in_chans, **options)
-    except REFUSALS as error:
+        recipe = probe_timm(name, in_chans, **options)
+    except TIMM_ERRORS as error:
         raise UserError(
             f"encoder.name: timm cannot build {name!r} as a feature pyramid",
             found=error,
@@ -164,8 +163,8 @@ def _recipe(name: str, in_chans: int, output_stride: int, options: dict[str, Any
     if output_stride == 32 or recipe.single_scale:
         return recipe
     try:
-        return find_recipe(name, in_chans, output_stride=output_stride, **options)
-    except REFUSALS as error:
+        return probe_timm(name, in_chans, output_stride=output_stride, **options)
+    except TIMM_ERRORS as error:
         raise _cannot_dilate(name, output_stride, error) from error
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from pixelwise.models.features import REFUSALS
+from pixelwise.models.timm_spec import TIMM_ERRORS
 
 
-def idle_parameters(encoder: nn.Module, used: Collection[int], size: tuple[int, ...]) -> list[str]:
+def unused_parameters(encoder: nn.Module, used: Collection[int], size: tuple[int, ...]) -> list[str]:
     """Names of the parameters on which none of an encoder's maps with these indices depends.
 
     They come from one backward on the meta device, which needs no memory and no numbers and draws none.
@@ -29,13 +30,13 @@ def idle_parameters(encoder: nn.Module, used: Collection[int], size: tuple[int, 
     try:
         image = torch.zeros(2, *size, device="meta")
         maps: list[Any] = torch.func.functional_call(encoder, {**weights, **buffers}, image)
-    except REFUSALS:
+    except TIMM_ERRORS:
         return []
     slopes = torch.autograd.grad([maps[i].sum() for i in used], [*weights.values()], allow_unused=True)
     return [name for name, slope in zip(weights, slopes, strict=True) if slope is None]
 
 
-def make_buffers(module: nn.Module, parameters: Collection[str]) -> None:
+def parameters_to_buffers(module: nn.Module, parameters: Collection[str]) -> None:
     """Turn parameters into buffers of the same names.
 
     No optimizer steps them, no schedule lets them go, and no process of several waits for their gradients;
@@ -47,3 +48,19 @@ def make_buffers(module: nn.Module, parameters: Collection[str]) -> None:
         tensor: Tensor = getattr(holder, leaf).detach()
         delattr(holder, leaf)
         holder.register_buffer(leaf, tensor)
+
+
+pass
+
+
+def freeze_batchnorm(module: nn.Module) -> list[nn.Module]:
+    """Make all batch-norms a fixed scale and shift; gives those, which have to be kept in eval mode.
+
+    Their parameters become buffers of the same names, so that no schedule can let them go and
+    checkpoints stay exchangeable.
+    """
+    norms: list[nn.Module] = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+    for norm in norms:
+        norm.eval()
+        parameters_to_buffers(norm, [name for name, _ in norm.named_parameters(recurse=False)])
+    return norms

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from pixelwise.errors import UserError
 
-REFUSALS = (RuntimeError, AttributeError, TypeError, AssertionError, ValueError, KeyError, IndexError)
+TIMM_ERRORS = (RuntimeError, AttributeError, TypeError, AssertionError, ValueError, KeyError, IndexError)
 """What timm raises for options that a model does not know and for images that it does not take."""
 
 ANY_SIZE: tuple[dict[str, Any], ...] = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
@@ -30,7 +30,7 @@ ANY_SIZE: tuple[dict[str, Any], ...] = ({}, {"dynamic_img_size": True}, {"strict
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TimmSpec:
     """How to build a model.
 
     Attributes:
@@ -90,17 +90,17 @@ class Recipe:
         rounded = (height + -height % self.stride, width + -width % self.stride)
         for size in ((height, width), rounded):
             options = {**self.options, "img_size": size}
-            with suppress(*REFUSALS):
+            with suppress(*TIMM_ERRORS):
                 if takes(_on_meta(self.name, options), size, options["in_chans"]):
                     return f"+encoder.img_size=[{size[0]},{size[1]}] builds it for this size"
         return "crop or resize the images to that size, or choose another encoder"
 
 
-_found: dict[str, Recipe] = {}
+_found: dict[str, TimmSpec] = {}
 """What was tried once in this process, by the arguments."""
 
 
-def find_recipe(name: str, in_chans: int = 3, **options: Any) -> Recipe:
+def probe_timm(name: str, in_chans: int = 3, **options: Any) -> TimmSpec:
     """Try until the model takes as many sizes as it can.
 
     Args:
@@ -109,7 +109,7 @@ def find_recipe(name: str, in_chans: int = 3, **options: Any) -> Recipe:
         **options: of `timm.create_model`, as the user gave them.
 
     Raises:
-        one of REFUSALS: timm cannot build this model with features.
+        one of TIMM_ERRORS: timm cannot build this model with features.
     """
     key = repr((name, in_chans, sorted(options.items())))
     if key not in _found:
@@ -117,7 +117,7 @@ def find_recipe(name: str, in_chans: int = 3, **options: Any) -> Recipe:
     return _found[key]
 
 
-def _find_recipe(name: str, options: dict[str, Any]) -> Recipe:
+def _find_recipe(name: str, options: dict[str, Any]) -> TimmSpec:
     plain: Any = _on_meta(name, options)
     strides = [entry["reduction"] for entry in plain.feature_info.info]
     stride = max(strides)
@@ -131,13 +131,15 @@ def _find_recipe(name: str, options: dict[str, Any]) -> Recipe:
     for multiple in sorted({1, *strides, 3 * stride, *size}):
         unusual = (multiple * (3 * stride // multiple | 1), multiple * ((4 * stride // multiple | 1) + 2))
         for way, merged in enumerate(ways):
-            with suppress(*REFUSALS):
+            with suppress(*TIMM_ERRORS):
                 if takes(probe(way), unusual, options["in_chans"]):
-                    return Recipe(name, merged, size, multiple, stride, single_scale)
-    return Recipe(name, options, size, None, stride, single_scale)
+                    return TimmSpec(name, merged, size, multiple, stride, single_scale)
+    return TimmSpec(name, options, size, None, stride, single_scale)
 
 
-def maps_of(model: nn.Module, size: tuple[int, int], in_chans: int = 3, device: str = "meta") -> list[Tensor]:
+def shapes_of(
+    model: nn.Module, size: tuple[int, int], in_chans: int = 3, device: str = "meta"
+) -> list[Tensor]:
     """What a model on the meta device gives for an image of this size; of the tensors only shapes count."""
     try:
         with torch.no_grad(), ShapesOnly():
@@ -146,14 +148,14 @@ def maps_of(model: nn.Module, size: tuple[int, int], in_chans: int = 3, device: 
         if "meta tensors" not in str(error):
             raise
     # its shapes depend on numbers: give it memory, though no weights
-    return maps_of(copy.deepcopy(model).to_empty(device="cpu"), size, in_chans, device="cpu")
+    return shapes_of(copy.deepcopy(model).to_empty(device="cpu"), size, in_chans, device="cpu")
 
 
 def takes(model: nn.Module, size: tuple[int, int], in_chans: int) -> bool:
     """Whether a model gives the maps that it speaks of for an image of this size."""
     try:
-        maps = channels_first(model, maps_of(model, size, in_chans))
-    except REFUSALS:
+        maps = channels_first(model, shapes_of(model, size, in_chans))
+    except TIMM_ERRORS:
         return False
     info: Any = model.feature_info
     return all(

@@ -20,7 +20,7 @@ from torch import nn
 
 from pixelwise.errors import UserError
 from pixelwise.models import Composition, Encoder
-from pixelwise.models.weights import reach
+from pixelwise.models.encoder_weights import reach
 
 pytestmark = pytest.mark.fast
 UNET = next(path for path in DECODERS if path.stem == "unet")  # which reads every map
