@@ -105,11 +105,11 @@ def test_a_phase_that_is_null_is_left_out(built: Callable[..., build.Run]) -> No
             r"schedule\.phases\.all\.loss\._target_: 'pixelwise.losses.Dise'",
         ),
         (
-            "schedule.phases.all.curve={_target_:pixelwise.curves.Polynomial,power:-1}",
+            "schedule.phases.all.curve={_target_:pixelwise.schedules.curves.Polynomial,power:-1}",
             r"power of the curve polynomial",
         ),
         (
-            "schedule.phases.all.curve={_target_:pixelwise.curves.Polynomial,powr:1}",
+            "schedule.phases.all.curve={_target_:pixelwise.schedules.curves.Polynomial,powr:1}",
             r"schedule\.phases\.all\.curve: .* does not take this",
         ),
     ],

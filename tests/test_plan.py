@@ -20,7 +20,7 @@ from pixelwise import build
 from pixelwise.errors import UserError
 from pixelwise.plan import outline
 from pixelwise.report.plan import COLOURS, augmentation_in_words, draw, loss_in_words, sample, table
-from pixelwise.schedule import make_plan
+from pixelwise.schedules.schedule import make_plan
 
 SCHEDULES = sorted(f.stem for f in (Path(__file__).parents[1] / "conf/schedule").glob("*.yaml"))
 SMALL = ["encoder=test_resnet", "data.crop_size=64", "data.source.counts={train:160,val:4}"]

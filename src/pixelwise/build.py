@@ -24,11 +24,11 @@ from pixelwise.instantiate import make
 from pixelwise.losses import WeightedSum
 from pixelwise.models import Composition, Normalize
 from pixelwise.module import Module
-from pixelwise.parameters import parameter_groups
-from pixelwise.phases import check_something_trains
 from pixelwise.runtime.device import memory_format, precision, windows, workers
 from pixelwise.runtime.warnings import hide_warnings
-from pixelwise.schedule import Plan, make_plan
+from pixelwise.schedules.freezing import check_something_trains
+from pixelwise.schedules.param_groups import parameter_groups
+from pixelwise.schedules.schedule import Plan, make_plan
 from pixelwise.trainer import make_trainer
 from pixelwise.types import Source
 from pixelwise.writers import MapOptions

@@ -17,7 +17,7 @@ from pixelwise.inference import Blender, View, with_tta
 from pixelwise.losses import WeightedSum
 from pixelwise.metrics.mean import Mean
 from pixelwise.models import Composition
-from pixelwise.parameters import parameter_groups
+from pixelwise.schedules.param_groups import parameter_groups
 from pixelwise.types import IGNORE, Batch
 
 

@@ -6,12 +6,12 @@ import logging
 from typing import Any
 
 import lightning as L
-from torch import nn
 
 from pixelwise.errors import UserError
 from pixelwise.models import Composition
 from pixelwise.module import Module
-from pixelwise.schedule import Plan
+from pixelwise.schedules.freezing import freeze, parameter_counts
+from pixelwise.schedules.schedule import Plan
 from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class FollowPlan(L.Callback):
         """One line: the phase's length, what trains and how fast."""
         phase = self.plan.phases[index]
         parts = []
-        for name, count in weights_of(model).items():
+        for name, count in parameter_counts(model).items():
             if name in phase.freeze:
                 parts.append(f"{name} frozen ({count / 1e6:.2f} M)")
             elif count:
@@ -109,40 +109,6 @@ class FollowPlan(L.Callback):
             f"phase {phase.name!r} ({index + 1}/{len(self.plan.phases)}), steps {phase.start} to "
             f"{phase.stop - 1}, {phase.curve}: " + ", ".join(parts)
         )
-
-
-def freeze(part: nn.Module, frozen: bool) -> None:
-    """Stop (or let go) a part's weights and its batch-norm statistics and dropout."""
-    for parameter in part.parameters():
-        parameter.requires_grad_(not frozen)
-        if frozen:
-            parameter.grad = None  # left over from the phase before; an optimizer would still apply it
-    part.train(not frozen)
-
-
-def weights_of(model: Composition) -> dict[str, int]:
-    """The number of weights in each part."""
-    counts = dict.fromkeys(Composition.PARTS, 0)
-    for name, parameter in model.named_parameters():
-        counts[model.part_of(name)] += parameter.numel()
-    return counts
-
-
-def check_something_trains(plan: Plan, model: Composition) -> None:
-    """Every phase must leave a part to train that has weights, which a linear decoder has not.
-
-    Raises:
-        UserError: naming the phase that does not.
-    """
-    counts = weights_of(model)
-    for phase in plan.phases:
-        if not any(counts[part] for part in counts.keys() - phase.freeze):
-            without = ", ".join(part for part in counts if part not in phase.freeze)
-            raise UserError(
-                f"schedule.phases.{phase.name}.freeze: nothing is left to train",
-                found=f"{without} without weights",
-                expected="a part with weights that is not frozen",
-            )
 
 
 def forget_logged_losses(trainer: L.Trainer) -> None:

@@ -13,10 +13,10 @@ from omegaconf.errors import OmegaConfBaseException
 from pixelwise import build
 from pixelwise.models import Composition
 from pixelwise.overrides import CONF
-from pixelwise.parameters import parameter_groups
-from pixelwise.phases import check_something_trains, weights_of
 from pixelwise.report.plan import Outline, augmentation_in_words, loss_in_words
-from pixelwise.schedule import Plan
+from pixelwise.schedules.freezing import check_something_trains, parameter_counts
+from pixelwise.schedules.param_groups import parameter_groups
+from pixelwise.schedules.schedule import Plan
 
 
 def outline(config: DictConfig) -> Outline:
@@ -63,7 +63,7 @@ def in_words(plan: Plan, model: Composition, config: Mapping[str, Any]) -> Outli
             for crop in crops
         ],
         losses=[loss_in_words(phase.get("loss") or config["loss"]) for phase in phases],
-        weights=weights_of(model),
+        weights=parameter_counts(model),
         scales={part: (min(factors), max(factors)) for part, factors in scales.items()},
     )
 

@@ -16,7 +16,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from pixelwise.schedule import Plan
+from pixelwise.schedules.schedule import Plan
 from pixelwise.types import Batch
 
 

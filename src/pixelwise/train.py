@@ -11,7 +11,6 @@ from pixelwise import checkpoint, files, run_folder
 from pixelwise.build import Run
 from pixelwise.data.survey import compare, survey
 from pixelwise.failures import advice
-from pixelwise.phases import weights_of
 from pixelwise.plan import in_words
 from pixelwise.report.page import write
 from pixelwise.report.plan import draw, in_numbers
@@ -19,6 +18,7 @@ from pixelwise.report.wandb_run import WandbRun
 from pixelwise.runtime.device import device_name, name_of
 from pixelwise.runtime.processes import leave_process_group, rank
 from pixelwise.runtime.terminal import score_table, show
+from pixelwise.schedules.freezing import parameter_counts
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
             device=device_name(run.trainer.strategy.root_device),
             precision=run.trainer.precision,
             memory_format=name_of(run.module.memory_format),
-            parameters=weights_of(run.module.model),
+            parameters=parameter_counts(run.module.model),
         )
         used = run.module.model.normalize
         statistics = {"mean": used.mean.tolist(), "std": used.std.tolist()}

@@ -21,7 +21,7 @@ from pixelwise.metrics_file import MetricsFile
 from pixelwise.phases import FollowPlan
 from pixelwise.position import Position
 from pixelwise.runtime.device import precision
-from pixelwise.schedule import Plan
+from pixelwise.schedules.schedule import Plan
 
 log = logging.getLogger(__name__)
 

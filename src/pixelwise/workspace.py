@@ -19,10 +19,10 @@ from pixelwise.class_weights import leave_out
 from pixelwise.errors import UserError
 from pixelwise.metrics.confusion import ConfusionMetric
 from pixelwise.models import PixelHead
-from pixelwise.phases import weights_of
 from pixelwise.progress import SPEED
 from pixelwise.report.files import kind_and_class
 from pixelwise.report.wandb_run import CONFUSION, CONFUSION_FIELDS, PLAN, SAMPLES, STEP, TRUTH
+from pixelwise.schedules.freezing import parameter_counts
 
 try:
     import wandb
@@ -93,7 +93,7 @@ def logged(config: DictConfig) -> Logged:
         parts_of_loss=list(dict.fromkeys(chain.from_iterable(names for names in losses if len(names) > 1))),
         means=means,
         by_class=by_class,
-        parts=[part for part, count in weights_of(model).items() if count],
+        parts=[part for part, count in parameter_counts(model).items() if count],
         phases=list(build.phases(config)),
         confusion=isinstance(scores, ConfusionMetric),
         masks=isinstance(model.head, PixelHead),

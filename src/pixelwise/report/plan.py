@@ -14,7 +14,7 @@ from rich import box
 from rich.table import Table
 
 from pixelwise.models import Composition
-from pixelwise.schedule import Phase, Plan
+from pixelwise.schedules.schedule import Phase, Plan
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
 """Of the parts (Okabe & Ito, 2008: told apart by everybody)."""

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pixelwise.errors import UserError
-from pixelwise.schedule import Plan, make_plan
+from pixelwise.schedules.schedule import Plan, make_plan
 
 pytestmark = pytest.mark.fast
 PARTS = ("encoder", "decoder", "head")

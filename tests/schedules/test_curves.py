@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from pixelwise.curves import (
+from pixelwise.errors import UserError
+from pixelwise.schedules.curves import (
     CURVES,
     Constant,
     Cosine,
@@ -20,7 +21,6 @@ from pixelwise.curves import (
     OneCycle,
     Polynomial,
 )
-from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast
 

@@ -1,7 +1,8 @@
 """How a learning rate changes over the steps of a phase: pure functions of (step, steps).
 
-A phase names one (`curve: cosine`), or configures it: `curve: {_target_: pixelwise.curves.Polynomial,
-power: 2}`. Any callable class of the same signature will do.
+A phase names one (`curve: cosine`), or configures it:
+`curve: {_target_: pixelwise.schedules.Polynomial, power: 2}`.
+Any callable class of the same signature will do.
 """
 
 from __future__ import annotations

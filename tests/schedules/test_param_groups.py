@@ -20,9 +20,9 @@ from pixelwise.metrics.confusion import SegmentationScores
 from pixelwise.models import Composition, Encoder, Normalize, PixelHead
 from pixelwise.models.decoders import UNet
 from pixelwise.module import Module
-from pixelwise.parameters import parameter_groups
 from pixelwise.phases import FollowPlan
-from pixelwise.schedule import make_plan
+from pixelwise.schedules.param_groups import parameter_groups
+from pixelwise.schedules.schedule import make_plan
 
 pytestmark = pytest.mark.fast
 

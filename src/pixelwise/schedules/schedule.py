@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pixelwise.curves import CURVES
 from pixelwise.errors import UserError, nearest
+from pixelwise.schedules.curves import CURVES
 
 
 @dataclass(frozen=True)
