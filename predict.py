@@ -32,8 +32,8 @@ def main(config: DictConfig) -> None:
     check_views(config)
 
     from pixelwise import build, checkpoint, run_folder
-    from pixelwise.data.survey import compare_known
     from pixelwise.predict import find_images, predict, prepare_output
+    from pixelwise.runs.data_record import compare_known
 
     folder, output = run_folder.open_run(config.run), Path(config.output).expanduser()
     images = find_images(config.input, output)

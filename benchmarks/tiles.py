@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.augmentation import Augmentation
-from pixelwise.data.batches import Draw
 from pixelwise.data.loader import Samples
-from pixelwise.data.potsdam_synthetic import PALETTE, PotsdamSynthetic
+from pixelwise.data.samplers import Draw
+from pixelwise.drawn.city.potsdam_release import PALETTE, PotsdamSynthetic
 
 CLASSES = ["impervious", "building", "low_vegetation", "tree", "car", "clutter"]
 

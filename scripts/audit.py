@@ -18,7 +18,7 @@ def main(config: DictConfig) -> None:
     import rich
 
     from pixelwise import build
-    from pixelwise.audit import audit
+    from pixelwise.data.audit import audit
     from pixelwise.job import leave_list
 
     result = audit(build.source(config), config.data.classes, show_progress=True)

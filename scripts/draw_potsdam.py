@@ -16,7 +16,7 @@ def main(config: DictConfig) -> None:
     """Draw what is missing."""
     from pathlib import Path
 
-    from pixelwise.data.potsdam_synthetic import PARTS, draw_release
+    from pixelwise.drawn.city.potsdam_release import PARTS, draw_release
 
     source = config.data.source
     tiles = [tile for tiles in source.split.values() for tile in tiles]

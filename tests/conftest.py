@@ -104,7 +104,7 @@ def on_disk(
 
     def potsdam() -> list[str]:
         # imported here, so that pytest itself starts without torch
-        from pixelwise.data.potsdam_synthetic import draw_release
+        from pixelwise.drawn.city.potsdam_release import draw_release
 
         draw_release(base / "potsdam", ["2_10", "2_11", "7_7"], 96, parts=["RGB", "label"])
         return ["data.source.split={train:[2_10],val:[2_11],test:[7_7]}", *_CROPS]

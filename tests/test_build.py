@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from pixelwise import build
 from pixelwise.choices import check_choices
-from pixelwise.data.module import channel_statistics
+from pixelwise.data.statistics import channel_statistics
 from pixelwise.errors import UserError
 from pixelwise.instantiate import make
 from pixelwise.losses import Dice

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 import pixelwise
 from pixelwise import build, checkpoint, run_folder
-from pixelwise.data.images import read_image
+from pixelwise.data.io.images import read_image
 from pixelwise.errors import UserError
 from pixelwise.export import Hub, Onnx, Program, Subject, compare, export, subject
 from pixelwise.export.contract import Format

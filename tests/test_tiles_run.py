@@ -18,7 +18,7 @@ from PIL import Image
 from tests.conftest import TINY, run_script
 
 from pixelwise import build
-from pixelwise.data.potsdam_synthetic import PALETTE
+from pixelwise.drawn.city.potsdam_release import PALETTE
 from pixelwise.errors import UserError
 from pixelwise.report import Pictures
 

@@ -16,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import class_weights
 from pixelwise.augmentation import CenterCrop
 from pixelwise.choices import check_numbers, check_phases, check_requirements, phases
-from pixelwise.data.module import DataModule, channel_statistics
+from pixelwise.data.datamodule import DataModule
+from pixelwise.data.statistics import channel_statistics
 from pixelwise.data.survey import histograms
 from pixelwise.errors import UserError
 from pixelwise.inference import Tiling, View

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise.data.module import DataModule
+from pixelwise.data.datamodule import DataModule
 from pixelwise.data.survey import histograms
 from pixelwise.files import read_json
 

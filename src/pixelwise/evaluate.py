@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pixelwise import checkpoint, run_folder
 from pixelwise.build import Run
-from pixelwise.data.survey import compare
 from pixelwise.errors import UserError
+from pixelwise.runs.data_record import compare
 from pixelwise.train import score
 
 log = logging.getLogger(__name__)

@@ -13,12 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from pixelwise.augmentation import CenterCrop
-from pixelwise.data.images import read_image, read_size
+from pixelwise.data.io.images import read_image, read_size
+from pixelwise.data.io.rasters import GeoReference, RasterReader, read_small
 from pixelwise.errors import UserError
 from pixelwise.files import whole_files
 from pixelwise.inference import Forward, Pixels, Reader, bands, blend, labels, labels_and_probabilities
 from pixelwise.inference.areas import Areas
-from pixelwise.inference.geotiff import MapFile, Place, Raster, read_small
+from pixelwise.inference.geotiff import MapFile
 from pixelwise.report import colours, overlay, rgb
 from pixelwise.types import FULL_SCALE, IGNORE
 from pixelwise.writers import MapOptions, Plan, is_raster
@@ -90,7 +91,7 @@ class MaskWriter:
         mask, drawn = np.empty((height, width), np.uint8), np.empty((height, width, 3), np.uint8)
         suffixes = [*self._extra, ".png", "_overlay.png"]
         with whole_files(self.output / name, suffixes) as part, ExitStack() as open_files:
-            extra = self._open_extra(open_files, part, Place(height, width))
+            extra = self._open_extra(open_files, part, GeoReference(height, width))
             for top, band in self._bands(Pixels(pixels), forward, advance):
                 rows = np.s_[top : top + band.shape[1]]
                 mask[rows] = band[0]
@@ -123,8 +124,8 @@ class MaskWriter:
             areas.write(part["_areas.csv"])
             self._glance(image, part[".tif"]).save(part["_overlay.png"], format="PNG")
 
-    def _raster(self, file: Path) -> Raster:
-        return Raster(file, self.channels, self.maps.bands, self.maps.nodata)
+    def _raster(self, file: Path) -> RasterReader:
+        return RasterReader(file, self.channels, self.maps.bands, self.maps.nodata)
 
     def _bands(
         self, image: Reader, forward: Forward, advance: Callable[[], None]
@@ -139,15 +140,15 @@ class MaskWriter:
 
         return bands(blend(image, forward, self.maps.tiling, len(self.classes)), finish)
 
-    def _index(self, file: Path, place: Place) -> MapFile:
+    def _index(self, file: Path, place: GeoReference) -> MapFile:
         names = {f"CLASS_{index}": name for index, name in enumerate(self.classes)}
         return MapFile(file, place, ["class"], IGNORE, self.table, names)
 
-    def _open_extra(self, stack: ExitStack, part: dict[str, Path], place: Place) -> list[MapFile]:
+    def _open_extra(self, stack: ExitStack, part: dict[str, Path], place: GeoReference) -> list[MapFile]:
         """The file of probabilities, if it is wanted."""
         return [stack.enter_context(MapFile(part[suffix], place, self.classes)) for suffix in self._extra]
 
-    def _glance(self, image: Raster, index: Path) -> Image.Image:
+    def _glance(self, image: RasterReader, index: Path) -> Image.Image:
         """The map over the image, white where it is nodata."""
         zoom = min(1, self.GLANCE / max(image.shape))
         size = [max(1, round(side * zoom)) for side in image.shape]

@@ -16,9 +16,9 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from pixelwise.data.images import SUFFIXES
-from pixelwise.data.listing import some
-from pixelwise.data.raster import gdal
+from pixelwise.data.io.images import SUFFIXES
+from pixelwise.data.io.listing import some
+from pixelwise.data.io.rasters import gdal
 from pixelwise.errors import UserError
 from pixelwise.inference import Forward, View, with_tta
 from pixelwise.maps import MaskWriter

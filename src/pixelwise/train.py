@@ -9,12 +9,13 @@ import lightning as L
 
 from pixelwise import checkpoint, files, run_folder
 from pixelwise.build import Run
-from pixelwise.data.survey import compare, survey
+from pixelwise.data.survey import survey
 from pixelwise.failures import advice
 from pixelwise.plan import in_words
 from pixelwise.report.page import write
 from pixelwise.report.plan import draw, in_numbers
 from pixelwise.report.wandb_run import WandbRun
+from pixelwise.runs.data_record import compare
 from pixelwise.runtime.device import device_name, name_of
 from pixelwise.runtime.processes import leave_process_group, rank
 from pixelwise.runtime.terminal import score_table, show

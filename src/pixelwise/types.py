@@ -43,7 +43,7 @@ class Split(Protocol):
 
     A split of large images may also have `draws`, the number of random crops that make an epoch, and
     `draw(index, rng) -> Raw`, which training then calls instead; and `tile_of`, the number of the image that
-    each item is a window of. See `pixelwise.data.tile_split`.
+    each item is a window of. See `pixelwise.data.tiles.split`.
     """
 
     def __len__(self) -> int:

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from pixelwise.augmentation import CenterCrop
-from pixelwise.data.images import read_image, read_size
-from pixelwise.data.raster import gdal
+from pixelwise.data.io.images import read_image, read_size
+from pixelwise.data.io.rasters import RasterReader, gdal
 from pixelwise.errors import UserError
 from pixelwise.files import whole_files
 from pixelwise.inference import Forward, Tiling
-from pixelwise.inference.geotiff import Raster
 
 RASTERS = frozenset({".tif", ".tiff"})
 """Endings of the files that are read by bands and windows, and whose maps are GeoTIFFs."""
@@ -135,13 +134,13 @@ class ProbabilityWriter:
             return pixels
 
     @contextmanager
-    def _opened(self, file: Path) -> Iterator[Raster | None]:
+    def _opened(self, file: Path) -> Iterator[RasterReader | None]:
         """The raster, where there are bands to choose or more of them than an image has; else None."""
         maps = self.maps
         if maps is None or not is_raster(file) or (maps.bands is None and self.channels <= 4):
             yield None
             return
-        with gdal(), Raster(file, self.channels, maps.bands, maps.nodata) as raster:
+        with gdal(), RasterReader(file, self.channels, maps.bands, maps.nodata) as raster:
             yield raster
 
     def decide(self, logits: Tensor) -> tuple[str, Tensor]:

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 from omegaconf import DictConfig
 
-from pixelwise.data.potsdam_synthetic import PALETTE
+from pixelwise.drawn.city.potsdam_release import PALETTE
 
 pytestmark = pytest.mark.fast
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.data.class_folders import FolderClassification
+from pixelwise.data.sources.class_folders import FolderClassification
 from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.data.folder import FolderSegmentation
 from pixelwise.data.labels import Labels
-from pixelwise.data.listing import deal
+from pixelwise.data.sources.folder import FolderSegmentation
+from pixelwise.data.splits import deal
 from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.data.images import UnreadableImage, read_image, read_size
+from pixelwise.data.io.images import UnreadableImage, read_image, read_size
 from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from pixelwise.augmentation import Transform
-from pixelwise.data.batches import Draw, EvaluationBatches, Permutation, Share, TrainingBatches, generator
+from pixelwise.data.datamodule import InMemory
 from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
-from pixelwise.data.module import InMemory
+from pixelwise.data.samplers import Draw, EvaluationBatches, Permutation, Share, TrainingBatches, generator
 from pixelwise.errors import UserError
 from pixelwise.types import Raw
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tests.data.layouts import BREEDS, write_pets
 
-from pixelwise.data.pets import PetsClassification, PetsSegmentation
+from pixelwise.data.sources.pets import PetsClassification, PetsSegmentation
 from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import rasterio
 
-from pixelwise.data.city import draw_city
-from pixelwise.data.erosion import eroded
+from pixelwise.data.corner_palette import CornerPalette
 from pixelwise.data.labels import pack
-from pixelwise.data.palette import CornerPalette
-from pixelwise.data.potsdam import Potsdam
-from pixelwise.data.potsdam_layout import tile_name
-from pixelwise.data.potsdam_synthetic import PALETTE, draw_release
+from pixelwise.data.sources.potsdam import Potsdam
+from pixelwise.data.sources.potsdam_files import tile_name
+from pixelwise.data.tiles.erosion import eroded
+from pixelwise.drawn.city.city import draw_city
+from pixelwise.drawn.city.potsdam_release import PALETTE, draw_release
 from pixelwise.errors import UserError
 from pixelwise.types import IGNORE
 

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import rasterio
 
+from pixelwise.data.io.rasters import RasterReader, gdal
 from pixelwise.data.labels import Labels
-from pixelwise.data.raster import gdal
-from pixelwise.data.tiles import Tiles
+from pixelwise.data.sources.tiles import Tiles
 from pixelwise.errors import UserError
-from pixelwise.inference.geotiff import Raster
 from pixelwise.types import IGNORE
 
 pytestmark = [pytest.mark.fast, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]
@@ -111,7 +110,7 @@ def test_holes_of_a_float_image_are_what_prediction_makes_of_them(tmp_path, kind
     assert ignored[:10].all()
     assert ignored[40:50].all()
     assert ignored.sum() == 20
-    with gdal(), Raster(tmp_path / "images/train/a.tif", 2, **settings) as raster:
+    with gdal(), RasterReader(tmp_path / "images/train/a.tif", 2, **settings) as raster:
         assert np.array_equal(raster.read(5, 0, 100, WIDTH), expected[5:105])
         assert raster.read(0, 0, 10, WIDTH) is None
         assert not raster.valid(0, 10).any()

@@ -13,10 +13,10 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
-from pixelwise.data.raster import CACHE, gdal
+from pixelwise.data.io.rasters import CACHE, GeoReference, RasterReader, gdal
 from pixelwise.errors import UserError
 from pixelwise.inference.areas import Areas, pixel_areas
-from pixelwise.inference.geotiff import MapFile, Place, Raster
+from pixelwise.inference.geotiff import MapFile
 
 Tiff = Callable[..., Path]
 Noise = Callable[..., np.ndarray]
@@ -27,19 +27,19 @@ pytestmark = pytest.mark.fast
 def test_any_window_of_any_bands_is_read(tiff: Tiff, noise: Noise) -> None:
     image = noise(70, 90, 5)
     file = tiff("five.tif", image)
-    with gdal(), Raster(file, 5) as raster:
+    with gdal(), RasterReader(file, 5) as raster:
         assert raster.shape == (70, 90)
         assert raster.place.crs == CRS.from_epsg(32633)
         np.testing.assert_array_equal(raster.read(10, 20, 30, 40), image[10:40, 20:60])
         assert raster.valid(0, 70).all()
-    with gdal(), Raster(file, 3, bands=[4, 1, 1]) as raster:
+    with gdal(), RasterReader(file, 3, bands=[4, 1, 1]) as raster:
         np.testing.assert_array_equal(raster.read(0, 0, 70, 90), image[..., [3, 0, 0]])
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 def test_numbers_are_those_of_the_file(dtype: str, tiff: Tiff, noise: Noise) -> None:
     image = noise(8, 9, 3).astype(dtype) * 200
-    with gdal(), Raster(tiff("deep.tif", image), 3) as raster:
+    with gdal(), RasterReader(tiff("deep.tif", image), 3) as raster:
         found = raster.read(0, 0, 8, 9)
         assert found is not None
         assert found.dtype == dtype
@@ -51,16 +51,16 @@ def test_another_number_of_bands_is_refused_with_a_way_out(tiff: Tiff, noise: No
     with pytest.raises(
         UserError, match=r"tile\.tif[\s\S]*found: +4 bands[\s\S]*expected: 3[\s\S]*bands=\[1,2,3\]"
     ):
-        Raster(file, 3)
+        RasterReader(file, 3)
     with pytest.raises(UserError, match=r"expected: 5[\s\S]*bands=\[1,2,3,4,4\]"):
-        Raster(file, 5)
+        RasterReader(file, 5)
     with pytest.raises(UserError, match=r"bands=\[1, 2, 5\][\s\S]*no such band[\s\S]*1 to 4"):
-        Raster(file, 3, bands=[1, 2, 5])
+        RasterReader(file, 3, bands=[1, 2, 5])
 
 
 def test_another_number_type_is_refused(tiff: Tiff) -> None:
     with pytest.raises(UserError, match=r"dem\.tif stores its pixels as int32"):
-        Raster(tiff("dem.tif", np.zeros((8, 9, 1), np.int32)), 1)
+        RasterReader(tiff("dem.tif", np.zeros((8, 9, 1), np.int32)), 1)
 
 
 @pytest.mark.parametrize("tiled", [True, False])
@@ -70,7 +70,11 @@ def test_a_truncated_file_is_named(tiled: bool, tiff: Tiff, noise: Noise) -> Non
     whole = file.read_bytes()
     for share in (0.001, 0.5, 0.9):
         file.write_bytes(whole[: int(len(whole) * share)])
-        with gdal(), pytest.raises(UserError, match=r"cut\.tif cannot be read"), Raster(file, 3) as raster:
+        with (
+            gdal(),
+            pytest.raises(UserError, match=r"cut\.tif cannot be read"),
+            RasterReader(file, 3) as raster,
+        ):
             raster.read(0, 0, 300, 300)
 
 
@@ -79,7 +83,7 @@ def test_a_pixel_is_nodata_where_all_its_bands_are(tiff: Tiff, noise: Noise) -> 
     image = noise(60, 80, 3)
     image[:20] = 0
     image[30, 40] = 0, 0, 9
-    with gdal(), Raster(tiff("gap.tif", image, nodata=0), 3) as raster:
+    with gdal(), RasterReader(tiff("gap.tif", image, nodata=0), 3) as raster:
         valid = raster.valid(0, 60)
         assert not valid[:20].any()
         assert valid[20:].all()
@@ -93,7 +97,7 @@ def test_nodata_of_a_float_image_does_not_reach_the_network(nodata: float, tiff:
     image[:10] = nodata
     image[15, 15, 1] = nodata  # of one band only: a hole, but no gap
     image[16, 16, 0] = np.inf
-    with gdal(), Raster(tiff("gap.tif", image, nodata=nodata), 2) as raster:
+    with gdal(), RasterReader(tiff("gap.tif", image, nodata=nodata), 2) as raster:
         pixels = raster.read(0, 0, 30, 40)
         assert pixels is not None
         assert not pixels[:10].any()
@@ -111,10 +115,10 @@ def test_an_alpha_band_that_is_not_read_is_the_mask_and_one_that_is_read_is_none
     file = tiff("rgba.tif", image, photometric="rgb", alpha="unspecified")
     with rasterio.open(file, "r+") as dataset:
         dataset.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
-    with gdal(), Raster(file, 3, bands=[1, 2, 3]) as raster:
+    with gdal(), RasterReader(file, 3, bands=[1, 2, 3]) as raster:
         assert not raster.valid(0, 5).any()
         assert raster.valid(5, 15).all()
-    with gdal(), Raster(file, 4) as raster:  # near infrared that its writer took for alpha
+    with gdal(), RasterReader(file, 4) as raster:  # near infrared that its writer took for alpha
         assert raster.valid(0, 20).all()
         np.testing.assert_array_equal(raster.read(0, 0, 20, 30), image)
 
@@ -124,7 +128,7 @@ def test_rows_of_any_heights_become_a_tiled_map(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = rng.integers(0, 3, (1, 700, 300), dtype=np.uint8)
     table = rng.integers(0, 256, (256, 3), dtype=np.uint8)
-    place = Place(700, 300, CRS.from_epsg(32633), from_origin(366676, 5808769, 0.05, 0.05))
+    place = GeoReference(700, 300, CRS.from_epsg(32633), from_origin(366676, 5808769, 0.05, 0.05))
     with gdal(), MapFile(tmp_path / "map.tif", place, ["class"], 255, table, {"CLASS_0": "road"}) as file:
         for start, stop in ((0, 10), (10, 300), (300, 650), (650, 700)):
             file.write(rows[:, start:stop])
@@ -141,7 +145,7 @@ def test_rows_of_any_heights_become_a_tiled_map(tmp_path: Path) -> None:
 
 def test_probabilities_are_bands_with_names_and_a_scale(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).integers(0, 256, (3, 40, 50), dtype=np.uint8)
-    with gdal(), MapFile(tmp_path / "p.tif", Place(40, 50), ["road", "tree", "car"]) as file:
+    with gdal(), MapFile(tmp_path / "p.tif", GeoReference(40, 50), ["road", "tree", "car"]) as file:
         file.write(rows)
     with gdal(), rasterio.open(tmp_path / "p.tif") as dataset:
         np.testing.assert_array_equal(dataset.read(), rows)
@@ -161,13 +165,13 @@ def test_gdals_cache_is_bounded_only_inside() -> None:
 # ---------------------------------------------------------------------------------------------- areas
 def test_areas_on_a_map_projection_in_metres_and_feet(tmp_path: Path) -> None:
     transform = from_origin(0, 0, 0.05, 0.05)
-    metres = pixel_areas(Place(4, 6, CRS.from_epsg(32633), transform))
-    feet = pixel_areas(Place(4, 6, CRS.from_epsg(2263), transform))  # New York, US survey feet
+    metres = pixel_areas(GeoReference(4, 6, CRS.from_epsg(32633), transform))
+    feet = pixel_areas(GeoReference(4, 6, CRS.from_epsg(2263), transform))  # New York, US survey feet
     assert metres == pytest.approx(0.0025)
     assert feet == pytest.approx(0.0025 * (1200 / 3937) ** 2)
-    assert pixel_areas(Place(4, 6)) is None
+    assert pixel_areas(GeoReference(4, 6)) is None
 
-    areas = Areas(["road", "tree"], Place(4, 6, CRS.from_epsg(32633), transform))
+    areas = Areas(["road", "tree"], GeoReference(4, 6, CRS.from_epsg(32633), transform))
     areas.add(0, np.array([[0, 0, 1, 255, 255, 0], [1, 1, 1, 1, 1, 1]], np.uint8))
     areas.write(tmp_path / "areas.csv")
     assert (tmp_path / "areas.csv").read_text().splitlines() == [
@@ -178,7 +182,7 @@ def test_areas_on_a_map_projection_in_metres_and_feet(tmp_path: Path) -> None:
 
 
 def test_areas_in_degrees_are_those_of_the_ellipsoid() -> None:
-    degree = pixel_areas(Place(180, 360, CRS.from_epsg(4326), from_origin(-180, 90, 1, 1)))
+    degree = pixel_areas(GeoReference(180, 360, CRS.from_epsg(4326), from_origin(-180, 90, 1, 1)))
     assert degree is not None
     assert degree.sum() * 360 == pytest.approx(510_065_621_724_000, rel=1e-9)  # the whole of WGS 84
     for row, latitude in ((90, -1), (30, 59), (0, 89)):  # the integral of both radii of curvature

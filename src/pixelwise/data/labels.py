@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pixelwise.data.images import is_deep_colour, readable
+from pixelwise.data.io.images import is_deep_colour, readable
 from pixelwise.errors import UserError, counted, guess, some
 from pixelwise.types import IGNORE
 

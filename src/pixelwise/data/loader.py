@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pixelwise.augmentation import Transform
-from pixelwise.data.batches import Draw, TrainingBatches, generator
+from pixelwise.data.samplers import Draw, TrainingBatches, generator
 from pixelwise.errors import UserError
 from pixelwise.types import Batch, Raw, Sample, Split
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pixelwise import build, checkpoint, loading, run_folder
 from pixelwise.augmentation import CenterCrop
-from pixelwise.data.images import read_image
+from pixelwise.data.io.images import read_image
 from pixelwise.errors import UserError
 from pixelwise.export.check import Agreement, accepts, compare
 from pixelwise.export.contract import Format, Subject

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.inference.geotiff import Place
+from pixelwise.data.io.rasters import GeoReference
 from pixelwise.types import IGNORE
 
 EQUATOR, FLATTENING = 6378137.0, 1 / 298.257223563
@@ -24,7 +24,7 @@ class Areas:
         place: of the map.
     """
 
-    def __init__(self, classes: Sequence[str], place: Place) -> None:
+    def __init__(self, classes: Sequence[str], place: GeoReference) -> None:
         self.classes = list(classes)
         self.pixel = pixel_areas(place)
         self.pixels = np.zeros(len(classes), np.int64)
@@ -49,7 +49,7 @@ class Areas:
                 table.writerow([name, int(pixels), f"{pixels / total:.6f}", area])
 
 
-def pixel_areas(place: Place) -> np.ndarray | None:
+def pixel_areas(place: GeoReference) -> np.ndarray | None:
     """Square metres of a pixel in each row (H,), or None where the raster does not say.
 
     On a map projection it is the area on the map, in the middle of a UTM zone 0.08 % less than on the ground;

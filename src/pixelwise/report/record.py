@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixelwise.data.batches import EvaluationBatches
+from pixelwise.data.samplers import EvaluationBatches
 from pixelwise.files import write_json
 from pixelwise.metrics.per_sample import sample_scores
 from pixelwise.module import Module

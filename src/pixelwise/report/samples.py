@@ -9,8 +9,8 @@ import lightning as L
 import numpy as np
 import torch
 
-from pixelwise.data.batches import Draw, EvaluationBatches
 from pixelwise.data.loader import EvaluationLoader, Samples
+from pixelwise.data.samplers import Draw, EvaluationBatches
 from pixelwise.metrics.per_sample import sample_scores
 from pixelwise.module import Module
 from pixelwise.report.pictures import rgb

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from pixelwise.data.labels import LabelError, how_to_ignore
-from pixelwise.data.listing import SPLITS
+from pixelwise.data.splits import SPLITS
 from pixelwise.data.statistics import Histogram, in_threads, part
 from pixelwise.errors import UserError, counted, some
 from pixelwise.types import IGNORE, Source, Split

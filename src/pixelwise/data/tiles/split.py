@@ -8,13 +8,13 @@ from itertools import chain
 import numpy as np
 
 from pixelwise import checks
-from pixelwise.data.prepared import CELL, Prepared
+from pixelwise.data.tiles.cache import CELL, Prepared
 from pixelwise.errors import UserError, guess, some
 from pixelwise.inference.tiling import Tiling
 from pixelwise.types import Raw
 
 
-class Draws:
+class CropSampling:
     """How training crops are drawn from tiles.
 
     Args:
@@ -55,7 +55,11 @@ class TileSplit:
     """
 
     def __init__(
-        self, tiles: Sequence[Prepared], classes: Sequence[str], tiling: Tiling, draws: Draws | None = None
+        self,
+        tiles: Sequence[Prepared],
+        classes: Sequence[str],
+        tiling: Tiling,
+        draws: CropSampling | None = None,
     ) -> None:
         self.tiles, self.tiling = list(tiles), tiling
         windows = [tiling.windows((tile.height, tile.width)) for tile in self.tiles]

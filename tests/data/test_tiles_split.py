@@ -9,12 +9,12 @@ import psutil
 import pytest
 
 from pixelwise.augmentation import Augmentation, Geometry
-from pixelwise.data.batches import Draw
+from pixelwise.data.datamodule import DataModule
 from pixelwise.data.loader import Samples
-from pixelwise.data.module import DataModule
-from pixelwise.data.prepared import CELL, Prepared
+from pixelwise.data.samplers import Draw
 from pixelwise.data.statistics import class_histogram, fingerprint
-from pixelwise.data.tile_split import Draws, TileSplit
+from pixelwise.data.tiles.cache import CELL, Prepared
+from pixelwise.data.tiles.split import CropSampling, TileSplit
 from pixelwise.errors import UserError
 from pixelwise.inference.tiling import Tiling
 from pixelwise.types import IGNORE
@@ -92,7 +92,7 @@ def samples(tiles, draws, size=32, seed=0, **geometry):
 
 def test_a_crop_is_a_function_of_seed_phase_epoch_and_index(tiles):
     def crops(seed, epoch):
-        drawn = samples(tiles, Draws(50, ["car"], 0.3), seed=seed)
+        drawn = samples(tiles, CropSampling(50, ["car"], 0.3), seed=seed)
         return [drawn[Draw(0, epoch, index)]["image"].numpy().tobytes() for index in range(50)]
 
     assert crops(0, 0) == crops(0, 0)
@@ -102,7 +102,7 @@ def test_a_crop_is_a_function_of_seed_phase_epoch_and_index(tiles):
 
 
 def test_tiles_are_drawn_by_their_area(tiles):
-    split = TileSplit(tiles, CLASSES, Tiling(100), draws=Draws(190))
+    split = TileSplit(tiles, CLASSES, Tiling(100), draws=CropSampling(190))
     names = [split.draw(index, np.random.default_rng(index)).key for index in range(190)]
     assert names.count("a") == 150
     assert names.count("b") == 40
@@ -119,7 +119,7 @@ def test_tiles_are_drawn_by_their_area(tiles):
     ids=["plain", "turned", "rescaled", "shrunk"],
 )
 def test_a_crop_of_a_rare_class_holds_it(tiles, geometry):
-    split = TileSplit(tiles, CLASSES, Tiling(100), draws=Draws(300, ["car"], 1.0))
+    split = TileSplit(tiles, CLASSES, Tiling(100), draws=CropSampling(300, ["car"], 1.0))
     augment = Augmentation(32, geometry=Geometry(**geometry))
     places = []
     for index in range(300):
@@ -140,11 +140,11 @@ def test_a_crop_of_a_rare_class_holds_it(tiles, geometry):
 
 
 def test_the_share_of_rare_crops_is_as_asked(tiles):
-    split = TileSplit(tiles, CLASSES, Tiling(100), draws=Draws(1000, ["car"], 0.25))
+    split = TileSplit(tiles, CLASSES, Tiling(100), draws=CropSampling(1000, ["car"], 0.25))
     focused = sum(split.draw(i, np.random.default_rng(i)).focus is not None for i in range(1000))
     assert 200 < focused < 300
     assert all(
-        TileSplit(tiles[1:], CLASSES, Tiling(100), draws=Draws(9, ["car"], 1.0))
+        TileSplit(tiles[1:], CLASSES, Tiling(100), draws=CropSampling(9, ["car"], 1.0))
         .draw(i, np.random.default_rng(i))
         .focus
         is None
@@ -155,7 +155,7 @@ def test_the_share_of_rare_crops_is_as_asked(tiles):
 def test_an_epoch_has_as_many_crops_as_asked(tiles):
     class Source:
         def split(self, name):
-            draws = Draws(21) if name == "train" else None
+            draws = CropSampling(21) if name == "train" else None
             return TileSplit(tiles, CLASSES, Tiling(96, 0), draws) if name != "test" else None
 
     data = DataModule(Source(), CLASSES, batch_size=4)
@@ -176,7 +176,7 @@ def test_tiles_are_not_cached_window_by_window(tiles):
 
     class Source:
         def split(self, name):
-            return TileSplit(tiles, CLASSES, Tiling(100, 0), Draws(11) if name == "train" else None)
+            return TileSplit(tiles, CLASSES, Tiling(100, 0), CropSampling(11) if name == "train" else None)
 
     with pytest.raises(UserError, match=r"data\.cache"):
         DataModule(Source(), CLASSES, batch_size=4, cache=True)
@@ -199,7 +199,7 @@ def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path):
     stored = [store(tmp_path, str(index), target, pixels) for index in range(8)]
 
     def growth(tiles):
-        drawn = samples(tiles, Draws(100), 256)
+        drawn = samples(tiles, CropSampling(100), 256)
         drawn[Draw(0, 0, 0)]
         gc.collect()
         before = psutil.Process().memory_info().rss
@@ -221,4 +221,4 @@ def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path):
 )
 def test_a_wrong_argument_is_named(tiles, arguments, match):
     with pytest.raises(UserError, match=match):
-        TileSplit(tiles, CLASSES, Tiling(100), draws=Draws(**arguments))
+        TileSplit(tiles, CLASSES, Tiling(100), draws=CropSampling(**arguments))

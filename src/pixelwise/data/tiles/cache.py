@@ -19,8 +19,8 @@ from filelock import FileLock
 from rich import get_console
 from rich.progress import Progress
 
-from pixelwise.data.erosion import REACH, eroded
-from pixelwise.data.raster import ROWS
+from pixelwise.data.io.rasters import ROWS
+from pixelwise.data.tiles.erosion import REACH, eroded
 from pixelwise.errors import UserError
 from pixelwise.types import IGNORE
 
@@ -33,7 +33,7 @@ VERSION = 2
 """Of the prepared files; another one makes them anew."""
 
 
-class Stamp(NamedTuple):
+class FileStamp(NamedTuple):
     """What changes when a file does."""
 
     name: str
@@ -43,13 +43,13 @@ class Stamp(NamedTuple):
     """Of the last change, in nanoseconds."""
 
     @classmethod
-    def of(cls, file: Path, member: str = "") -> Stamp:
+    def of(cls, file: Path, member: str = "") -> FileStamp:
         """That of a file, or of a member of a zip."""
         status = file.stat()
         return cls(f"{file.name}/{member}" if member else file.name, status.st_size, status.st_mtime_ns)
 
 
-class Strip(NamedTuple):
+class RowBlock(NamedTuple):
     """Some rows of a tile."""
 
     image: np.ndarray
@@ -78,11 +78,11 @@ class Tile(Protocol):
     meaning: object
     """What else decides how it is read, such as the classes of the label's values; compared by its `repr`."""
 
-    def stamps(self) -> Sequence[Stamp]:
+    def stamps(self) -> Sequence[FileStamp]:
         """Those of its files."""
         ...
 
-    def strips(self) -> Iterator[Strip]:
+    def strips(self) -> Iterator[RowBlock]:
         """All rows from top to bottom.
 
         Raises:

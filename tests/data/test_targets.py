@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from pixelwise.augmentation import Augmentation
-from pixelwise.data.batches import Draw
 from pixelwise.data.loader import Samples
-from pixelwise.data.tags import Cover
+from pixelwise.data.samplers import Draw
+from pixelwise.data.targets import PresentClasses
 from pixelwise.errors import UserError
 from pixelwise.types import IGNORE, Raw
 
@@ -18,20 +18,20 @@ def test_a_class_is_there_if_it_covers_its_share_of_what_is_labelled():
     mask[:10] = IGNORE
     mask[19, :2] = 1  # 1 % of the 200 labelled pixels
     mask[19, 2] = 2
-    assert Cover(CLASSES)(mask).tolist() == [1, 1, 0]
-    assert Cover(CLASSES, share=0)(mask).tolist() == [1, 1, 1]
-    assert Cover(CLASSES, share=0.5)(mask).tolist() == [1, 0, 0]
+    assert PresentClasses(CLASSES)(mask).tolist() == [1, 1, 0]
+    assert PresentClasses(CLASSES, share=0)(mask).tolist() == [1, 1, 1]
+    assert PresentClasses(CLASSES, share=0.5)(mask).tolist() == [1, 0, 0]
 
 
 def test_without_a_label_nobody_knows():
-    assert Cover(CLASSES)(np.full((4, 4), IGNORE, np.uint8)).tolist() == [IGNORE] * 3
+    assert PresentClasses(CLASSES)(np.full((4, 4), IGNORE, np.uint8)).tolist() == [IGNORE] * 3
 
 
 def test_the_crop_decides_and_not_the_image():
     mask = np.zeros((8, 8), np.uint8)
     mask[:, 4:] = 1
     raw = Raw(np.zeros((8, 8, 3), np.uint8), mask, "k", border=np.zeros((8, 8), bool))
-    samples = Samples([raw], [Augmentation(4)], seed=0, encode=Cover(CLASSES), training=True)
+    samples = Samples([raw], [Augmentation(4)], seed=0, encode=PresentClasses(CLASSES), training=True)
     found = [samples[Draw(0, 0, 0)]["target"].tolist()]
     found += [samples[Draw(0, epoch, 0)]["target"].tolist() for epoch in range(40)]
     assert [1, 0, 0] in found
@@ -42,4 +42,4 @@ def test_the_crop_decides_and_not_the_image():
 
 def test_a_wrong_share_is_named():
     with pytest.raises(UserError, match=r"data\.target\.share"):
-        Cover(CLASSES, share=2)
+        PresentClasses(CLASSES, share=2)

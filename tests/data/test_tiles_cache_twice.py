@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.data.test_prepared import folders, root, train
+from tests.data.test_tiles_cache import folders, root, train
 
 __all__ = ["root"]
 
 
 def test_two_processes_at_once_share_the_work(root):
     code = (
-        "import sys; from tests.data.test_prepared import train; from pathlib import Path;"
+        "import sys; from tests.data.test_tiles_cache import train; from pathlib import Path;"
         "print(train(Path(sys.argv[1]))[0].image.sum())"
     )
     here = Path(__file__).parents[2]

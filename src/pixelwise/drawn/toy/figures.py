@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pixelwise.data.toy_drawing import HEAD, RING, TAIL, Figure, Part
+from pixelwise.drawn.toy.drawing import HEAD, RING, TAIL, Figure, Part
 
 
 # ---------------------------------------------------------------------------------------------- shapes

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pixelwise.data.toy_drawing import HEAD, Canvas, Figure, Sprite, light
-from pixelwise.data.toy_figures import ANIMALS, POST, THINGS
+from pixelwise.drawn.toy.drawing import HEAD, Canvas, Figure, Sprite, light
+from pixelwise.drawn.toy.figures import ANIMALS, POST, THINGS
 from pixelwise.errors import UserError
 from pixelwise.types import Raw, Split
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from pixelwise.data import city_sprites as sprites
-from pixelwise.data.city_sprites import (
+from pixelwise.drawn.city import sprites
+from pixelwise.drawn.city.sprites import (
     BUILDING,
     GREENS,
     IMPERVIOUS,

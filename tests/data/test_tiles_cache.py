@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from pixelwise.data import prepared as module
-from pixelwise.data.potsdam import Potsdam
-from pixelwise.data.potsdam_synthetic import PALETTE, draw_release
+from pixelwise.data.sources.potsdam import Potsdam
+from pixelwise.data.tiles import cache
+from pixelwise.drawn.city.potsdam_release import PALETTE, draw_release
 from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast
@@ -37,7 +37,7 @@ def folders(root):
 
 def test_it_happens_once(root, monkeypatch):
     first = train(root)
-    monkeypatch.setattr(module, "_write", None)  # decoding again would fail
+    monkeypatch.setattr(cache, "_write", None)  # decoding again would fail
     again = train(root)
     assert np.array_equal(first[0].image, again[0].image)
     assert len(folders(root)) == 1
@@ -72,7 +72,7 @@ def test_an_interruption_leaves_nothing(root, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_count", interrupted)
+    monkeypatch.setattr(cache, "_count", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(root)
     assert folders(root) == []
@@ -80,7 +80,7 @@ def test_an_interruption_leaves_nothing(root, monkeypatch):
 
 def test_a_full_disk_is_told_before(root, monkeypatch):
     monkeypatch.setattr(
-        module.shutil, "disk_usage", lambda path: os.statvfs_result and type("U", (), {"free": 9})()
+        cache.shutil, "disk_usage", lambda path: os.statvfs_result and type("U", (), {"free": 9})()
     )
     with pytest.raises(UserError, match="has no room for 1 prepared tiles"):
         train(root)

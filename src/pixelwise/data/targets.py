@@ -8,7 +8,7 @@ from pixelwise import checks
 from pixelwise.types import IGNORE
 
 
-class Cover:
+class PresentClasses:
     """The classes that cover at least a share of an image.
 
     Args:

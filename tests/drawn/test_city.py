@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from pixelwise.data.city import draw_city
-from pixelwise.data.city_sprites import CAR, car
+from pixelwise.drawn.city.city import draw_city
+from pixelwise.drawn.city.sprites import CAR, car
 from pixelwise.metrics.confusion import confusion_matrix, iou
 
 CLASSES = 6

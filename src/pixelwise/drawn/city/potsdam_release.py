@@ -15,10 +15,10 @@ import rasterio
 from rasterio.transform import from_origin
 from rich.progress import track
 
-from pixelwise.data.city import Scene, draw_city
-from pixelwise.data.erosion import eroded
-from pixelwise.data.potsdam import Potsdam
-from pixelwise.data.potsdam_layout import FOLDERS, tile_name
+from pixelwise.data.sources.potsdam import Potsdam
+from pixelwise.data.sources.potsdam_files import FOLDERS, tile_name
+from pixelwise.data.tiles.erosion import eroded
+from pixelwise.drawn.city.city import Scene, draw_city
 from pixelwise.errors import UserError
 
 PALETTE = np.array(

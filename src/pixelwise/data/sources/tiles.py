@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 from rasterio.windows import Window
 
-from pixelwise.data.folder import FolderSegmentation
+from pixelwise.data.io.rasters import faults_of, header, opened, windows
 from pixelwise.data.labels import LabelError, Labels, pack
-from pixelwise.data.prepared import Stamp, Strip, prepare
-from pixelwise.data.raster import faults_of, header, opened, windows
-from pixelwise.data.tile_split import Draws, TileSplit
+from pixelwise.data.sources.folder import FolderSegmentation
+from pixelwise.data.tiles.cache import FileStamp, RowBlock, prepare
+from pixelwise.data.tiles.split import CropSampling, TileSplit
 from pixelwise.errors import UserError, some
 from pixelwise.inference.tiling import Tiling
 from pixelwise.types import IGNORE
 
 
 class RasterTile:
-    """A raster with its label raster, as a `pixelwise.data.prepared.Tile`.
+    """A raster with its label raster, as a `pixelwise.data.tiles.cache.Tile`.
 
     A pixel is nodata, and its label `IGNORE`, where the raster's own mask, nodata value or alpha band says
     so, where every band holds `nodata`, and where a band is not finite. In a float image each value that is
-    nodata or not finite becomes 0, as in `pixelwise.inference.geotiff.Raster`.
+    nodata or not finite becomes 0, as in `pixelwise.data.io.rasters.RasterReader`.
 
     Args:
         name: its key.
@@ -81,11 +81,11 @@ class RasterTile:
         self.dtype = np.dtype(found.dtype)
         self.meaning = (self.bands, nodata, sorted(labels.meanings.items()))
 
-    def stamps(self) -> list[Stamp]:
+    def stamps(self) -> list[FileStamp]:
         """Those of image and label."""
-        return [Stamp.of(path) for path in (self.image, self.label)]
+        return [FileStamp.of(path) for path in (self.image, self.label)]
 
-    def strips(self) -> Iterator[Strip]:
+    def strips(self) -> Iterator[RowBlock]:
         """All rows from top to bottom, labels decoded."""
         useful = False
         with opened(self.image) as image, opened(self.label) as label:
@@ -101,7 +101,7 @@ class RasterTile:
                 target = self._decoded(label, window)
                 target[nothing] = IGNORE
                 useful |= not nothing.all()
-                yield Strip(pixels, target)
+                yield RowBlock(pixels, target)
         if not useful:
             raise UserError(f"{self.image} holds nothing but nodata", fix="remove it and its label")
 
@@ -140,7 +140,7 @@ class RasterTile:
 class Tiles(FolderSegmentation):
     """Rasters and label rasters of equal name, in the layouts of `FolderSegmentation`, of any size.
 
-    They are decoded once; see `pixelwise.data.prepared`.
+    They are decoded once; see `pixelwise.data.tiles.cache`.
 
     Args:
         root: the data set's folder.
@@ -170,14 +170,14 @@ class Tiles(FolderSegmentation):
         prepared: str | Path = "prepared",
         window: int | Sequence[int] = 768,
         overlap: float = 0.25,
-        draws: Draws | None = None,
+        draws: CropSampling | None = None,
         **layout: Any,
     ) -> None:
         super().__init__(root, labels, channels, **layout)
         self.classes, self.bands, self.nodata = tuple(classes), bands, nodata
         self.tiling = Tiling(window, overlap, key="data.source.")
         self.cache = self.root / Path(prepared).expanduser()
-        self.draws = draws or Draws()
+        self.draws = draws or CropSampling()
         self.draws.indices(self.classes)
 
     def split(self, name: str) -> TileSplit | None:  # type: ignore[override]

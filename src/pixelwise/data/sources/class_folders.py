@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.folder import FolderSplit, Item
-from pixelwise.data.listing import SPLITS, deal, existing_root, find_images, split_folders, subfolders
+from pixelwise.data.io.listing import existing_root, find_images, subfolders
+from pixelwise.data.sources.folder import FolderSplit, Item
+from pixelwise.data.splits import SPLITS, deal, split_folders
 from pixelwise.errors import UserError, nearest, some
 
 

@@ -6,7 +6,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import balanced_accuracy_score
 
-from pixelwise.data.toy import ToyClassification, ToySegmentation, paint_scene
+from pixelwise.drawn.toy.scenes import ToyClassification, ToySegmentation, paint_scene
 from pixelwise.errors import UserError
 
 COUNTS = {"train": 240, "val": 20, "test": 120}

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from rasterio.windows import Window
 
+from pixelwise.data.corner_palette import CornerPalette
+from pixelwise.data.io.listing import existing_root
+from pixelwise.data.io.rasters import header, opened, read, windows
 from pixelwise.data.labels import LabelError, pack
-from pixelwise.data.listing import SPLITS, existing_root
-from pixelwise.data.palette import CornerPalette
-from pixelwise.data.potsdam_layout import BANDS, Found, Stored, check_known, find, require, tile_name
-from pixelwise.data.prepared import Stamp, Strip, prepare
-from pixelwise.data.raster import header, opened, read, windows
-from pixelwise.data.tile_split import Draws, TileSplit
+from pixelwise.data.sources.potsdam_files import BANDS, Found, Stored, check_known, find, require, tile_name
+from pixelwise.data.splits import SPLITS
+from pixelwise.data.tiles.cache import FileStamp, RowBlock, prepare
+from pixelwise.data.tiles.split import CropSampling, TileSplit
 from pixelwise.errors import UserError, some
 from pixelwise.inference.tiling import Tiling
 from pixelwise.types import IGNORE
@@ -26,7 +27,7 @@ LABELS = ("label", "noBoundary")
 
 
 class PotsdamTile:
-    """One tile, as a `pixelwise.data.prepared.Tile`.
+    """One tile, as a `pixelwise.data.tiles.cache.Tile`.
 
     Args:
         name: its id, such as "2_10".
@@ -76,11 +77,11 @@ class PotsdamTile:
             )
         self.shape = (*next(iter(sizes.values())), sum(BANDS[kind] for kind in images))
 
-    def stamps(self) -> list[Stamp]:
+    def stamps(self) -> list[FileStamp]:
         """Those of images and labels."""
-        return [Stamp.of(*stored) for stored in (*self.images.values(), *self.labels)]
+        return [FileStamp.of(*stored) for stored in (*self.images.values(), *self.labels)]
 
-    def strips(self) -> Iterator[Strip]:
+    def strips(self) -> Iterator[RowBlock]:
         """All rows from top to bottom, labels decoded."""
         with ExitStack() as stack:
             images, labels = (
@@ -90,7 +91,7 @@ class PotsdamTile:
             for window in windows(*self.shape[:2]):
                 image = np.concatenate([read(*each, window) for each in images], axis=-1)
                 target, *eroded = (self._decoded(*each, window) for each in labels)
-                yield Strip(image, target, *((each == IGNORE) & (target != IGNORE) for each in eroded))
+                yield RowBlock(image, target, *((each == IGNORE) & (target != IGNORE) for each in eroded))
 
     def _decoded(self, label: Any, stored: Stored, window: Window) -> np.ndarray:
         """(h, W) uint8 class indices."""
@@ -104,7 +105,7 @@ class PotsdamTile:
 class Potsdam:
     """The release below a folder, unpacked in any way or still zipped (a `pixelwise.types.Source`).
 
-    Labels are decoded and images laid out for random access once; see `pixelwise.data.prepared`.
+    Labels are decoded and images laid out for random access once; see `pixelwise.data.tiles.cache`.
 
     Args:
         root: the folder.
@@ -137,7 +138,7 @@ class Potsdam:
         prepared: str | Path = "prepared",
         window: int | Sequence[int] = 768,
         overlap: float = 0.25,
-        draws: Draws | None = None,
+        draws: CropSampling | None = None,
         ignore: Sequence[Sequence[int]] = (),
     ) -> None:
         self.root = existing_root(root)
@@ -151,7 +152,7 @@ class Potsdam:
             raise UserError("data.source.labels", found=labels, expected="full or eroded")
         self.full = labels == "full"
         self.cache = self.root / Path(prepared).expanduser()
-        self.draws = draws or Draws()
+        self.draws = draws or CropSampling()
         self.draws.indices(self.classes)
         self.split_ids = self._check_split(split, partial)
 

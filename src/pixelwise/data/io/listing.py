@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
 
-from pixelwise.data.images import SUFFIXES, UnreadableImage, read_size
+from pixelwise.data.io.images import SUFFIXES, UnreadableImage, read_size
 from pixelwise.errors import UserError, nearest, some
-
-SPLITS = ("train", "val", "test")
-_NEARLY = ("training", "valid", "validation", "dev", "testing")
 
 
 def existing_root(root: str | Path) -> Path:
@@ -30,22 +26,6 @@ def subfolders(folder: Path) -> list[str]:
     """Sorted names of the folders directly inside, hidden ones left out; none of a missing folder."""
     inside = folder.iterdir() if folder.is_dir() else ()
     return sorted(path.name for path in inside if path.is_dir() and not _is_hidden(path))
-
-
-def split_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, Path]:
-    """The folders train, val and test inside another, as far as they are there.
-
-    Args:
-        folder: looked through; it may be missing.
-        others: names that mean something else here, such as classes.
-
-    Raises:
-        UserError: a folder such as "valid" or "Train" would be left out without a word.
-    """
-    for name in set(subfolders(folder)) - {*SPLITS, *others}:
-        if name.lower() in (*SPLITS, *_NEARLY):
-            raise UserError(f"{folder / name} has a name that is not read", expected="train, val or test")
-    return {name: folder / name for name in SPLITS if (folder / name).is_dir()}
 
 
 def find_images(folder: Path, suffix: str = "") -> dict[str, Path]:
@@ -76,33 +56,6 @@ def find_images(folder: Path, suffix: str = "") -> dict[str, Path]:
             expected=f"images (…{suffix}{'|'.join(sorted(SUFFIXES))})",
         )
     return images
-
-
-def deal(keys: Sequence[str], val: float = 0, test: float = 0, seed: int = 0) -> dict[str, list[str]]:
-    """Deal keys into splits at random: the same keys and seed give the same splits on every machine.
-
-    Keys are ordered by a hash of (seed, key), so that one more file moves at most a few others. A share above
-    0 gives at least one item when there are three or more.
-
-    Args:
-        keys: what to deal; call once per class to keep the classes' shares.
-        val: share of the validation split.
-        test: share of the test split.
-        seed: of the draw.
-
-    Raises:
-        UserError: a share is no number or negative, or nothing is left to train on.
-    """
-    if not all(isinstance(share, int | float) for share in (val, test)) or not isinstance(seed, int):
-        found = f"val={val}, test={test}, seed={seed}"
-        raise UserError("data.source.split", found=found, expected="two shares and a whole number")
-    if min(val, test) < 0 or val + test >= 1:
-        what = "data.source.split leaves nothing to train on"
-        raise UserError(what, found=f"val={val}, test={test}", expected="shares from 0, together below 1")
-    order = sorted(keys, key=lambda key: blake2b(f"{int(seed)}/{key}".encode()).digest())
-    at_least = 1 if len(keys) >= 3 else 0
-    n_val, n_test = (max(round(share * len(keys)), at_least if share else 0) for share in (val, test))
-    return {"val": order[:n_val], "test": order[n_val : n_val + n_test], "train": order[n_val + n_test :]}
 
 
 def read_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:

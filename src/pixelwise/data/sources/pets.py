@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pixelwise.data.folder import FolderSplit, Item
+from pixelwise.data.io.listing import existing_root
 from pixelwise.data.labels import Labels
-from pixelwise.data.listing import deal, existing_root
+from pixelwise.data.sources.folder import FolderSplit, Item
+from pixelwise.data.splits import deal
 from pixelwise.errors import UserError, guess, some
 
 SPECIES = {"1": "cat", "2": "dog"}

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pixelwise.data.images import read_image
+from pixelwise.data.io.images import read_image
+from pixelwise.data.io.listing import existing_root, find_images, read_sizes
 from pixelwise.data.labels import Labels
-from pixelwise.data.listing import deal, existing_root, find_images, read_sizes, split_folders
+from pixelwise.data.splits import deal, split_folders
 from pixelwise.errors import UserError, some
 from pixelwise.types import Raw
 

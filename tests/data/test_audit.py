@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from pixelwise.audit import audit
-from pixelwise.data.class_folders import FolderClassification
-from pixelwise.data.folder import FolderSegmentation
+from pixelwise.data.audit import audit
 from pixelwise.data.labels import Labels
+from pixelwise.data.sources.class_folders import FolderClassification
+from pixelwise.data.sources.folder import FolderSegmentation
 from pixelwise.data.statistics import class_histogram, fingerprint
 from pixelwise.errors import UserError
 from pixelwise.types import Raw

@@ -1,0 +1,1 @@
+"""What a run folder holds: written, read, resumed. Imports torch in `checkpoints` only."""
