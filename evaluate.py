@@ -23,18 +23,18 @@ def main(config: DictConfig) -> None:
     """Build everything from the run folder, score its best weights."""
     check_views(config)
 
-    from pixelwise import build, run_folder
+    from pixelwise import build, runs
     from pixelwise.evaluate import evaluate
     from pixelwise.runtime.processes import rank
 
-    folder = run_folder.open_run(config.run)
+    folder = runs.open_run(config.run)
     if rank() == 0:
         print(f"run folder: {folder}, weights {config.checkpoint}")
     run = build.run(config, folder, training=False)
     run.module.views = build.views(config)
     scores = evaluate(run, folder, config.split, config.checkpoint, config.averaged)
     if config.output is not None and rank() == 0:
-        run_folder.write_scores(Path(config.output), scores)
+        runs.write_scores(Path(config.output), scores)
 
 
 if __name__ == "__main__":

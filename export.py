@@ -28,11 +28,11 @@ def main(config: DictConfig) -> None:
     """Restore the model, write it, compare."""
     check_choice("format", config.format, config.formats)
 
-    from pixelwise import run_folder
+    from pixelwise import runs
     from pixelwise.export import export, subject
     from pixelwise.instantiate import make
 
-    folder, output = run_folder.open_run(config.run), Path(config.output).expanduser()
+    folder, output = runs.open_run(config.run), Path(config.output).expanduser()
     form = make(config.formats[config.format], f"formats.{config.format}")
     agreement = export(subject(config, folder), form, output, config.tolerance)
     log.info("run folder: %s, weights %s", folder, config.checkpoint)

@@ -31,14 +31,15 @@ def main(config: DictConfig) -> None:
     """Rebuild the model from the run folder and predict."""
     check_views(config)
 
-    from pixelwise import build, checkpoint, run_folder
+    from pixelwise import build, runs
     from pixelwise.predict import find_images, predict, prepare_output
+    from pixelwise.runs import checkpoints
     from pixelwise.runs.data_record import compare_known
 
-    folder, output = run_folder.open_run(config.run), Path(config.output).expanduser()
+    folder, output = runs.open_run(config.run), Path(config.output).expanduser()
     images = find_images(config.input, output)
-    weights = checkpoint.file_of(folder, config.checkpoint)
-    model = checkpoint.load_model(build.model(build.without_downloads(config)), weights)
+    weights = checkpoints.file_of(folder, config.checkpoint)
+    model = checkpoints.load_model(build.model(build.without_downloads(config)), weights)
     compare_known({"classes": [str(name) for name in config.data.classes]}, folder / "data.json")
     writer = build.writer(config, output, overrides())
     prepare_output(output, weights, build.prediction_identity(config), images)

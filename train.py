@@ -14,8 +14,9 @@ log = logging.getLogger(__name__)
 @command("train")
 def main(config: DictConfig) -> float | None:
     """Make the run folder or go on in one, build everything, train; returns what a sweep compares."""
-    from pixelwise import resume, run_folder, sweep
+    from pixelwise import runs, sweep
     from pixelwise.choices import check_choices
+    from pixelwise.runs import resume
     from pixelwise.runtime.processes import rank
 
     check_mode(config)
@@ -29,16 +30,17 @@ def main(config: DictConfig) -> float | None:
             return None
         config = going_on
     elif rank() == 0:
-        run_folder.create(folder, config, overrides())
-        run_folder.add_to_environment(folder, choices=choices())
-        config = run_folder.load_config(folder)
+        runs.create(folder, config, overrides())
+        runs.add_to_environment(folder, choices=choices())
+        config = runs.load_config(folder)
     log.info("run folder: %s", folder)
     log.info("differs from the defaults in: %s", " ".join(changed) or "nothing")
 
-    from pixelwise import build, checkpoint  # torch is imported from here on
+    from pixelwise import build
+    from pixelwise.runs import checkpoints  # torch is imported from here on
     from pixelwise.train import train
 
-    start = checkpoint.newest(folder) if resuming else None
+    start = checkpoints.newest(folder) if resuming else None
     sys.argv[1:] = [f"resume='{folder}'"]  # how Lightning starts further processes of this training
     best = train(build.run(config, folder), folder, start)
     log.info("run folder: %s", folder)

@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> None:
         print((__doc__ or "").strip(), file=sys.stdout if asked else sys.stderr)
         sys.exit(0 if asked else 2)
 
-    from pixelwise import comparison, run_folder
+    from pixelwise import comparison, runs
     from pixelwise.report.page import write
 
     folder = Path(arguments[0].removeprefix("run="))
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
             comparison.write(folder)
             print(folder / "report.html")
         else:
-            print(write(run_folder.open_run(folder)))
+            print(write(runs.open_run(folder)))
     except UserError as error:
         stop(error)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pixelwise import checkpoint
+from pixelwise.runs import checkpoints
 
 DRILL = Path(__file__).with_name("drill.py")
 STEPS = 12
@@ -64,7 +64,7 @@ def killed(cwd: Path, deaths: Sequence[Orders], workers: Sequence[int] = (0,)) -
 def result(folder: Path) -> dict[str, Any]:
     """Everything that must not differ: weights, optimizer, what was logged, the final scores."""
     state = {
-        name: torch.load(checkpoint.file_of(folder, name), weights_only=True) for name in ("last", "best")
+        name: torch.load(checkpoints.file_of(folder, name), weights_only=True) for name in ("last", "best")
     }
     return {
         "weights": state["last"]["state_dict"],

@@ -12,12 +12,13 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from pixelwise import build, checkpoint, run_folder
+from pixelwise import build, runs
 from pixelwise.averaging import MovingAverage
 from pixelwise.errors import UserError
 from pixelwise.evaluate import evaluate
 from pixelwise.loading import load
 from pixelwise.module import Module
+from pixelwise.runs import checkpoints
 from pixelwise.train import train
 from pixelwise.types import Batch
 
@@ -56,14 +57,14 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def folder_of(compose: Compose, folder: Path, *overrides: str) -> Path:
-    return run_folder.create(folder, compose(*overrides), overrides)
+    return runs.create(folder, compose(*overrides), overrides)
 
 
 @pytest.fixture
 def watched(compose: Compose, tiny: list[str], tmp_path: Path) -> tuple[Path, Watch]:
     """A trained run folder, and what happened in it: four steps, a validation after every second."""
     folder, watch = folder_of(compose, tmp_path / "run", *tiny, *EMA, EVERY_STEP), Watch()
-    run = build.run(run_folder.load_config(folder), folder)
+    run = build.run(runs.load_config(folder), folder)
     run.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
     train(run, folder)
     return folder, watch
@@ -95,7 +96,7 @@ def test_training_goes_on_with_the_weights_themselves(
 ) -> None:
     _, watch = watched
     plain, other = Watch(), folder_of(compose, tmp_path / "plain", *tiny)
-    run = build.run(run_folder.load_config(other), other)
+    run = build.run(runs.load_config(other), other)
     run.trainer.callbacks.append(plain)  # type: ignore[attr-defined]
     run.trainer.fit(run.module, datamodule=run.data)
     assert all(equal(a, b) for a, b in zip(watch.steps, plain.steps, strict=True))
@@ -106,23 +107,23 @@ def test_the_best_checkpoint_holds_the_average_that_was_chosen_and_the_weights_b
 ) -> None:
     folder, watch = watched
     best = 0 if watch.scores[0] >= watch.scores[1] else 1
-    state = checkpoint.read(folder / "checkpoints/best.ckpt")
-    assert equal(checkpoint.model_weights(state), watch.validated[best])
-    assert equal(checkpoint.model_weights(state, averaged=False), watch.steps[2 * best + 1])
+    state = checkpoints.read(folder / "checkpoints/best.ckpt")
+    assert equal(checkpoints.model_weights(state), watch.validated[best])
+    assert equal(checkpoints.model_weights(state, averaged=False), watch.steps[2 * best + 1])
     assert "optimizer_states" not in state
-    last = checkpoint.read(folder / "checkpoints/last.ckpt")
-    assert equal(checkpoint.model_weights(last), watch.validated[1])
-    assert equal(checkpoint.model_weights(last, averaged=False), watch.steps[3])
+    last = checkpoints.read(folder / "checkpoints/last.ckpt")
+    assert equal(checkpoints.model_weights(last), watch.validated[1])
+    assert equal(checkpoints.model_weights(last, averaged=False), watch.steps[3])
 
 
 def test_evaluate_and_load_take_the_average_unless_asked_otherwise(watched: tuple[Path, Watch]) -> None:
     folder, watch = watched
 
     def again(**options: Any) -> dict[str, float]:
-        run = build.run(run_folder.load_config(folder), folder, training=False)
+        run = build.run(runs.load_config(folder), folder, training=False)
         return evaluate(run, folder, **options)
 
-    recorded = run_folder.read_scores(folder / "metrics.json")
+    recorded = runs.read_scores(folder / "metrics.json")
     assert {name: str(value) for name, value in again().items()} == {n: str(v) for n, v in recorded.items()}
     assert again(averaged=False)["test/loss"] != recorded["test/loss"]
     best = 0 if watch.scores[0] >= watch.scores[1] else 1
@@ -135,11 +136,11 @@ def test_scoring_on_val_after_training_scores_the_best_weights(
     """There is no test split: Lightning's callback would put the last average in their place."""
     small = ["encoder=test_resnet", "epochs=3", "data.crop_size=32", "data.batch_size=2", "optimizer.lr=0.05"]
     folder = folder_of(compose, tmp_path / "run", *folders("segmentation"), *small, *EMA)
-    train(build.run(run_folder.load_config(folder), folder), folder)
-    run = build.run(run_folder.load_config(folder), folder, training=False)
-    recorded = run_folder.read_scores(folder / "metrics.json")
+    train(build.run(runs.load_config(folder), folder), folder)
+    run = build.run(runs.load_config(folder), folder, training=False)
+    recorded = runs.read_scores(folder / "metrics.json")
     assert {n: str(v) for n, v in evaluate(run, folder).items()} == {n: str(v) for n, v in recorded.items()}
-    last = build.run(run_folder.load_config(folder), folder, training=False)
+    last = build.run(runs.load_config(folder), folder, training=False)
     assert evaluate(last, folder, weights="last")["val/loss"] != recorded["val/loss"]
 
 
@@ -149,7 +150,7 @@ def test_a_resumed_run_goes_on_with_weights_and_average(
     folder, watch = watched
     rest = Watch()
     again = folder_of(compose, tmp_path / "again", *tiny, *EMA)
-    run = build.run(run_folder.load_config(again), again)
+    run = build.run(runs.load_config(again), again)
     run.trainer.callbacks.append(rest)  # type: ignore[attr-defined]
     train(run, again, start=folder / "checkpoints/previous.ckpt")  # after three of the four steps
     assert len(rest.steps) == 1
@@ -190,7 +191,7 @@ def test_without_an_average_asking_for_the_weights_beside_it_is_an_error(tmp_pat
     file = tmp_path / "best.ckpt"
     torch.save({"state_dict": {}}, file)
     with pytest.raises(UserError, match=r"averaged=false[\s\S]*callbacks=ema"):
-        checkpoint.load_model(None, file, averaged=False)  # type: ignore[arg-type]
+        checkpoints.load_model(None, file, averaged=False)  # type: ignore[arg-type]
 
 
 @pytest.mark.fast

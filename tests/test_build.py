@@ -39,8 +39,8 @@ def built(compose: Compose, tiny: list[str], tmp_path: Path) -> Callable[..., bu
         "torch.hub.load",
         "torch.nn.Module.__init__.__globals__.get",
         "torch.optim.lr_scheduler.Counter",  # a class, but not theirs
-        "pixelwise.run_folder.subprocess.run",  # imported by an allowed module
-        "pixelwise.run_folder._git",  # a function; git runs commands
+        "pixelwise.runs.folder.subprocess.run",  # imported by an allowed module
+        "pixelwise.runs.environment._git",  # a function; git runs commands
         "lightning.pytorch.LightningModule.load_from_checkpoint",  # unpickles
         "timm.models.load_checkpoint",
     ],

@@ -13,7 +13,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from pixelwise import build, run_folder
+from pixelwise import build, runs
 from pixelwise.class_weights import balanced
 from pixelwise.errors import UserError
 from pixelwise.evaluate import evaluate
@@ -133,14 +133,14 @@ def test_evaluation_takes_the_weights_of_the_run_and_not_those_of_other_data(
     compose: Compose, tiny: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     overrides = [*tiny, "loss=ce_dice", "loss.parts.cross_entropy.class_weights=auto", "epochs=1"]
-    folder = run_folder.create(tmp_path / "run", compose(*overrides), overrides)
-    trained = build.run(run_folder.load_config(folder), folder)
+    folder = runs.create(tmp_path / "run", compose(*overrides), overrides)
+    trained = build.run(runs.load_config(folder), folder)
     train(trained, folder)
     checkpoint = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
     (weights, _) = recorded(checkpoint["config"]["loss"])
     assert weights == counted(trained)
 
-    config = run_folder.load_config(folder)
+    config = runs.load_config(folder)
     config.data.source.counts.train = 3  # other scenes
     again = build.run(config, folder, training=False)
     assert recorded(again.config["loss"]) == [weights, None]

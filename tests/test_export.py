@@ -22,13 +22,14 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
 
 import pixelwise
-from pixelwise import build, checkpoint, run_folder
+from pixelwise import build, runs
 from pixelwise.data.io.images import read_image
 from pixelwise.errors import UserError
 from pixelwise.export import Hub, Onnx, Program, Subject, compare, export, subject
 from pixelwise.export.contract import Format
 from pixelwise.export.twin import write_twin
 from pixelwise.loading import Predictor
+from pixelwise.runs import checkpoints
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
 CARD = SimpleNamespace(
@@ -201,8 +202,8 @@ def test_a_model_that_ends_otherwise_than_timms_gets_no_timm_folder(
 # --------------------------------------------------------------------------------------------- load
 def test_run_folder_and_checkpoint_give_the_same(trained: Path, image: torch.Tensor) -> None:
     from_run, from_file = (pixelwise.load(p) for p in (trained, trained / "checkpoints/best.ckpt"))
-    plain = build.model(build.without_downloads(run_folder.load_config(trained)))
-    checkpoint.load_model(plain, trained / "checkpoints/best.ckpt").eval()
+    plain = build.model(build.without_downloads(runs.load_config(trained)))
+    checkpoints.load_model(plain, trained / "checkpoints/best.ckpt").eval()
     with torch.inference_mode():
         assert torch.equal(from_run(image), plain(plain.normalize(image)))
         assert torch.equal(from_run(image), from_file(image))
@@ -345,7 +346,7 @@ def test_typos_are_told(arguments: list[str], message: str, trained: Path, scrip
     [({"checkpoint": "bset"}, "bset.ckpt does not exist"), ({"sample": "nothing.png"}, "sample=PHOTO.jpg")],
 )
 def test_what_is_missing_is_told(chosen: dict[str, str], message: str, trained: Path) -> None:
-    config = OmegaConf.merge(run_folder.load_config(trained), {"checkpoint": "best", "sample": None}, chosen)
+    config = OmegaConf.merge(runs.load_config(trained), {"checkpoint": "best", "sample": None}, chosen)
     with pytest.raises(UserError, match=re.escape(message)):
         subject(config, trained)
 

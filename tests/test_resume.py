@@ -11,8 +11,9 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from tests.drills import RUN, STEPS, differing, drill, killed, order, result, trace
 
-from pixelwise import checkpoint, resume, run_folder
+from pixelwise import runs
 from pixelwise.errors import UserError
+from pixelwise.runs import checkpoints, resume
 
 
 @pytest.fixture(scope="session")
@@ -81,25 +82,25 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(unbroken: Path, t
 
 
 def test_all_checkpoints_damaged_is_an_error_and_none_a_fresh_start(tmp_path: Path) -> None:
-    assert checkpoint.newest(tmp_path) is None
+    assert checkpoints.newest(tmp_path) is None
     for name in ("last", "previous"):
-        file = checkpoint.file_of(tmp_path, name)
+        file = checkpoints.file_of(tmp_path, name)
         file.parent.mkdir(exist_ok=True)
         file.write_text("not a checkpoint")
     with pytest.raises(UserError, match=r"last\.ckpt cannot be read"):
-        checkpoint.newest(tmp_path)
+        checkpoints.newest(tmp_path)
 
 
 # ---------------------------------------------------------------------- what may change on resuming
 @pytest.fixture
 def started(compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path) -> Callable[..., Any]:
     """`started(*typed)` composes a run's config again with more typed, and merges the two."""
-    folder = run_folder.create(tmp_path / "run", compose(*tiny), tiny)
+    folder = runs.create(tmp_path / "run", compose(*tiny), tiny)
 
     def merge(*typed: str, allow_change: bool = False) -> tuple[DictConfig, list[str]]:
-        now = run_folder.settle(compose(*tiny, *typed))
+        now = runs.freeze_interpolations(compose(*tiny, *typed))
         keys = [override.split("=")[0].lstrip("+~") for override in typed]
-        return resume.merge(run_folder.load_config(folder), now, keys, allow_change)
+        return resume.merge(runs.load_config(folder), now, keys, allow_change)
 
     return merge
 

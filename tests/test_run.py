@@ -17,10 +17,11 @@ from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from pixelwise import build, checkpoint, predict, run_folder
+from pixelwise import build, predict, runs
 from pixelwise.errors import UserError
 from pixelwise.evaluate import evaluate
 from pixelwise.progress import EpochBar
+from pixelwise.runs import checkpoints
 from pixelwise.train import train
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
@@ -32,8 +33,8 @@ def fit(compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path) -> 
     """`fit(name, *overrides)` makes a run folder as train.py does, without starting a process."""
 
     def fit(name: str, *overrides: str, base: Sequence[str] = tiny) -> Path:
-        folder = run_folder.create(tmp_path / name, compose(*base, *overrides), overrides)
-        train(build.run(run_folder.load_config(folder), folder), folder)
+        folder = runs.create(tmp_path / name, compose(*base, *overrides), overrides)
+        train(build.run(runs.load_config(folder), folder), folder)
         return folder
 
     return fit
@@ -89,7 +90,7 @@ def test_an_epochs_line_tells_the_speed_and_the_bar_counts_alike(trained: Path) 
 
 
 def test_checkpoints_load_without_executing_anything(trained: Path) -> None:
-    resolved = OmegaConf.to_container(run_folder.load_config(trained), resolve=True)
+    resolved = OmegaConf.to_container(runs.load_config(trained), resolve=True)
     for name, steps in {"last": 4, "previous": 2}.items():
         state = torch.load(trained / f"checkpoints/{name}.ckpt", weights_only=True)
         assert state["global_step"] == steps
@@ -154,14 +155,14 @@ def test_evaluate_on_images_of_several_sizes_repeats_the_score(
 ) -> None:
     small = ["encoder=test_resnet", "epochs=1", "data.crop_size=32", "data.batch_size=2"]
     folder = fit("run", *small, *folders("segmentation"), base=())
-    run = build.run(run_folder.load_config(folder), folder, training=False)
+    run = build.run(runs.load_config(folder), folder, training=False)
     assert len({run.data["val"].size(i) for i in range(3)}) == 2
-    run_folder.write_scores(folder / "again.json", evaluate(run, folder))
+    runs.write_scores(folder / "again.json", evaluate(run, folder))
     assert (folder / "again.json").read_text() == scores(folder)
 
 
 def test_other_weights_and_splits_can_be_scored(trained: Path) -> None:
-    run = build.run(run_folder.load_config(trained), trained, training=False)
+    run = build.run(runs.load_config(trained), trained, training=False)
     names = evaluate(run, trained, split="val", weights="last").keys()
     assert all(name.startswith("val/") for name in names)
     with pytest.raises(UserError, match="split"):
@@ -189,11 +190,11 @@ def test_a_split_without_a_label_that_counts_is_scored_with_nothing(fit: Fit, tm
 def test_a_full_disk_is_told_and_no_half_checkpoint_takes_its_room(
     compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path
 ) -> None:
-    folder = run_folder.create(tmp_path / "run", compose(*tiny), tiny)
+    folder = runs.create(tmp_path / "run", compose(*tiny), tiny)
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints/best.part").symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"the disk is full\n[\s\S]*resume="):
-        train(build.run(run_folder.load_config(folder), folder), folder)
+        train(build.run(runs.load_config(folder), folder), folder)
     assert not list((folder / "checkpoints").glob("*.part"))
 
 
@@ -224,17 +225,17 @@ def test_a_fresh_run_leaves_an_existing_one_as_it_was(
 
 
 def test_a_checkpoint_that_does_not_fit_its_config_is_refused(trained: Path) -> None:
-    config = run_folder.load_config(trained)
+    config = runs.load_config(trained)
     config.decoder.widths = [8, 8, 8, 8, 8]
     with pytest.raises(UserError, match=r"best.ckpt does not fit[\s\S]*decoder.blocks"):
-        checkpoint.load_model(build.model(config), trained / "checkpoints/best.ckpt")
+        checkpoints.load_model(build.model(config), trained / "checkpoints/best.ckpt")
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file"], ids=["empty", "truncated"])
 def test_a_damaged_checkpoint_is_named(damage: bytes, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "best.ckpt").write_bytes(damage)
     with pytest.raises(UserError, match=r"best.ckpt cannot be read[\s\S]*checkpoint=last"):
-        checkpoint.load_model(build.model(run_folder.load_config(trained)), tmp_path / "best.ckpt")
+        checkpoints.load_model(build.model(runs.load_config(trained)), tmp_path / "best.ckpt")
 
 
 # --------------------------------------------------------------------------------------- predict

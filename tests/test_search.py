@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from pixelwise import comparison
 from pixelwise.errors import UserError
+from pixelwise.runs import sweep
 from pixelwise.search import leaves, suggest
 
 optuna = pytest.importorskip("optuna")
@@ -82,11 +82,11 @@ def test_failed_and_pruned_trials_are_recorded(script: Script, tmp_path: Path, t
     assert done.returncode == 1
     assert "no trial came to a score" in done.stderr
     assert states(tmp_path / "runs/weak") == ["PRUNED"]
-    (weak,) = comparison.read(tmp_path / "runs/weak")
+    (weak,) = sweep.read(tmp_path / "runs/weak")
     assert weak.state == "pruned"
     run = tmp_path / "runs/weak/trial-0000"
     assert (run / "checkpoints/last.ckpt").is_file()  # it was asked to stop, and saved
-    assert len(comparison.validations(run, "val/miou")) < 500
+    assert len(sweep.validations(run, "val/miou")) < 500
     assert len(study_in(tmp_path / "runs/weak").trials[0].intermediate_values) >= 1
 
     broken = ["encoder.name=nosuch", "search.trials=2", "search.workers=2", "sweep.name=broken"]
@@ -124,7 +124,7 @@ def test_a_killed_search_goes_on_with_its_trials(script: Script, tmp_path: Path,
     assert {n: trials[n].params for n in before} == before
     assert any("going on from" in log.read_text() for log in folder.glob("*/train.log"))
     for one in trials:
-        values = comparison.validations(folder / f"trial-{one.number:04d}", "val/miou")
+        values = sweep.validations(folder / f"trial-{one.number:04d}", "val/miou")
         assert len(values) == 12
         assert one.value == max(values)
     assert f"{study_in(folder).best_value:.4f}" in done.stdout

@@ -21,7 +21,8 @@ from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
 from pixelwise import comparison
-from pixelwise.comparison import Job
+from pixelwise.runs import sweep
+from pixelwise.runs.sweep import Job
 from pixelwise.sweep import job_name
 
 DRILL = Path(__file__).with_name("drill.py")
@@ -62,7 +63,7 @@ def sweep_of(folder: Path, scores: dict[str, float | None]) -> Path:
         (folder / name / "overrides.yaml").write_text(f"- loss={loss}\n- seed={seed}\n- epochs=2\n")
         (folder / name / "config.yaml").write_text("task: {monitor: val/miou, mode: max}\n")
         if score is None:
-            comparison.note(folder / name, "failed", "ValueError: <no>")
+            sweep.note(folder / name, "failed", "ValueError: <no>")
         else:
             (folder / name / "metrics.csv").write_text(f"step,val/miou\n1,{score - 0.1}\n3,{score}\n4,\n")
             (folder / name / "metrics.json").write_text(json.dumps({"test/miou": score}))
@@ -73,7 +74,7 @@ def sweep_of(folder: Path, scores: dict[str, float | None]) -> Path:
 def test_means_and_standard_deviations_run_over_the_seeds_of_finished_jobs(tmp_path: Path) -> None:
     scores = {"dice_1": 0.5, "dice_2": 0.7, "dice_3": 0.9, "focal_1": 0.2, "focal_2": None}
     jobs = comparison.write(sweep_of(tmp_path / "s", scores))
-    assert comparison.differing(jobs) == ["loss", "seed"]
+    assert sweep.differing(jobs) == ["loss", "seed"]
     assert [job.scores.get("best val/miou") for job in jobs] == [0.5, 0.7, 0.9, 0.2, None]
     assert [row["state"] for row in rows(tmp_path / "s/jobs.csv")] == [
         *["finished"] * 4,
@@ -91,8 +92,8 @@ def test_a_run_that_lies_there_under_two_names_counts_once(tmp_path: Path) -> No
     folder = sweep_of(tmp_path / "s", {"dice_1": 0.5, "dice_2": 0.7})
     (folder / "dice_1").rename(folder / "loss-dice")
     sweep_of(folder, {"dice_1": 0.5})
-    assert len(comparison.read(folder)) == 3
-    (group,) = comparison.settings(comparison.read(folder))
+    assert len(sweep.read(folder)) == 3
+    (group,) = sweep.settings(sweep.read(folder))
     assert sorted(group.values("test/miou")) == [0.5, 0.7]
 
 
@@ -101,7 +102,7 @@ def test_a_job_that_was_planned_and_never_began_is_in_the_table(tmp_path: Path) 
     folder = sweep_of(tmp_path / "s", {"dice_1": 0.5})
     (folder / "jobs.json").write_text(json.dumps({"focal_1": ["loss=focal", "seed=1"]}))
     (folder / "latest").symlink_to("dice_1")
-    assert [(job.name, job.state) for job in comparison.read(folder)] == [
+    assert [(job.name, job.state) for job in sweep.read(folder)] == [
         ("dice_1", "finished"),
         ("focal_1", "not started"),
     ]
@@ -125,9 +126,9 @@ def test_jobs_without_a_score_and_with_equal_scores_are_drawn_all_the_same(tmp_p
     for states in (
         jobs,
         [],
-        sweep_of(tmp_path / "s", {"a_1": 0.5, "a_2": 0.5}) and comparison.read(tmp_path / "s"),
+        sweep_of(tmp_path / "s", {"a_1": 0.5, "a_2": 0.5}) and sweep.read(tmp_path / "s"),
     ):
-        keys, groups = comparison.differing(states), comparison.settings(states)
+        keys, groups = sweep.differing(states), sweep.settings(states)
         text = comparison.page("s", states, keys, groups, ["test/miou"])
         assert "nan" not in text
         assert f"{len(states)} jobs" in text
@@ -155,7 +156,7 @@ def drill(cwd: Path, *overrides: str, **orders: Any) -> subprocess.CompletedProc
 
 
 def states(folder: Path) -> dict[str, str]:
-    return {job.name: job.state for job in comparison.read(folder)}
+    return {job.name: job.state for job in sweep.read(folder)}
 
 
 def trained(cwd: Path) -> dict[str, list[int]]:

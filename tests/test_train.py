@@ -12,8 +12,9 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from pixelwise import build, checkpoint, run_folder
+from pixelwise import build, runs
 from pixelwise.errors import UserError
+from pixelwise.runs import checkpoints
 from pixelwise.train import train
 
 Compose = Callable[..., DictConfig]
@@ -52,11 +53,11 @@ def test_an_epoch_with_a_score_is_better_than_one_without(
     compose: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
     overrides = [*tiny, "epochs=3", "task.monitor=val/late"]
-    folder = run_folder.create(tmp_path / "run", compose(*overrides), overrides)
-    run = build.run(run_folder.load_config(folder), folder)
+    folder = runs.create(tmp_path / "run", compose(*overrides), overrides)
+    run = build.run(runs.load_config(folder), folder)
     run.trainer.callbacks.append(Late())  # type: ignore[attr-defined]
     assert train(run, folder) == -1
-    assert checkpoint.read(folder / "checkpoints/best.ckpt")["epoch"] == 1
+    assert checkpoints.read(folder / "checkpoints/best.ckpt")["epoch"] == 1
 
 
 class Greedy(L.Callback):
@@ -78,8 +79,8 @@ def test_out_of_memory_says_which_batch_keeps_the_effective_one(
     size: int, accumulate: int, advice: str, compose: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
     overrides = [*tiny, f"data.batch_size={size}", f"trainer.accumulate_grad_batches={accumulate}"]
-    folder = run_folder.create(tmp_path / "run", compose(*overrides), overrides)
-    run = build.run(run_folder.load_config(folder), folder)
+    folder = runs.create(tmp_path / "run", compose(*overrides), overrides)
+    run = build.run(runs.load_config(folder), folder)
     run.trainer.callbacks.append(Greedy())  # type: ignore[attr-defined]
     with pytest.raises(UserError, match=f"out of memory with data.batch_size={size}") as caught:
         train(run, folder)
@@ -92,8 +93,8 @@ def test_other_errors_stay_what_they_are(compose: Compose, tiny: list[str], tmp_
         def on_train_batch_start(self, *_: Any) -> None:
             raise RuntimeError("a bug")
 
-    folder = run_folder.create(tmp_path / "run", compose(*tiny), tiny)
-    run = build.run(run_folder.load_config(folder), folder)
+    folder = runs.create(tmp_path / "run", compose(*tiny), tiny)
+    run = build.run(runs.load_config(folder), folder)
     run.trainer.callbacks.append(Faulty())  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError, match="a bug"):
         train(run, folder)

@@ -12,8 +12,9 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 
-from pixelwise import checkpoint, run_folder
+from pixelwise import runs
 from pixelwise.errors import UserError
+from pixelwise.runs import checkpoints
 from pixelwise.transfer import SCRATCH, TRANSFER, Score, Story, plot, table, tell
 
 Compose = Callable[..., DictConfig]
@@ -54,7 +55,7 @@ def test_every_run_is_there_with_its_own_log(told: tuple[Path, list[Score]]) -> 
     assert [(s.masks, s.start) for s in scores] == [(4, SCRATCH), (4, TRANSFER), (8, SCRATCH), (8, TRANSFER)]
     for score in scores:
         kind = "transfer" if score.start == TRANSFER else "scratch"
-        recorded = run_folder.read_scores(folder / f"{kind}_{score.masks}_seed1/metrics.json")
+        recorded = runs.read_scores(folder / f"{kind}_{score.masks}_seed1/metrics.json")
         assert score.miou == recorded["test/miou"]
         said = (folder / f"{kind}_{score.masks}_seed1/train.log").read_text()
         assert "phase 'all' (1/1), steps 0 to 1" in said
@@ -71,7 +72,7 @@ def test_only_the_encoder_is_carried_over(told: tuple[Path, list[Score]]) -> Non
     assert transfer[: len(scratch)] == scratch
     assert len(transfer) == len(scratch) + 1
     best = [
-        checkpoint.model_weights(checkpoint.read(folder / f"{name}/checkpoints/best.ckpt"))
+        checkpoints.model_weights(checkpoints.read(folder / f"{name}/checkpoints/best.ckpt"))
         for name in ("classifier_seed1", "transfer_4_seed1", "scratch_4_seed1")
     ]
     classifier, transferred, scratch = best
@@ -90,9 +91,9 @@ def test_weights_of_the_latest_run_are_those_of_the_run_that_it_leads_to_now(
     (tmp_path / "runs/first/checkpoints").mkdir(parents=True)
     (tmp_path / "runs/latest").symlink_to("first", target_is_directory=True)
     overrides = ["encoder.weights=runs/latest/checkpoints/best.ckpt"]
-    folder = run_folder.create(tmp_path / "runs/second", compose(*overrides), overrides)
+    folder = runs.create(tmp_path / "runs/second", compose(*overrides), overrides)
     assert (tmp_path / "runs/latest").resolve() == folder
-    weights = run_folder.load_config(folder).encoder.weights
+    weights = runs.load_config(folder).encoder.weights
     assert weights == str(tmp_path / "runs/first/checkpoints/best.ckpt")
 
 

@@ -7,18 +7,17 @@ import math
 import operator
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from torch import Tensor
 
 from pixelwise.errors import UnknownName, UserError, nearest
 from pixelwise.metrics_file import MetricsFile
-from pixelwise.models import Composition
+from pixelwise.runs.checkpoints import file_of
 from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)
@@ -163,11 +162,6 @@ def path(trainer: L.Trainer, name: str) -> Path:
     return file_of(Path(trainer.default_root_dir), name)
 
 
-def file_of(folder: Path, name: str) -> Path:
-    """Where a checkpoint lies in a run folder."""
-    return folder / "checkpoints" / f"{name}.ckpt"
-
-
 def save_last(trainer: L.Trainer) -> None:
     """Write the whole state, after what was logged up to it; the one before becomes `previous`."""
     for logger in trainer.loggers:
@@ -179,92 +173,3 @@ def save_last(trainer: L.Trainer) -> None:
         if last.is_file():
             last.replace(path(trainer, "previous"))
         fresh.replace(last)
-
-
-def newest(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a run folder, or None where none was made yet.
-
-    Raises:
-        UserError: when there are some, all of them damaged.
-    """
-    damaged: list[UserError] = []
-    for name in ("last", "previous"):
-        file = file_of(folder, name)
-        if not file.is_file():
-            continue
-        try:
-            read(file)
-        except UserError as error:
-            log.warning("%s", error)
-            damaged.append(error)
-        else:
-            return file
-    if damaged:
-        raise damaged[0]
-    return None
-
-
-def read(file: Path) -> dict[str, Any]:
-    """A checkpoint's content; nothing in the file is executed.
-
-    Raises:
-        UserError: when the file is missing or damaged.
-    """
-    if not file.is_file():
-        raise UserError(
-            f"{file} does not exist", expected="a checkpoint of a run that got through one validation"
-        )
-    try:
-        checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        checkpoint["state_dict"]
-    except Exception as error:  # truncated and foreign files fail in many ways
-        raise UserError(
-            f"{file} cannot be read as a checkpoint",
-            found=error,
-            fix="checkpoint=last or checkpoint=previous takes other weights",
-        ) from error
-    return checkpoint
-
-
-def load_model(model: Composition, file: Path, averaged: bool = True) -> Composition:
-    """Put a checkpoint's weights into a model.
-
-    Raises:
-        UserError: when they are of another model than the config describes, or no average.
-    """
-    state = read(file)
-    if not averaged and "current_model_state" not in state:
-        raise UserError(
-            f"averaged=false: {file} holds one set of weights only", expected="a run with callbacks=ema"
-        )
-    fill(model, model_weights(state, averaged), file)
-    return model
-
-
-def model_weights(state: Mapping[str, Any], averaged: bool = True) -> dict[str, Tensor]:
-    """The composition's weights in a checkpoint's content.
-
-    Where a run kept a moving average, that is what it was scored with; the weights themselves lie beside it.
-    """
-    return {
-        name.removeprefix("model."): tensor
-        for name, tensor in state["state_dict" if averaged else "current_model_state"].items()
-        if name.startswith("model.")
-    }
-
-
-def fill(model: Composition, weights: Mapping[str, Tensor], file: Path) -> None:
-    """Put weights that were read from a file into a model.
-
-    Raises:
-        UserError: when they are of another model than the config describes.
-    """
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reasons = [line.strip() for line in str(error).splitlines()[1:4]]
-        raise UserError(
-            f"{file} does not fit the model that the config describes",
-            found="; ".join(reasons),
-            fix="keep the encoder, decoder, classes and channels that the run was trained with",
-        ) from error

@@ -19,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from pixelwise import run_folder
+from pixelwise import runs
 from pixelwise.errors import UnknownName, UserError
 from pixelwise.job import leave_list, output_folder
 from pixelwise.overrides import CONF, key_of, quoted
@@ -108,7 +108,7 @@ def start_from_run(arguments: list[str], usage: str) -> list[str]:
         wanted = {"-h", "--help"} & set(arguments)
         print(usage.strip(), file=sys.stdout if wanted else sys.stderr)
         sys.exit(0 if wanted else 2)
-    folder = run_folder.open_run(run.strip("'\""))
+    folder = runs.open_run(run.strip("'\""))
     groups = {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra"}
     for argument in arguments:
         if (name := argument.split("=")[0]) in groups:
@@ -139,13 +139,13 @@ def go_on_from_run(arguments: list[str]) -> list[str]:
     run = next((a.split("=", 1)[1] for a in arguments if a.startswith("resume=")), None)
     if run is None:
         return arguments
-    folder = run_folder.open_run(run.strip("'\""), "resume")
+    folder = runs.open_run(run.strip("'\""), "resume")
     for flag in ("-m", "--multirun"):
         if flag in arguments:
             raise UserError(f"resume={run} goes on with one run", fix=f"leave {flag} out")
     flags = [a for a in arguments if a.startswith("-")]
     arguments = [f"resume={quoted(str(folder))}" if a.startswith("resume=") else a for a in arguments]
-    before = run_folder.load_overrides(folder)
+    before = runs.load_overrides(folder)
     overrides = [*before, *(a for a in arguments if a not in flags)]
     by_key = {key_of(override): override for override in overrides}  # the last one counts
     return [*flags, *by_key.values(), f"hydra.run.dir={quoted(str(folder))}"]

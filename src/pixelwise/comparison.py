@@ -13,150 +13,17 @@ Imports no torch, so that a sweep with nothing left to do is answered at once.
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pixelwise import files, run_folder
 from pixelwise.files import write_rows, write_text
-from pixelwise.overrides import key_of
+from pixelwise.runs.sweep import Job, differing, read, score_names, settings, shown_scores
 from pixelwise.sweep_report import job_rows, page, setting_rows
-
-OUTCOME = "outcome.json"
-"""In a run folder whose last attempt did not end well: its state, and why."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run among others."""
-
-    name: str
-    choices: dict[str, str]
-    """What was typed for it, by key."""
-    state: str
-    """not started, unfinished, failed, pruned, finished."""
-    why: str = ""
-    scores: dict[str, float] = field(default_factory=dict)
-    """Final ones by flat name, and the validation score that chose the best epoch, as "best val/miou"."""
-
-    @property
-    def told(self) -> str:
-        """The state in one line, with the reason: a message's first line, or a traceback's last."""
-        lines = self.why.splitlines()
-        return (
-            f"{self.state}: {lines[-1 if lines[0].startswith('Traceback') else 0]}" if lines else self.state
-        )
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Jobs that differ in nothing but their seeds."""
-
-    choices: dict[str, str]
-    jobs: list[Job]
-
-    def values(self, score: str) -> list[float]:
-        """The defined values of a score."""
-        found = (job.scores.get(score, math.nan) for job in self.jobs)
-        return [value for value in found if math.isfinite(value)]
-
-    def mean(self, score: str) -> float:
-        """Mean over seeds; NaN without any."""
-        values = self.values(score)
-        return statistics.fmean(values) if values else math.nan
-
-    def sd(self, score: str) -> float:
-        """Sample standard deviation over seeds (n - 1); NaN below two."""
-        values = self.values(score)
-        return statistics.stdev(values) if len(values) > 1 else math.nan
-
-
-def note(folder: Path, state: str, why: str) -> None:
-    """Write down that a run's last attempt did not end well."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(folder / OUTCOME, {"state": state, "why": why})
-
-
-# --------------------------------------------------------------------------------------- reading folders
-def read(sweep: Path) -> list[Job]:
-    """Every job of a sweep's folder, and those that its command asked for and that never began."""
-    planned: dict[str, list[str]] = files.read_json(sweep / "jobs.json")
-    found = {f.parent.name for name in ("overrides.yaml", OUTCOME) for f in sweep.glob(f"*/{name}")}
-    names = [name for name in found if not (sweep / name).is_symlink()]  # `latest` is one of the others
-    return [_job(sweep / name, planned.get(name, [])) for name in sorted({*names, *planned})]
-
-
-def _job(folder: Path, planned: Iterable[str]) -> Job:
-    overrides = folder / "overrides.yaml"
-    typed = OmegaConf.load(overrides) if overrides.is_file() else planned
-    choices = {key_of(str(o)): str(o).partition("=")[2] for o in typed}
-    scores = folder / "metrics.json"
-    if outcome := files.read_json(folder / OUTCOME):
-        return Job(folder.name, choices, outcome["state"], outcome["why"], _best(folder))
-    if scores.is_file():
-        return Job(folder.name, choices, "finished", "", _best(folder) | run_folder.read_scores(scores))
-    return Job(folder.name, choices, "unfinished" if overrides.is_file() else "not started")
-
-
-def _best(folder: Path) -> dict[str, float]:
-    """The monitored score of the epoch that was chosen."""
-    if not (folder / "config.yaml").is_file():
-        return {}
-    task = run_folder.load_config(folder).task
-    values = validations(folder, task.monitor)
-    return {f"best {task.monitor}": best_of(values, task.mode)} if values else {}
-
-
-def validations(folder: Path, monitor: str) -> list[float]:
-    """The monitored score after each validation so far."""
-    return [row[monitor] for row in files.read_rows(folder / "metrics.csv") if monitor in row]
-
-
-def best_of(values: Sequence[float], mode: str) -> float:
-    """The largest or the smallest; NaN counts only where there is nothing else."""
-    defined = [value for value in values if not math.isnan(value)]
-    return (max if mode == "max" else min)(defined, default=math.nan)
-
-
-def differing(jobs: Sequence[Job]) -> list[str]:
-    """The keys that were not typed alike for all jobs."""
-    keys = dict.fromkeys(key for job in jobs for key in job.choices)
-    return [key for key in keys if len({job.choices.get(key) for job in jobs}) > 1]
-
-
-def settings(jobs: Sequence[Job]) -> list[Setting]:
-    """Finished jobs, grouped by all that differs but the seed; the same choices count once.
-
-    A sweep's folder has a run twice where a key had one value in an earlier command and several in a later.
-    """
-    keys = [key for key in differing(jobs) if key != "seed"]
-    groups: dict[tuple[str, ...], list[Job]] = {}
-    distinct = {tuple(sorted(job.choices.items())): job for job in jobs if job.state == "finished"}
-    for job in jobs:
-        if job in distinct.values():
-            groups.setdefault(tuple(job.choices.get(key, "") for key in keys), []).append(job)
-    return [Setting(dict(zip(keys, values, strict=True)), group) for values, group in groups.items()]
-
-
-def score_names(jobs: Sequence[Job]) -> list[str]:
-    """Every score of any job: the one that chose the epoch, then means, then classes."""
-    names = dict.fromkeys(name for job in jobs for name in job.scores)
-    return sorted(names, key=lambda name: (not name.startswith("best "), name.count("/"), name))
-
-
-def shown_scores(jobs: Sequence[Job]) -> list[str]:
-    """The few that people compare by: the monitored score, as it chose the epoch and as it ended."""
-    names = score_names(jobs)
-    best = [name for name in names if name.startswith("best ")]
-    final = [f"{split}/{name.partition('/')[2]}" for name in best for split in ("test", "val")]
-    return best + [name for name in final if name in names]
 
 
 # --------------------------------------------------------------------------------------- writing tables

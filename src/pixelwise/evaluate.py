@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from pixelwise import checkpoint, run_folder
+from pixelwise import runs
 from pixelwise.build import Run
 from pixelwise.errors import UserError
+from pixelwise.runs import checkpoints
 from pixelwise.runs.data_record import compare
 from pixelwise.train import score
 
@@ -30,11 +31,11 @@ def evaluate(
     if split not in ("val", "test") or not run.data.splits[split]:
         raise UserError("split", found=split, expected="one of the run's splits, val or test")
     compare(run.data, folder / "data.json")
-    checkpoint.load_model(run.module.model, checkpoint.file_of(folder, weights), averaged)
+    checkpoints.load_model(run.module.model, checkpoints.file_of(folder, weights), averaged)
     scores = score(run, split)
     recorded = folder / "metrics.json"
     if recorded.is_file():
-        before = run_folder.read_scores(recorded)
+        before = runs.read_scores(recorded)
         changed = [name for name, value in before.items() if str(scores.get(name)) != str(value)]
         if before.keys() != scores.keys():
             log.info("not comparable with %s, which holds other scores", recorded)

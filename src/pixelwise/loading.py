@@ -15,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pixelwise import build, checkpoint
+from pixelwise import build
 from pixelwise.augmentation import CenterCrop
 from pixelwise.errors import UserError
 from pixelwise.models import Composition
+from pixelwise.runs import checkpoints
 
 
 class Predictor(Composition):
@@ -87,7 +88,7 @@ def load(path: str | Path, weights: str = "best") -> Predictor:
     """
     path = Path(path).expanduser()
     if (path / "config.yaml").is_file():
-        path = checkpoint.file_of(path, weights)
+        path = checkpoints.file_of(path, weights)
     elif (path / "config.json").is_file():
         return _from_hub(path)
     elif not path.is_file():
@@ -96,10 +97,10 @@ def load(path: str | Path, weights: str = "best") -> Predictor:
             found="a folder of something else" if path.is_dir() else "no such file or folder",
             expected="a run folder, a hub folder or a checkpoint",
         )
-    state = checkpoint.read(path)
+    state = checkpoints.read(path)
     if not isinstance(state.get("config"), dict):
         raise UserError(f"{path} does not say what model it is of", expected="a checkpoint of train.py")
-    return restore(OmegaConf.create(state["config"]), checkpoint.model_weights(state), path)
+    return restore(OmegaConf.create(state["config"]), checkpoints.model_weights(state), path)
 
 
 def restore(config: DictConfig, weights: Mapping[str, Tensor], file: Path) -> Predictor:
@@ -108,7 +109,7 @@ def restore(config: DictConfig, weights: Mapping[str, Tensor], file: Path) -> Pr
         predictor = Predictor(build.model(build.without_downloads(config)), config)
     except OmegaConfBaseException as error:
         raise UserError(f"{file}: its config describes no model", found=error) from error
-    checkpoint.fill(predictor, weights, file)
+    checkpoints.fill(predictor, weights, file)
     return predictor
 
 

@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import comparison
 from pixelwise.errors import UserError
 from pixelwise.overrides import CONF, key_of
+from pixelwise.runs import sweep
 from pixelwise.runtime.processes import interruptible
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ class _Search:
 
     def _watch(self, one: _Running) -> None:
         """Tell the study what the run has validated since the last look; end it if it looks bad."""
-        values = comparison.validations(one.folder, self.task.monitor)
+        values = sweep.validations(one.folder, self.task.monitor)
         if len(values) <= one.reported:
             return
         for step in range(one.reported, len(values)):
@@ -203,8 +204,8 @@ class _Search:
     def _end(self, one: _Running) -> None:
         from optuna.trial import TrialState
 
-        values = comparison.validations(one.folder, self.task.monitor)
-        best = comparison.best_of(values, self.task.mode)
+        values = sweep.validations(one.folder, self.task.monitor)
+        best = sweep.best_of(values, self.task.mode)
         status = one.process.returncode
         if status == 0 and math.isfinite(best):
             self.study.tell(one.trial, best)
@@ -212,7 +213,7 @@ class _Search:
         elif one.pruned:
             why = f"after {len(values)} validations, best {self.task.monitor} {best:.4f}"
             self.study.tell(one.trial, state=TrialState.PRUNED)
-            comparison.note(one.folder, "pruned", why)
+            sweep.note(one.folder, "pruned", why)
             log.info("%s: pruned %s", one.folder.name, why)
         elif status in (130, 143, -signal.SIGINT, -signal.SIGTERM):
             raise SystemExit(status if status > 0 else 128 - status)  # told to stop: the trial remains open
@@ -220,7 +221,7 @@ class _Search:
             why = _reason(one.folder / "terminal.txt", status)
             one.trial.set_user_attr("error", why)
             self.study.tell(one.trial, state=TrialState.FAIL)
-            comparison.note(one.folder, "failed", why)
+            sweep.note(one.folder, "failed", why)
             log.error("%s failed: %s", one.folder.name, why)
         comparison.write(self.folder)
 

@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import comparison
 from pixelwise.files import write_json
 from pixelwise.overrides import key_of
+from pixelwise.runs import sweep
 from pixelwise.runtime.processes import rank
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class Sweep(Callback):
         folder = Path(config.hydra.runtime.output_dir)
         multirun = HydraConfig.get().mode == RunMode.MULTIRUN
         if rank() == 0 and (multirun or (folder / "config.yaml").is_file()):  # nobody else's file
-            (folder / comparison.OUTCOME).unlink(missing_ok=True)
+            (folder / sweep.OUTCOME).unlink(missing_ok=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Report a failure where it happens, and let the other jobs run."""
@@ -88,7 +89,7 @@ class Sweep(Callback):
         if job_return.status == JobStatus.FAILED:
             why = _told(job_return._return_value)
             log.error("%s failed: %s", folder.name, why)
-            comparison.note(folder, "failed", why)
+            sweep.note(folder, "failed", why)
             # Hydra ends with the first failure: its error was told above
             job_return.return_value = CompactHydraException(f"\n{folder.name} failed; see {folder}")
         comparison.write(folder.parent)

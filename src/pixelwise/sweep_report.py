@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pixelwise.html import number, render
 
 if TYPE_CHECKING:
-    from pixelwise.comparison import Job, Setting
+    from pixelwise.runs.sweep import Job, Setting
 
 
 def short(choice: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lightning as L
 
-from pixelwise import checkpoint, files, run_folder
+from pixelwise import checkpoint, files, runs
 from pixelwise.build import Run
 from pixelwise.data.survey import survey
 from pixelwise.failures import advice
@@ -15,6 +15,7 @@ from pixelwise.plan import in_words
 from pixelwise.report.page import write
 from pixelwise.report.plan import draw, in_numbers
 from pixelwise.report.wandb_run import WandbRun
+from pixelwise.runs import checkpoints
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.device import device_name, name_of
 from pixelwise.runtime.processes import leave_process_group, rank
@@ -62,18 +63,18 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
     folder = run.trainer.strategy.broadcast(folder)  # the first process's, where each has started by itself
     callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]
     kept = next(c for c in callbacks if isinstance(c, checkpoint.Checkpoint))
-    checkpoint.load_model(run.module.model, checkpoint.file_of(folder, "best"))
+    checkpoints.load_model(run.module.model, checkpoints.file_of(folder, "best"))
     log.info("best epoch: %d, with %s %.4f", kept.best_epoch + 1, kept.monitor, kept.best)
     scores = score(run, run.data.final_split)
     if run.trainer.is_global_zero:
-        run_folder.write_scores(folder / "metrics.json", scores)
+        runs.write_scores(folder / "metrics.json", scores)
     return kept.best
 
 
 def _describe(run: Run, folder: Path, start: Path | None) -> None:
     """Write down what became known once everything was built; a resumed run keeps what it wrote first."""
     if start is None:
-        run_folder.add_to_environment(
+        runs.add_to_environment(
             folder,
             device=device_name(run.trainer.strategy.root_device),
             precision=run.trainer.precision,

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise import build, files, run_folder
+from pixelwise import build, files, runs
 from pixelwise.errors import UserError
 from pixelwise.train import train
 
@@ -112,11 +112,11 @@ def finished(
             log.info("%s was not finished: it starts again", folder.name)
             shutil.rmtree(folder)
         with logged_to(folder / "train.log"):
-            run_folder.create(folder, compose(words), words)
-            train(build.run(run_folder.load_config(folder), folder), folder)
+            runs.create(folder, compose(words), words)
+            train(build.run(runs.load_config(folder), folder), folder)
         for name in ("last", "previous"):  # only an unfinished run goes on from them, and they are large
             (folder / f"checkpoints/{name}.ckpt").unlink(missing_ok=True)
-    return run_folder.read_scores(folder / "metrics.json")
+    return runs.read_scores(folder / "metrics.json")
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from pixelwise.errors import UserError
 from pixelwise.metrics.confusion import ConfusionMetric
 from pixelwise.models import PixelHead
 from pixelwise.progress import SPEED
-from pixelwise.report.files import kind_and_class
 from pixelwise.report.wandb_run import CONFUSION, CONFUSION_FIELDS, PLAN, SAMPLES, STEP, TRUTH
+from pixelwise.runs.reader import kind_and_class
 from pixelwise.schedules.freezing import parameter_counts
 
 try:

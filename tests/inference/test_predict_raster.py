@@ -22,9 +22,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
-from pixelwise import build, checkpoint
+from pixelwise import build
 from pixelwise.errors import UserError
 from pixelwise.predict import find_images, predict, prepare_output
+from pixelwise.runs import checkpoints
 
 ROOT = Path(__file__).parents[2]
 Tiff = Callable[..., Path]
@@ -44,7 +45,7 @@ def job(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
             config = compose("predict", [f"run={run}", *typed, f"hydra.searchpath=[file://{run}]"])
         weights, output = run / "checkpoints/best.ckpt", Path(config.output)
         images = find_images(config.input)
-        model = checkpoint.load_model(build.model(config), weights)
+        model = checkpoints.load_model(build.model(config), weights)
         writer = build.writer(config, output, typed)
         prepare_output(output, weights, build.prediction_identity(config))
         return predict(model, images, writer, output, **build.prediction_settings(config))

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
-from pixelwise import build, checkpoint, loading, run_folder
+from pixelwise import build, loading, runs
 from pixelwise.augmentation import CenterCrop
 from pixelwise.data.io.images import read_image
 from pixelwise.errors import UserError
@@ -21,6 +21,7 @@ from pixelwise.export.check import Agreement, accepts, compare
 from pixelwise.export.contract import Format, Subject
 from pixelwise.export.program import explained
 from pixelwise.report import Pictures, rgb
+from pixelwise.runs import checkpoints
 from pixelwise.types import FULL_SCALE
 
 log = logging.getLogger(__name__)
@@ -70,15 +71,15 @@ def subject(config: DictConfig, folder: Path) -> Subject:
         config: the run's, with `checkpoint` and `sample`.
         folder: of the run.
     """
-    file = checkpoint.file_of(folder, config.checkpoint)
-    model = loading.restore(config, checkpoint.model_weights(checkpoint.read(file)), file)
+    file = checkpoints.file_of(folder, config.checkpoint)
+    model = loading.restore(config, checkpoints.model_weights(checkpoints.read(file)), file)
     recorded = folder / "metrics.json"  # of the best weights only
     scored = config.checkpoint == "best" and recorded.is_file()
     started = timm.get_pretrained_cfg(config.encoder.name) if config.encoder.pretrained else None
     return Subject(
         model=model,
         image=sample_image(config, model.view, config.sample),
-        scores=run_folder.read_scores(recorded) if scored else {},
+        scores=runs.read_scores(recorded) if scored else {},
         base_model=started.hf_hub_id if started else None,
     )
 

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from pixelwise.report.chart import Points, line_chart
-from pixelwise.report.files import RunFiles
+from pixelwise.runs.reader import RunReader
 
 MOST_LINES = 10
 """Classes drawn in one chart: those that end worst."""
@@ -17,7 +17,7 @@ MOST_POINTS = 300
 """Points of a line; of more, neighbours are averaged."""
 
 
-def charts(run: RunFiles) -> dict[str, str]:
+def charts(run: RunReader) -> dict[str, str]:
     """Every chart as SVG by its title; those without points are left out."""
     per_epoch, unit = (run.plan["steps_per_epoch"], "epoch") if run.plan else (1, "step")
     bands = [(p["name"], p["start"] / per_epoch, p["stop"] / per_epoch) for p in run.plan.get("phases", [])]
@@ -47,13 +47,13 @@ def charts(run: RunFiles) -> dict[str, str]:
     return found
 
 
-def means(run: RunFiles, names: Iterable[str]) -> list[str]:
+def means(run: RunReader, names: Iterable[str]) -> list[str]:
     """Validation scores of no single class, the one first that chooses the best epoch."""
     kept = [n for n in names if n.startswith("val/") and run.split(n)[1] is None and "/loss" not in n]
     return sorted(kept, key=lambda name: name != run.config["task"]["monitor"])
 
 
-def weakest(run: RunFiles, names: Iterable[str], kind: str) -> list[str]:
+def weakest(run: RunReader, names: Iterable[str], kind: str) -> list[str]:
     """Validation columns of one score by class, of the classes that end worst, in the classes' order."""
     columns = [n for n in names if n.startswith("val/") and run.split(n)[0] == kind]
     end = {name: run.line(name, 1)[-1][1] for name in columns if run.split(name)[1] is not None}
@@ -61,7 +61,7 @@ def weakest(run: RunFiles, names: Iterable[str], kind: str) -> list[str]:
     return sorted(kept, key=lambda name: run.classes.index(str(run.split(name)[1])))
 
 
-def rates(run: RunFiles, per_epoch: float) -> tuple[dict[str, Points], dict[str, Any]]:
+def rates(run: RunReader, per_epoch: float) -> tuple[dict[str, Points], dict[str, Any]]:
     """The planned learning rates, equal parts as one line, and how to draw them."""
     parts: dict[tuple[float, ...], list[str]] = {}
     for part, values in run.plan.get("lr", {}).items():

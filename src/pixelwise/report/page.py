@@ -16,7 +16,7 @@ from PIL import Image
 from pixelwise.files import write_text
 from pixelwise.html import render
 from pixelwise.report.curves import charts
-from pixelwise.report.files import RunFiles, kind_of
+from pixelwise.runs.reader import RunReader, kind_of
 from pixelwise.types import IGNORE
 
 MOST_CELLS = 24
@@ -25,7 +25,7 @@ MOST_CELLS = 24
 
 def write(folder: Path) -> Path:
     """Write `report.html` into a run folder and return its path."""
-    run = RunFiles(folder)
+    run = RunReader(folder)
     page = render(
         "run.html",
         run=run,
@@ -44,7 +44,7 @@ def write(folder: Path) -> Path:
     return file
 
 
-def reached(run: RunFiles) -> str:
+def reached(run: RunReader) -> str:
     """How far the run got, in a few words."""
     if run.finished:
         return "finished"
@@ -52,7 +52,7 @@ def reached(run: RunFiles) -> str:
     return f"unfinished: {done} of {run.plan['steps']} steps" if run.plan else f"unfinished: {done} steps"
 
 
-def summary(run: RunFiles) -> dict[str, str]:
+def summary(run: RunReader) -> dict[str, str]:
     """What was trained, how, on what, for how long."""
     config, facts, data = run.config, run.json("environment.json"), run.json("data.json")
     encoder = config["encoder"]
@@ -81,13 +81,13 @@ def summary(run: RunFiles) -> dict[str, str]:
     return {name: value for name, value in rows.items() if value}
 
 
-def duration(run: RunFiles) -> str:
+def duration(run: RunReader) -> str:
     """Time spent in whole epochs, validation included."""
     seconds = sum(row["seconds"] for row in run.speed)
     return f"{timedelta(seconds=round(seconds))} in {len(run.speed)} epochs" if run.speed else ""
 
 
-def speed(run: RunFiles) -> dict[str, str]:
+def speed(run: RunReader) -> dict[str, str]:
     """Throughput in words."""
     if not run.speed:
         return {}
@@ -100,7 +100,7 @@ def speed(run: RunFiles) -> dict[str, str]:
     }
 
 
-def confusion(run: RunFiles) -> dict[str, Any]:
+def confusion(run: RunReader) -> dict[str, Any]:
     """The matrix with each row's shares, where it is small enough, and the largest confusions."""
     found = run.json("confusion.json")
     if not found:
@@ -120,7 +120,7 @@ def confusion(run: RunFiles) -> dict[str, Any]:
     return {**found, "rows": cells if small else [], "largest": errors[:10]}
 
 
-def samples(run: RunFiles) -> dict[str, Any]:
+def samples(run: RunReader) -> dict[str, Any]:
     """The samples with their pictures inlined, each with what it shows in words."""
     found = run.json("samples.json")
     for sample in found.get("samples", []):
@@ -150,13 +150,13 @@ def shares(mask: np.ndarray, classes: list[str]) -> str:
     return ", ".join(f"{name} {count / mask.size:.0%}" for count, name in sorted(parts, reverse=True))
 
 
-def plan(run: RunFiles) -> str:
+def plan(run: RunReader) -> str:
     """The picture of the phases, which was drawn before training."""
     file = run.folder / "pictures/plan.png"
     return inline(file) if file.is_file() else ""
 
 
-def batches(run: RunFiles) -> list[tuple[str, str]]:
+def batches(run: RunReader) -> list[tuple[str, str]]:
     """The first training batch of each phase: (phase, picture)."""
     files = {
         phase["name"]: run.folder / f"pictures/batch_{phase['name']}.png"

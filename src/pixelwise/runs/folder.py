@@ -18,14 +18,8 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +30,12 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pixelwise.errors import UserError
 from pixelwise.files import _RESTORE, read_json, write_json, write_text
+from pixelwise.runs.environment import _git, environment
 
-PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "timm", "hydra-core", "numpy", "pillow")
 PARTS = ("data", "encoder", "decoder", "task", "trainer", "schedule")
 """What every run's config has, among others."""
 
-PASSING = re.compile(r"\$\{(hydra|now|oc\.env)[:.]")
+VOLATILE = re.compile(r"\$\{(hydra|now|oc\.env)[:.]")
 """Interpolations whose value belongs to the moment or the machine of the first start."""
 
 
@@ -59,7 +53,9 @@ def create(folder: Path, config: DictConfig, overrides: Sequence[str]) -> Path:
     write_json(folder / "environment.json", environment())
     if diff := _git("diff", "HEAD"):
         write_text(folder / "uncommitted.diff", diff + "\n")
-    write_choices(folder, settle(config), overrides)  # last: from here on the folder holds a run
+    write_choices(
+        folder, freeze_interpolations(config), overrides
+    )  # last: from here on the folder holds a run
     _point_latest(folder)
     return folder
 
@@ -70,7 +66,7 @@ def write_choices(folder: Path, config: DictConfig, overrides: Sequence[str]) ->
     write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=False))
 
 
-def settle(config: DictConfig) -> DictConfig:
+def freeze_interpolations(config: DictConfig) -> DictConfig:
     """A copy that means the same tomorrow and elsewhere: no clock, no environment, no relative path.
 
     `encoder.weights=runs/latest` becomes the run that it leads to now, before this one.
@@ -91,7 +87,7 @@ def _freeze_passing(node: Any) -> None:
         child: Node | None = node._get_node(key)
         if OmegaConf.is_config(child) and not OmegaConf.is_interpolation(node, key):
             _freeze_passing(child)
-        elif isinstance(raw := child._value() if child is not None else None, str) and PASSING.search(raw):
+        elif isinstance(raw := child._value() if child is not None else None, str) and VOLATILE.search(raw):
             node[key] = node[key]
 
 
@@ -144,44 +140,6 @@ def read_scores(file: Path) -> dict[str, float]:
     """What `write_scores` wrote, null becoming NaN again."""
     scores = read_json(file)
     return {name: math.nan if value is None else value for name, value in scores.items()}
-
-
-def environment() -> dict[str, Any]:
-    """How to make a run again: command, commit, versions, processor."""
-    return {
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain")),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-    }
-
-
-def add_to_environment(folder: Path, **facts: Any) -> None:
-    """Note what only became known once torch was imported."""
-    file = folder / "environment.json"
-    write_json(file, read_json(file) | facts)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    """What git says of the code that runs, or None outside a repository."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _point_latest(folder: Path) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pixelwise.files import read_json, read_rows
-from pixelwise.run_folder import load_config, read_scores
+from pixelwise.runs.folder import load_config, read_scores
 
 Rows = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
-class RunFiles:
+class RunReader:
     """The files of a run folder.
 
     Attributes:

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise import files, run_folder
+from pixelwise import files, runs
 from pixelwise.errors import UserError
 from pixelwise.overrides import key_of, nodes
 from pixelwise.runtime.processes import rank
@@ -20,7 +20,7 @@ from pixelwise.runtime.terminal import score_table, show
 
 log = logging.getLogger(__name__)
 
-HARMLESS = (
+MAY_CHANGE = (
     "data.root",
     "data.prepared",
     "data.num_workers",
@@ -52,22 +52,22 @@ def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictCo
     Raises:
         UserError: something that would change the result differs, and `allow_change` is not set.
     """
-    before = run_folder.load_config(folder)
-    first = run_folder.load_overrides(folder)
+    before = runs.load_config(folder)
+    first = runs.load_overrides(folder)
     typed = [o for o in overrides if o not in first]
     allowed = bool(config.allow_change)
-    now = run_folder.settle(config)
+    now = runs.freeze_interpolations(config)
     now.resume, now.allow_change = None, False
     kept, accepted = merge(before, now, [key_of(o) for o in typed], allowed)
     scores = folder / "metrics.json"
     if not accepted and scores.is_file():
         log.info("run folder: %s", folder)
-        show(score_table(run_folder.read_scores(scores), "this run is finished", config.data.classes))
+        show(score_table(runs.read_scores(scores), "this run is finished", config.data.classes))
         return None
     if accepted and rank() == 0:
         log.info("changed on resuming: %s", ", ".join(accepted))
         scores.unlink(missing_ok=True)  # of a run that now goes on
-        run_folder.write_choices(
+        runs.write_choices(
             folder, kept, [o for o in overrides if key_of(o) not in ("resume", "allow_change")]
         )
     return as_first_chosen(kept, folder)
@@ -86,7 +86,7 @@ def merge(
         for key in old | new
         if not _is_branch(old.get(key), new.get(key)) and old.get(key) != new.get(key)
     ]
-    harmless = {key for key in changed if _below(key, HARMLESS)}
+    harmless = {key for key in changed if _below(key, MAY_CHANGE)}
     refused = [key for key in changed if key not in harmless]
     if refused and not allow_change:
         shown = [f"{key}: {_value(old, key)} then, {_value(new, key)} now" for key in refused[:8]]

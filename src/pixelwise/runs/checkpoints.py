@@ -1,0 +1,110 @@
+"""Checkpoint files: which there are, and the model in one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelwise.errors import UserError
+from pixelwise.models import Composition
+
+log = logging.getLogger(__name__)
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """Where a checkpoint lies in a run folder."""
+    return folder / "checkpoints" / f"{name}.ckpt"
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a run folder, or None where none was made yet.
+
+    Raises:
+        UserError: when there are some, all of them damaged.
+    """
+    damaged: list[UserError] = []
+    for name in ("last", "previous"):
+        file = file_of(folder, name)
+        if not file.is_file():
+            continue
+        try:
+            read(file)
+        except UserError as error:
+            log.warning("%s", error)
+            damaged.append(error)
+        else:
+            return file
+    if damaged:
+        raise damaged[0]
+    return None
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A checkpoint's content; nothing in the file is executed.
+
+    Raises:
+        UserError: when the file is missing or damaged.
+    """
+    if not file.is_file():
+        raise UserError(
+            f"{file} does not exist", expected="a checkpoint of a run that got through one validation"
+        )
+    try:
+        checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        checkpoint["state_dict"]
+    except Exception as error:  # truncated and foreign files fail in many ways
+        raise UserError(
+            f"{file} cannot be read as a checkpoint",
+            found=error,
+            fix="checkpoint=last or checkpoint=previous takes other weights",
+        ) from error
+    return checkpoint
+
+
+def load_model(model: Composition, file: Path, averaged: bool = True) -> Composition:
+    """Put a checkpoint's weights into a model.
+
+    Raises:
+        UserError: when they are of another model than the config describes, or no average.
+    """
+    state = read(file)
+    if not averaged and "current_model_state" not in state:
+        raise UserError(
+            f"averaged=false: {file} holds one set of weights only", expected="a run with callbacks=ema"
+        )
+    fill(model, model_weights(state, averaged), file)
+    return model
+
+
+def model_weights(state: Mapping[str, Any], averaged: bool = True) -> dict[str, Tensor]:
+    """The composition's weights in a checkpoint's content.
+
+    Where a run kept a moving average, that is what it was scored with; the weights themselves lie beside it.
+    """
+    return {
+        name.removeprefix("model."): tensor
+        for name, tensor in state["state_dict" if averaged else "current_model_state"].items()
+        if name.startswith("model.")
+    }
+
+
+def fill(model: Composition, weights: Mapping[str, Tensor], file: Path) -> None:
+    """Put weights that were read from a file into a model.
+
+    Raises:
+        UserError: when they are of another model than the config describes.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reasons = [line.strip() for line in str(error).splitlines()[1:4]]
+        raise UserError(
+            f"{file} does not fit the model that the config describes",
+            found="; ".join(reasons),
+            fix="keep the encoder, decoder, classes and channels that the run was trained with",
+        ) from error
