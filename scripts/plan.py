@@ -21,7 +21,7 @@ def main(config: DictConfig) -> None:
 
     from pixelwise.choices import check_choices
     from pixelwise.plan import outline
-    from pixelwise.report.plan import draw, table
+    from pixelwise.reports.schedule_figure import draw, table
 
     check_choices(config, overrides())
     plan = outline(config)

@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(0 if asked else 2)
 
     from pixelwise import comparison, runs
-    from pixelwise.report.page import write
+    from pixelwise.reports.run_page import write
 
     folder = Path(arguments[0].removeprefix("run="))
     try:

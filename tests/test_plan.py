@@ -19,7 +19,14 @@ from rich.console import Console
 from pixelwise import build
 from pixelwise.errors import UserError
 from pixelwise.plan import outline
-from pixelwise.report.plan import COLOURS, augmentation_in_words, draw, loss_in_words, sample, table
+from pixelwise.reports.schedule_figure import (
+    COLOURS,
+    augmentation_in_words,
+    draw,
+    loss_in_words,
+    sample,
+    table,
+)
 from pixelwise.schedules.schedule import make_plan
 
 SCHEDULES = sorted(f.stem for f in (Path(__file__).parents[1] / "conf/schedule").glob("*.yaml"))

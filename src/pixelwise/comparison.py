@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pixelwise.files import write_rows, write_text
+from pixelwise.reports.sweep_page import job_rows, page, setting_rows
 from pixelwise.runs.sweep import Job, differing, read, score_names, settings, shown_scores
-from pixelwise.sweep_report import job_rows, page, setting_rows
 
 
 # --------------------------------------------------------------------------------------- writing tables

@@ -20,7 +20,7 @@ from pixelwise.files import whole_files
 from pixelwise.inference import Forward, Pixels, Reader, bands, blend, labels, labels_and_probabilities
 from pixelwise.inference.areas import Areas
 from pixelwise.inference.geotiff import MapFile
-from pixelwise.report import colours, overlay, rgb
+from pixelwise.reports.drawing import colours, overlay, rgb
 from pixelwise.types import FULL_SCALE, IGNORE
 from pixelwise.writers import MapOptions, Plan, is_raster
 

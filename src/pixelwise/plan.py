@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pixelwise import build
 from pixelwise.models import Composition
 from pixelwise.overrides import CONF
-from pixelwise.report.plan import Outline, augmentation_in_words, loss_in_words
+from pixelwise.reports.schedule_figure import Outline, augmentation_in_words, loss_in_words
 from pixelwise.schedules.freezing import check_something_trains, parameter_counts
 from pixelwise.schedules.param_groups import parameter_groups
 from pixelwise.schedules.schedule import Plan

@@ -12,9 +12,9 @@ from pixelwise.build import Run
 from pixelwise.data.survey import survey
 from pixelwise.failures import advice
 from pixelwise.plan import in_words
-from pixelwise.report.page import write
-from pixelwise.report.plan import draw, in_numbers
 from pixelwise.report.wandb_run import WandbRun
+from pixelwise.reports.run_page import write
+from pixelwise.reports.schedule_figure import draw, in_numbers
 from pixelwise.runs import checkpoints
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.device import device_name, name_of

@@ -2,87 +2,22 @@
 
 from __future__ import annotations
 
-import colorsys
 import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import lightning as L
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from pixelwise.errors import UserError
 from pixelwise.module import Module
 from pixelwise.report.onlooker import Onlooker, batches_of
+from pixelwise.reports.drawing import LARGEST, captioned, colours, in_words, mosaic, overlay, rgb
 from pixelwise.types import IGNORE, Batch
 
 log = logging.getLogger(__name__)
-
-LARGEST = 400
-"""Images of twice this side and more are thinned out for the mosaics."""
-
-
-def colours(count: int, palette: Sequence[Sequence[int]] | None = None) -> np.ndarray:
-    """A (256, 3) uint8 colour table: the palette, or hues far apart; white for ignored pixels."""
-    table = np.full((256, 3), 255, np.uint8)
-    for index in range(count):
-        hue = (index * 0.61803398875) % 1.0  # the golden angle keeps neighbours apart
-        table[index] = [round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.75, 0.95)]
-    if palette is not None:
-        if isinstance(palette, str) or len(palette) < count or not all(map(_is_colour, palette)):
-            expected = f"[red, green, blue], each 0…255, for each of the {count} classes; or null"
-            raise UserError("data.palette", found=palette, expected=expected)
-        table[: len(palette)] = np.asarray(palette, np.uint8)
-    return table
-
-
-def _is_colour(colour: object) -> bool:
-    return (
-        isinstance(colour, Sequence)
-        and len(colour) == 3
-        and all(isinstance(part, int) and 0 <= part <= 255 for part in colour)
-    )
-
-
-def overlay(image: np.ndarray, mask: np.ndarray, table: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """The class colours over the image: (H, W, 3) uint8 and (H, W) → (H, W, 3) uint8."""
-    return np.round(image * (1 - opacity) + table[mask] * opacity).astype(np.uint8)
-
-
-def rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) of any band count in [0, 1] → (H, W, 3) uint8 for display: the first three bands, or grey."""
-    bands = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
-    return np.round(np.clip(bands, 0, 1) * 255).astype(np.uint8)
-
-
-def mosaic(tiles: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
-    """Tiles (H, W, 3) uint8 in a nearly square grid on white; the largest gives the cells their size."""
-    height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
-    columns = max(1, round(math.sqrt(len(tiles) * height / width)))
-    rows = math.ceil(len(tiles) / columns)
-    canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
-    for index, tile in enumerate(tiles):
-        y, x = gap + index // columns * (height + gap), gap + index % columns * (width + gap)
-        canvas[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
-    return canvas
-
-
-def in_words(labels: np.ndarray, classes: Sequence[str]) -> str:
-    """The names of an image's labels: one class index (), or yes and no for each class (K,)."""
-    indices = [int(labels)] if labels.ndim == 0 else np.flatnonzero(labels == 1).tolist()
-    return ", ".join(classes[index] for index in indices) or "nothing"
-
-
-def captioned(image: np.ndarray, text: str) -> np.ndarray:
-    """The image under a line of text, on white where the text is wider."""
-    style = (cv2.FONT_HERSHEY_SIMPLEX, 0.42)
-    wider = max(0, cv2.getTextSize(text, *style, 1)[0][0] + 8 - image.shape[1])
-    image = np.pad(image, ((18, 0), (0, wider), (0, 0)), constant_values=255)
-    cv2.putText(image, text, (3, 13), *style, (0, 0, 0), 1, cv2.LINE_AA)
-    return image
 
 
 class Pictures(Onlooker):

@@ -19,8 +19,8 @@ from pixelwise.files import write_json
 from pixelwise.metrics.per_sample import sample_scores
 from pixelwise.module import Module
 from pixelwise.report.onlooker import Onlooker, batches_of, loader_of
-from pixelwise.report.pictures import colours, in_words
 from pixelwise.report.samples import Answer, answers, choose
+from pixelwise.reports.drawing import colours, in_words
 from pixelwise.types import IGNORE, Batch
 
 log = logging.getLogger(__name__)

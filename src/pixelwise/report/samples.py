@@ -13,7 +13,7 @@ from pixelwise.data.loader import EvaluationLoader, Samples
 from pixelwise.data.samplers import Draw, EvaluationBatches
 from pixelwise.metrics.per_sample import sample_scores
 from pixelwise.module import Module
-from pixelwise.report.pictures import rgb
+from pixelwise.reports.drawing import rgb
 from pixelwise.types import Batch
 
 

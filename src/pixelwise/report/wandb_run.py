@@ -18,8 +18,8 @@ from lightning.pytorch.loggers import WandbLogger
 from pixelwise.checkpoint import path
 from pixelwise.module import Module
 from pixelwise.report.onlooker import Onlooker, loader_of
-from pixelwise.report.pictures import in_words
 from pixelwise.report.samples import Answer, answers
+from pixelwise.reports.drawing import in_words
 from pixelwise.types import IGNORE, Split
 
 log = logging.getLogger(__name__)

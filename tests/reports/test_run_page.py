@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from test_sweep import sweep_of
+from tests.test_sweep import sweep_of
 
 from pixelwise import comparison
 
@@ -111,7 +111,7 @@ def test_it_is_made_again_from_the_folder_alone(trained: Path, script: Script, t
 
 
 def test_class_names_cannot_break_the_page(trained: Path, tmp_path: Path) -> None:
-    from pixelwise.report.page import write
+    from pixelwise.reports.run_page import write
 
     shutil.copytree(trained, tmp_path / "run")
     for name in ("config.yaml", "metrics.json", "metrics.csv", "confusion.json", "samples.json"):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from pixelwise.html import number, render
+from pixelwise.reports.html import number, render
 
 if TYPE_CHECKING:
     from pixelwise.runs.sweep import Job, Setting

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 def render(template: str, **content: Any) -> str:
     """Fill a template of `report/`; text is escaped, SVG is marked as safe there."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("report")),
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

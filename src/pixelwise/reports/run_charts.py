@@ -8,7 +8,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from pixelwise.report.chart import Points, line_chart
+from pixelwise.reports.chart import Points, line_chart
 from pixelwise.runs.reader import RunReader
 
 MOST_LINES = 10

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.files import write_text
-from pixelwise.html import render
-from pixelwise.report.curves import charts
+from pixelwise.reports.html import render
+from pixelwise.reports.run_charts import charts
 from pixelwise.runs.reader import RunReader, kind_of
 from pixelwise.types import IGNORE
 
