@@ -14,8 +14,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command
-from pixelwise.typos import check_views
+from pixelwise.cli.command import command
+from pixelwise.cli.hints import check_views
 
 
 @command("evaluate")

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command
-from pixelwise.typos import check_choice
+from pixelwise.cli.command import command
+from pixelwise.cli.hints import check_choice
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command
-from pixelwise.job import overrides
-from pixelwise.typos import check_views
+from pixelwise.cli.command import command
+from pixelwise.cli.hints import check_views
+from pixelwise.cli.job import overrides
 
 log = logging.getLogger(__name__)
 

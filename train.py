@@ -5,8 +5,8 @@ import sys
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command
-from pixelwise.job import check_mode, choices, differences, output_folder, overrides
+from pixelwise.cli.command import command
+from pixelwise.cli.job import check_mode, choices, differences, output_folder, overrides
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 def main(config: DictConfig) -> float | None:
     """Make the run folder or go on in one, build everything, train; returns what a sweep compares."""
     from pixelwise import runs, sweep
-    from pixelwise.choices import check_choices
+    from pixelwise.cli.checks import check_choices
     from pixelwise.runs import resume
     from pixelwise.runtime.processes import rank
 

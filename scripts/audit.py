@@ -9,7 +9,7 @@ them in runs/audit/problems.txt. Exit status 1 where something has to be mended.
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command
+from pixelwise.cli.command import command
 
 
 @command("train", "hydra.run.dir=runs/audit", "hydra/job_logging=terminal")
@@ -18,12 +18,12 @@ def main(config: DictConfig) -> None:
     import rich
 
     from pixelwise import build
+    from pixelwise.cli.job import write_problem_list
     from pixelwise.data.audit import audit
-    from pixelwise.job import leave_list
 
     result = audit(build.source(config), config.data.classes, show_progress=True)
     rich.print(result)
-    if listed := leave_list(result.every):
+    if listed := write_problem_list(result.every):
         print(f"all {len(result.every):,} items with a problem: {listed}")
     if result.problems:
         raise SystemExit(1)

@@ -8,7 +8,7 @@ Takes the words of train.py with data=potsdam_synthetic. Draws every file that t
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command
+from pixelwise.cli.command import command
 
 
 @command("train", "data=potsdam_synthetic", "hydra.run.dir=.", "hydra/job_logging=terminal")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command
-from pixelwise.job import choice, overrides
+from pixelwise.cli.command import command
+from pixelwise.cli.job import choice, overrides
 
 
 @command("train", "hydra.run.dir=.", "hydra/job_logging=terminal")
@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
     """Print the table, write the picture."""
     import rich
 
-    from pixelwise.choices import check_choices
+    from pixelwise.cli.checks import check_choices
     from pixelwise.plan import outline
     from pixelwise.reports.schedule_figure import draw, table
 

@@ -6,8 +6,8 @@ python scripts/report.py RUN_OR_SWEEP
 import sys
 from pathlib import Path
 
+from pixelwise.cli.hints import stop
 from pixelwise.errors import UserError
-from pixelwise.typos import stop
 
 
 def main(arguments: list[str]) -> None:

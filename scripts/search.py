@@ -2,8 +2,8 @@
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command
-from pixelwise.job import output_folder, overrides
+from pixelwise.cli.command import command
+from pixelwise.cli.job import output_folder, overrides
 
 
 @command("train", "hydra.run.dir=runs/${sweep.name}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from pixelwise.command_line import command
+from pixelwise.cli.command import command
 
 
 @command("train", "logger=wandb", "hydra.run.dir=.", "hydra/job_logging=terminal")

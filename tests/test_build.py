@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from pixelwise import build
-from pixelwise.choices import check_choices
+from pixelwise.cli.checks import check_choices
 from pixelwise.data.statistics import channel_statistics
 from pixelwise.errors import UserError
 from pixelwise.instantiate import make

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import class_weights
 from pixelwise.augmentation import CenterCrop
-from pixelwise.choices import check_numbers, check_phases, check_requirements, phases
+from pixelwise.cli.checks import check_numbers, check_phases, check_requirements, phases
 from pixelwise.data.datamodule import DataModule
 from pixelwise.data.statistics import channel_statistics
 from pixelwise.data.survey import histograms

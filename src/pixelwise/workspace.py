@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import build
 from pixelwise.class_weights import leave_out
+from pixelwise.cli import checks
 from pixelwise.errors import UserError
 from pixelwise.metrics.confusion import ConfusionMetric
 from pixelwise.models import PixelHead
@@ -94,7 +95,7 @@ def logged(config: DictConfig) -> Logged:
         means=means,
         by_class=by_class,
         parts=[part for part, count in parameter_counts(model).items() if count],
-        phases=list(build.phases(config)),
+        phases=list(checks.phases(config)),
         confusion=isinstance(scores, ConfusionMetric),
         masks=isinstance(model.head, PixelHead),
     )

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 import pixelwise
 from pixelwise.errors import UserError
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 Script = Callable[..., subprocess.CompletedProcess[str]]
 
 QUICK = {

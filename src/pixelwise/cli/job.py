@@ -16,9 +16,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pixelwise.cli.hints import explain
 from pixelwise.errors import UserError
 from pixelwise.overrides import CONF, key_of, nodes
-from pixelwise.typos import explain
 
 
 def check_mode(config: DictConfig) -> None:
@@ -43,7 +43,7 @@ def output_folder() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
-def leave_list(lines: Sequence[str]) -> Path | None:
+def write_problem_list(lines: Sequence[str]) -> Path | None:
     """Keep in the job's folder what a message names only the first few of; no lines remove an older list."""
     file = output_folder() / "problems.txt"
     if not lines:

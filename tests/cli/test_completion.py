@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHELL = """
 source scripts/completion.bash
 COMP_LINE=$1 COMP_POINT=${#1}

@@ -1,0 +1,1 @@
+"""From words of the shell to a composed, checked config. Hydra is used here; torch is never imported."""
