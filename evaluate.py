@@ -24,8 +24,8 @@ def main(config: DictConfig) -> None:
     check_views(config)
 
     from pixelwise import build, runs
-    from pixelwise.evaluate import evaluate
     from pixelwise.runtime.processes import rank
+    from pixelwise.training.evaluate import evaluate
 
     folder = runs.open_run(config.run)
     if rank() == 0:

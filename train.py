@@ -38,7 +38,7 @@ def main(config: DictConfig) -> float | None:
 
     from pixelwise import build
     from pixelwise.runs import checkpoints  # torch is imported from here on
-    from pixelwise.train import train
+    from pixelwise.training.train import train
 
     start = checkpoints.newest(folder) if resuming else None
     sys.argv[1:] = [f"resume='{folder}'"]  # how Lightning starts further processes of this training

@@ -2,7 +2,8 @@
 
     python drill.py OVERRIDES…      with DRILL='{"step": 5, "where": "batch_end"}' in the environment
 
-Not a test by itself; tests/test_resume.py and tests/test_processes.py start it as a process of its own.
+Not a test by itself: tests/training/test_resume.py and tests/training/test_processes.py start it as a
+process of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def sabotage() -> None:
     import lightning as L
     import torch
 
-    from pixelwise import build, position
+    from pixelwise import build
+    from pixelwise.training.callbacks import position
 
     class Drill(L.Callback):
         def __init__(self) -> None:

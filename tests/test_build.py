@@ -17,6 +17,7 @@ from pixelwise.errors import UserError
 from pixelwise.instantiate import make
 from pixelwise.losses import Dice
 from pixelwise.runtime.device import precision
+from pixelwise.training import run
 from pixelwise.types import Raw
 
 pytestmark = pytest.mark.fast
@@ -24,7 +25,7 @@ Compose = Callable[..., DictConfig]
 
 
 @pytest.fixture
-def built(compose: Compose, tiny: list[str], tmp_path: Path) -> Callable[..., build.Run]:
+def built(compose: Compose, tiny: list[str], tmp_path: Path) -> Callable[..., run.Run]:
     """`built(*overrides)` gives the run; 8 training scenes in batches of 4 make 2 steps an epoch."""
     return lambda *overrides: build.run(compose(*tiny, *overrides), tmp_path)
 
@@ -72,18 +73,18 @@ def test_a_misspelt_class_and_a_misspelt_argument_name_the_key() -> None:
         make({"_target_": "pixelwise.losses.Dice", "smoooth": 1}, "loss")
 
 
-def test_a_classifier_cannot_have_a_decoder(built: Callable[..., build.Run]) -> None:
+def test_a_classifier_cannot_have_a_decoder(built: Callable[..., run.Run]) -> None:
     with pytest.raises(UserError, match=r"decoder: task=classification cannot use UNet[\s\S]*Linear"):
         built("task=classification", "decoder=unet")
 
 
-def test_a_phase_without_its_own_loss_follows_the_global_one(built: Callable[..., build.Run]) -> None:
+def test_a_phase_without_its_own_loss_follows_the_global_one(built: Callable[..., run.Run]) -> None:
     run = built("loss=dice", "+schedule.phases.more={epochs:1,lr:1e-3}")
     assert [list(loss.parts) for loss in run.module.losses] == [["dice"], ["dice"]]
     assert run.module.losses[0] is not run.module.losses[1]
 
 
-def test_a_phase_that_is_null_is_left_out(built: Callable[..., build.Run]) -> None:
+def test_a_phase_that_is_null_is_left_out(built: Callable[..., run.Run]) -> None:
     run = built("schedule=three_phase", "schedule.phases.polish=null")
     assert [phase.name for phase in run.plan.phases] == ["frozen", "all"]
     assert len(run.module.losses) == 2
@@ -115,7 +116,7 @@ def test_a_phase_that_is_null_is_left_out(built: Callable[..., build.Run]) -> No
     ],
 )
 def test_what_is_wrong_with_a_phase_is_said_before_the_model_is_built(
-    override: str, message: str, built: Callable[..., build.Run], monkeypatch: pytest.MonkeyPatch
+    override: str, message: str, built: Callable[..., run.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "model", lambda config: pytest.fail("the model was built"))
     if ".loss=" in override:  # built after the model, but before training
@@ -168,13 +169,13 @@ def test_what_is_wrong_with_a_phase_is_said_before_the_model_is_built(
     ],
 )
 def test_a_value_that_no_training_can_have_is_told_with_its_key(
-    override: str, message: str, built: Callable[..., build.Run]
+    override: str, message: str, built: Callable[..., run.Run]
 ) -> None:
     with pytest.raises(UserError, match=message):
         built(override)
 
 
-def test_a_phase_that_leaves_only_a_part_without_weights_is_refused(built: Callable[..., build.Run]) -> None:
+def test_a_phase_that_leaves_only_a_part_without_weights_is_refused(built: Callable[..., run.Run]) -> None:
     with pytest.raises(
         UserError, match=r"phases\.all\.freeze: nothing is left[\s\S]*decoder without weights"
     ):
@@ -217,14 +218,14 @@ def test_an_override_that_no_phase_follows_is_refused(override: str, idle: bool,
     ids=lambda value: "+".join(value) if isinstance(value, list) else None,
 )
 def test_the_trainer_only_shortens_the_plan(
-    overrides: list[str], epochs: int, steps: int, built: Callable[..., build.Run]
+    overrides: list[str], epochs: int, steps: int, built: Callable[..., run.Run]
 ) -> None:
     trainer = built(*overrides).trainer
     assert (trainer.max_epochs, trainer.max_steps) == (epochs, steps)
 
 
 def test_a_limit_beyond_the_plan_is_told_and_none_at_all_is_refused(
-    built: Callable[..., build.Run], caplog: pytest.LogCaptureFixture
+    built: Callable[..., run.Run], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("WARNING")
     built("trainer.max_epochs=3", "trainer.max_steps=4")
@@ -244,13 +245,13 @@ def test_precision_auto_is_what_the_processor_multiplies_natively() -> None:
     assert precision("auto", "cpu") == ("bf16-mixed" if native else "32-true")
 
 
-def test_an_explicit_precision_stands(built: Callable[..., build.Run]) -> None:
+def test_an_explicit_precision_stands(built: Callable[..., run.Run]) -> None:
     assert precision("16-mixed", "cpu") == "16-mixed"
     assert built("trainer.precision=32-true").trainer.precision == "32-true"
 
 
 def test_statistics_come_from_the_config_or_else_from_the_training_split(
-    built: Callable[..., build.Run],
+    built: Callable[..., run.Run],
 ) -> None:
     assert built("data.mean=[0.1,0.2,0.3]").module.model.normalize.mean.tolist() == pytest.approx(
         [0.1, 0.2, 0.3]

@@ -16,18 +16,19 @@ from omegaconf import DictConfig
 from pixelwise import build, runs
 from pixelwise.class_weights import balanced
 from pixelwise.errors import UserError
-from pixelwise.evaluate import evaluate
-from pixelwise.train import train
+from pixelwise.training import run
+from pixelwise.training.evaluate import evaluate
+from pixelwise.training.train import train
 
 Compose = Callable[..., DictConfig]
 
 
 @pytest.fixture
-def built(compose: Compose, tiny: list[str], tmp_path: Path) -> Callable[..., build.Run]:
+def built(compose: Compose, tiny: list[str], tmp_path: Path) -> Callable[..., run.Run]:
     return lambda *overrides: build.run(compose(*tiny, *overrides), tmp_path)
 
 
-def counted(run: build.Run) -> list[float]:
+def counted(run: run.Run) -> list[float]:
     """The formula, from every label of the training split."""
     targets = [np.ravel(run.data["train"][i].target) for i in range(len(run.data["train"]))]
     counts = np.bincount(np.concatenate(targets), minlength=256)[: len(run.data.classes)]
@@ -63,7 +64,7 @@ def test_median_frequency_over_frequency(shares: list[float], weights: list[floa
 @pytest.mark.fast
 @pytest.mark.parametrize("task", ["segmentation", "classification"])
 def test_the_loss_weighs_classes_by_the_training_split(
-    task: str, built: Callable[..., build.Run], caplog: pytest.LogCaptureFixture
+    task: str, built: Callable[..., run.Run], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
         run = built(f"task={task}", "loss=cross_entropy", "loss.class_weights=auto", "data.train_samples=7")
@@ -81,7 +82,7 @@ def test_the_loss_weighs_classes_by_the_training_split(
 
 @pytest.mark.fast
 def test_it_reaches_the_parts_of_a_sum_and_of_each_phase(
-    built: Callable[..., build.Run], caplog: pytest.LogCaptureFixture
+    built: Callable[..., run.Run], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
         run = built(
@@ -107,7 +108,7 @@ def test_it_reaches_the_parts_of_a_sum_and_of_each_phase(
 
 
 def test_labels_are_read_once_and_only_if_asked(
-    built: Callable[..., build.Run], monkeypatch: pytest.MonkeyPatch
+    built: Callable[..., run.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pixelwise.data import survey
 
@@ -121,7 +122,7 @@ def test_labels_are_read_once_and_only_if_asked(
 
 
 @pytest.mark.fast
-def test_words_that_are_no_weights_are_refused(built: Callable[..., build.Run]) -> None:
+def test_words_that_are_no_weights_are_refused(built: Callable[..., run.Run]) -> None:
     with pytest.raises(UserError, match=r"loss.class_weights[\s\S]*found: *balanced[\s\S]*auto"):
         built("loss.class_weights=balanced")
     with pytest.raises(UserError, match=r"loss.class_weights[\s\S]*found: *auto"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig
-from test_wandb import inspect, offline_run, records
+from tests.training.test_wandb import inspect, offline_run, records
 
 from pixelwise.errors import UserError
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,14 @@ from pixelwise.inference import Tiling, View
 from pixelwise.instantiate import make
 from pixelwise.losses import WeightedSum
 from pixelwise.models import Composition, Normalize
-from pixelwise.module import Module
 from pixelwise.runtime.device import memory_format, precision, windows, workers
 from pixelwise.runtime.warnings import hide_warnings
 from pixelwise.schedules.freezing import check_something_trains
 from pixelwise.schedules.param_groups import parameter_groups
 from pixelwise.schedules.schedule import Plan, make_plan
 from pixelwise.trainer import make_trainer
+from pixelwise.training.module import Module
+from pixelwise.training.run import Run
 from pixelwise.types import Source
 from pixelwise.writers import MapOptions
 
@@ -38,17 +38,6 @@ log = logging.getLogger(__name__)
 
 GROUPING = ("layer_decay", "decay_norms")
 """Keys of `optimizer` that say how parameters are grouped, not how they are stepped."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that training or evaluation works on."""
-
-    trainer: L.Trainer
-    module: Module
-    data: DataModule
-    plan: Plan
-    config: dict[str, Any]
 
 
 def run(config: DictConfig, folder: Path, training: bool = True) -> Run:

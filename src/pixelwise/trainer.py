@@ -13,15 +13,15 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise.checkpoint import WholeFile
 from pixelwise.errors import UserError
 from pixelwise.instantiate import make
-from pixelwise.interrupt import StopOnSignal
-from pixelwise.metrics_file import MetricsFile
-from pixelwise.phases import FollowPlan
-from pixelwise.position import Position
 from pixelwise.runtime.device import precision
 from pixelwise.schedules.schedule import Plan
+from pixelwise.training.callbacks.checkpoint import WholeFile
+from pixelwise.training.callbacks.position import Position
+from pixelwise.training.callbacks.schedule import ScheduleCallback
+from pixelwise.training.callbacks.signals import StopOnSignal
+from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ def make_trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: b
     if training:
         named = {name: node for name, node in config.logger.items() if OmegaConf.is_dict(node)}
         loggers = [make(node, f"logger.{name}", save_dir=str(folder)) for name, node in named.items()]
-        loggers.insert(0, MetricsFile(folder / "metrics.csv"))
-        follow = [Position(phase_plan, config.seed), FollowPlan(phase_plan)]
+        loggers.insert(0, MetricsCSVLogger(folder / "metrics.csv"))
+        follow = [Position(phase_plan, config.seed), ScheduleCallback(phase_plan)]
         callbacks = [*follow, *callbacks, StopOnSignal()]
     settings["strategy"] = strategy(config, phase_plan)
     try:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import build, files, runs
 from pixelwise.errors import UserError
-from pixelwise.train import train
+from pixelwise.training.train import train
 
 log = logging.getLogger(__name__)
 

@@ -262,9 +262,9 @@ def test_after_a_refusal_the_same_folder_takes_what_was_advised(
     arguments = [f"input={tiff('tile.tif', image)}", "output=out"]
     with pytest.raises(UserError) as refused:
         job(*arguments)
-    advice = re.search(r"'(bands=\[.*?\])'", str(refused.value))
-    assert advice
-    assert job(*arguments, advice[1]) == 1
+    explain_failure = re.search(r"'(bands=\[.*?\])'", str(refused.value))
+    assert explain_failure
+    assert job(*arguments, explain_failure[1]) == 1
     tiff("tile.tif", image[..., :3])
     assert job(arguments[0], "output=three") == 1
     np.testing.assert_array_equal(read(tmp_path / "out/tile.tif"), read(tmp_path / "three/tile.tif"))

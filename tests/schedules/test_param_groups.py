@@ -19,10 +19,10 @@ from pixelwise.losses import CrossEntropy, WeightedSum
 from pixelwise.metrics.confusion import SegmentationScores
 from pixelwise.models import Composition, Encoder, Normalize, PixelHead
 from pixelwise.models.decoders import UNet
-from pixelwise.module import Module
-from pixelwise.phases import FollowPlan
 from pixelwise.schedules.param_groups import parameter_groups
 from pixelwise.schedules.schedule import make_plan
+from pixelwise.training.callbacks.schedule import ScheduleCallback
+from pixelwise.training.module import Module
 
 pytestmark = pytest.mark.fast
 
@@ -124,7 +124,7 @@ def test_scales_reach_the_weights() -> None:
     )
     optimizer = cast(torch.optim.Optimizer, module.configure_optimizers())
     settings = {"one": {"steps": 4, "lr": {"encoder": 0.4, "decoder": 0.2, "head": 0.1}, "curve": "cosine"}}
-    callback = FollowPlan(make_plan(settings, Composition.PARTS, 4))
+    callback = ScheduleCallback(make_plan(settings, Composition.PARTS, 4))
     trainer = cast(Any, SimpleNamespace(global_step=2, optimizers=[optimizer]))  # half-way: ½ of the rate
     callback.on_train_batch_start(trainer, module, cast(Any, None), 2)
     watched = {

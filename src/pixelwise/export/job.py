@@ -20,9 +20,9 @@ from pixelwise.errors import UserError
 from pixelwise.export.check import Agreement, accepts, compare
 from pixelwise.export.contract import Format, Subject
 from pixelwise.export.program import explained
-from pixelwise.report import Pictures
 from pixelwise.reports.drawing import rgb
 from pixelwise.runs import checkpoints
+from pixelwise.training.callbacks.pictures import Pictures
 from pixelwise.types import FULL_SCALE
 
 log = logging.getLogger(__name__)

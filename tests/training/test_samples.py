@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from pixelwise.metrics.per_sample import sample_scores
-from pixelwise.report.record import WRONG, error_map
-from pixelwise.report.samples import Answer, choose
+from pixelwise.training.callbacks.record import WRONG, error_map
+from pixelwise.training.callbacks.samples import SamplePrediction, choose
 from pixelwise.types import IGNORE
 
 pytestmark = pytest.mark.fast
@@ -48,7 +48,7 @@ def test_the_best_the_middle_and_the_worst_are_chosen_once() -> None:
 
 
 def test_an_error_map_shows_wrong_pixels_and_not_those_that_do_not_count() -> None:
-    answer = Answer(
+    answer = SamplePrediction(
         "key",
         image=np.zeros((1, 3, 3), np.uint8),
         target=np.array([[0, 1, IGNORE]], np.uint8),

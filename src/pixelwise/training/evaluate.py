@@ -6,11 +6,11 @@ import logging
 from pathlib import Path
 
 from pixelwise import runs
-from pixelwise.build import Run
 from pixelwise.errors import UserError
 from pixelwise.runs import checkpoints
 from pixelwise.runs.data_record import compare
-from pixelwise.train import score
+from pixelwise.runtime.terminal import score_table, show
+from pixelwise.training.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -44,3 +44,20 @@ def evaluate(
         else:
             log.info("equal to %s to the last digit", recorded)
     return scores
+
+
+log = logging.getLogger(__name__)
+
+
+def score(run: Run, split: str) -> dict[str, float]:
+    """Score the module's weights on "val" or "test", print the table, return it by flat name."""
+    if split == "val" and run.data.final_split == "val":
+        log.info("there is no test split: the best epoch is scored on val, which it was chosen on")
+    evaluate = {"test": run.trainer.test, "val": run.trainer.validate}[split]
+    evaluate(run.module, datamodule=run.data, verbose=False)
+    facts = [f"{split}: {run.module.summary}"]
+    if tiling := getattr(run.data[split], "tiling", None):
+        facts.append(f"windows of {tiling.window} pixels, overlap {tiling.overlap}")
+    facts += [f"seen through {type(view).__name__}" for view in run.module.views]
+    show(score_table(run.module.results, "; ".join(facts), run.data.classes))
+    return dict(run.module.results)

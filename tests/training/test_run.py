@@ -19,10 +19,10 @@ from PIL import Image
 
 from pixelwise import build, predict, runs
 from pixelwise.errors import UserError
-from pixelwise.evaluate import evaluate
-from pixelwise.progress import EpochBar
 from pixelwise.runs import checkpoints
-from pixelwise.train import train
+from pixelwise.training.callbacks.throughput import EpochBar
+from pixelwise.training.evaluate import evaluate
+from pixelwise.training.train import train
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
 Fit = Callable[..., Path]

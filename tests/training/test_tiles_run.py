@@ -20,7 +20,7 @@ from tests.conftest import TINY, run_script
 from pixelwise import build
 from pixelwise.drawn.city.potsdam_release import PALETTE
 from pixelwise.errors import UserError
-from pixelwise.report import Pictures
+from pixelwise.training.callbacks.pictures import Pictures
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
 

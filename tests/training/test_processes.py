@@ -72,7 +72,7 @@ def test_only_the_first_process_writes(two: Path) -> None:
 def test_scores_do_not_depend_on_the_number_of_processes(two: Path) -> None:
     written = (two / "run/metrics.json").read_text()
     for devices in (1, 2):
-        command = [sys.executable, str(Path(__file__).parents[1] / "evaluate.py"), "run=run"]
+        command = [sys.executable, str(Path(__file__).parents[2] / "evaluate.py"), "run=run"]
         command += [f"trainer.devices={devices}", f"output={devices}.json"]
         done = subprocess.run(command, cwd=two, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
@@ -128,7 +128,7 @@ def test_jobs_of_a_sweep_start_processes_of_their_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_torchrun_starts_the_processes_as_well(tmp_path: Path, two: Path) -> None:
-    script = str(Path(__file__).parents[1] / "train.py")
+    script = str(Path(__file__).parents[2] / "train.py")
     command = [
         sys.executable,
         "-m",

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from pixelwise import build, runs
 from pixelwise.errors import UserError
 from pixelwise.runs import checkpoints
-from pixelwise.train import train
+from pixelwise.training.train import train
 
 Compose = Callable[..., DictConfig]
 Script = Callable[..., Any]
@@ -68,7 +68,7 @@ class Greedy(L.Callback):
 
 
 @pytest.mark.parametrize(
-    ("size", "accumulate", "advice"),
+    ("size", "accumulate", "fix"),
     [
         (4, 1, "data.batch_size=2 trainer.accumulate_grad_batches=2"),
         (8, 3, "data.batch_size=4 trainer.accumulate_grad_batches=6"),
@@ -76,7 +76,7 @@ class Greedy(L.Callback):
     ],
 )
 def test_out_of_memory_says_which_batch_keeps_the_effective_one(
-    size: int, accumulate: int, advice: str, compose: Compose, tiny: list[str], tmp_path: Path
+    size: int, accumulate: int, fix: str, compose: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
     overrides = [*tiny, f"data.batch_size={size}", f"trainer.accumulate_grad_batches={accumulate}"]
     folder = runs.create(tmp_path / "run", compose(*overrides), overrides)
@@ -84,7 +84,7 @@ def test_out_of_memory_says_which_batch_keeps_the_effective_one(
     run.trainer.callbacks.append(Greedy())  # type: ignore[attr-defined]
     with pytest.raises(UserError, match=f"out of memory with data.batch_size={size}") as caught:
         train(run, folder)
-    assert advice in str(caught.value)
+    assert fix in str(caught.value)
     assert json.loads((folder / "data.json").read_text())["train"]["images"] == 8
 
 

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from pixelwise.errors import UserError
 
 
-class MovingAverage(WeightAveraging):
+class EMA(WeightAveraging):
     """Exponential moving average of weights and batch-norm statistics, after every optimizer step.
 
     Lightning's callback with PyTorch's average (Polyak & Juditsky, SIAM J. Control Optim. 30, 1992). While

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from pixelwise.files import write_rows
 
 
-class MetricsFile(Logger):
+class MetricsCSVLogger(Logger):
     """Rows by step, columns in alphabetical order; a resumed run goes on below the rows it had.
 
     Args:

@@ -12,13 +12,13 @@ import torch
 from pixelwise.data.loader import EvaluationLoader, Samples
 from pixelwise.data.samplers import Draw, EvaluationBatches
 from pixelwise.metrics.per_sample import sample_scores
-from pixelwise.module import Module
 from pixelwise.reports.drawing import rgb
+from pixelwise.training.module import Module
 from pixelwise.types import Batch
 
 
 @dataclass(frozen=True)
-class Answer:
+class SamplePrediction:
     """A sample with its truth and what the model says of it.
 
     Attributes:
@@ -48,7 +48,7 @@ def choose(scores: Sequence[float], most: int) -> dict[int, str]:
 
 def answers(
     trainer: L.Trainer, module: Module, loader: EvaluationLoader, indices: Sequence[int]
-) -> list[Answer]:
+) -> list[SamplePrediction]:
     """Ask the model about some samples of a split, in batches as evaluation makes them.
 
     Every process has to ask, and asks the same, as weights may be spread over them.
@@ -58,7 +58,7 @@ def answers(
     samples, batch_sampler = loader.dataset, loader.batch_sampler
     assert isinstance(samples, Samples)
     assert isinstance(batch_sampler, EvaluationBatches)
-    found: dict[int, Answer] = {}
+    found: dict[int, SamplePrediction] = {}
     training = module.training
     module.eval()
     for batch_of in EvaluationBatches(
@@ -75,7 +75,7 @@ def answers(
             target, prediction = (
                 labels[row].cpu().numpy().astype(np.uint8) for labels in (targets, predictions)
             )
-            found[draw.sample] = Answer(
+            found[draw.sample] = SamplePrediction(
                 batch["key"][row], rgb(images[row]), target, prediction, float(scores[row])
             )
     module.train(training)

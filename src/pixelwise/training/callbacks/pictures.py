@@ -12,15 +12,15 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from pixelwise.module import Module
-from pixelwise.report.onlooker import Onlooker, batches_of
 from pixelwise.reports.drawing import LARGEST, captioned, colours, in_words, mosaic, overlay, rgb
+from pixelwise.training.callbacks.evaluation import EvaluationCallback, batches_of
+from pixelwise.training.module import Module
 from pixelwise.types import IGNORE, Batch
 
 log = logging.getLogger(__name__)
 
 
-class Pictures(Onlooker):
+class Pictures(EvaluationCallback):
     """Draw what the network is fed and what it answers, into the run folder's `pictures/`.
 
     `batch_<phase>.png`: the first training batch of each phase, augmented, with its labels.
@@ -50,7 +50,7 @@ class Pictures(Onlooker):
             self._phase = module.phase
             self._save(trainer, f"batch_{module.phase}", self._tiles(module, batch, self.most))
 
-    def on_batch(
+    def on_evaluation_batch(
         self, trainer: L.Trainer, module: Module, split: str, logits: Tensor, batch: Batch, index: int
     ) -> None:
         """Keep samples from all over the split, where this is the final evaluation."""
@@ -58,7 +58,7 @@ class Pictures(Onlooker):
         if trainer.state.fn != "fit" and index % math.ceil(total / self.most) == 0:
             self._answers += self._tiles(module, batch, math.ceil(self.most / total), logits)
 
-    def on_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
+    def on_evaluation_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
         """Draw what was kept."""
         if self._answers:
             self._save(trainer, split, self._answers)

@@ -15,7 +15,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
-from pixelwise.metrics_file import MetricsFile
+from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
 from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class Throughput(L.Callback):
         """A row for this epoch, validation included in its seconds; the same for every logger of curves."""
         speed = dict(zip(SPEED, (self.speed, self.wait, peak_memory() / 1e9), strict=True))
         for logger in trainer.loggers:
-            if not isinstance(logger, MetricsFile):
+            if not isinstance(logger, MetricsCSVLogger):
                 named = {f"speed/{name}": value for name, value in speed.items()}
                 logger.log_metrics(named, step=trainer.global_step)
         if trainer.is_global_zero:

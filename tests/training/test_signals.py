@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def interrupted(cwd: Path, overrides: list[str], moment: str, number: int) -> tuple[int, str]:

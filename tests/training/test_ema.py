@@ -13,17 +13,17 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from pixelwise import build, runs
-from pixelwise.averaging import MovingAverage
 from pixelwise.errors import UserError
-from pixelwise.evaluate import evaluate
 from pixelwise.loading import load
-from pixelwise.module import Module
 from pixelwise.runs import checkpoints
-from pixelwise.train import train
+from pixelwise.training.callbacks.ema import EMA
+from pixelwise.training.evaluate import evaluate
+from pixelwise.training.module import Module
+from pixelwise.training.train import train
 from pixelwise.types import Batch
 
 EVERY_STEP = "callbacks.checkpoint.every_n_steps=1"
-EMA = ["callbacks=[default,ema]", "callbacks.ema.decay=0.5"]
+WITH_EMA = ["callbacks=[default,ema]", "callbacks.ema.decay=0.5"]
 Compose = Callable[..., DictConfig]
 
 
@@ -63,7 +63,7 @@ def folder_of(compose: Compose, folder: Path, *overrides: str) -> Path:
 @pytest.fixture
 def watched(compose: Compose, tiny: list[str], tmp_path: Path) -> tuple[Path, Watch]:
     """A trained run folder, and what happened in it: four steps, a validation after every second."""
-    folder, watch = folder_of(compose, tmp_path / "run", *tiny, *EMA, EVERY_STEP), Watch()
+    folder, watch = folder_of(compose, tmp_path / "run", *tiny, *WITH_EMA, EVERY_STEP), Watch()
     run = build.run(runs.load_config(folder), folder)
     run.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
     train(run, folder)
@@ -135,7 +135,7 @@ def test_scoring_on_val_after_training_scores_the_best_weights(
 ) -> None:
     """There is no test split: Lightning's callback would put the last average in their place."""
     small = ["encoder=test_resnet", "epochs=3", "data.crop_size=32", "data.batch_size=2", "optimizer.lr=0.05"]
-    folder = folder_of(compose, tmp_path / "run", *folders("segmentation"), *small, *EMA)
+    folder = folder_of(compose, tmp_path / "run", *folders("segmentation"), *small, *WITH_EMA)
     train(build.run(runs.load_config(folder), folder), folder)
     run = build.run(runs.load_config(folder), folder, training=False)
     recorded = runs.read_scores(folder / "metrics.json")
@@ -149,7 +149,7 @@ def test_a_resumed_run_goes_on_with_weights_and_average(
 ) -> None:
     folder, watch = watched
     rest = Watch()
-    again = folder_of(compose, tmp_path / "again", *tiny, *EMA)
+    again = folder_of(compose, tmp_path / "again", *tiny, *WITH_EMA)
     run = build.run(runs.load_config(again), again)
     run.trainer.callbacks.append(rest)  # type: ignore[attr-defined]
     train(run, again, start=folder / "checkpoints/previous.ckpt")  # after three of the four steps
@@ -176,7 +176,7 @@ def test_the_average_counts_optimizer_steps_under_accumulation(
     compose: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
     watch = Watch()
-    run = build.run(compose(*tiny, *EMA, "trainer.accumulate_grad_batches=2"), tmp_path)
+    run = build.run(compose(*tiny, *WITH_EMA, "trainer.accumulate_grad_batches=2"), tmp_path)
     run.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
     run.trainer.fit(run.module, datamodule=run.data)
     assert run.trainer.global_step == 2
@@ -198,4 +198,4 @@ def test_without_an_average_asking_for_the_weights_beside_it_is_an_error(tmp_pat
 @pytest.mark.parametrize("decay", [-0.1, 1.0, "much", True])
 def test_a_decay_out_of_range_is_refused(decay: Any) -> None:
     with pytest.raises(UserError, match=r"callbacks\.ema\.decay"):
-        MovingAverage(decay)
+        EMA(decay)

@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 from pixelwise import build
 from pixelwise.errors import UserError
-from pixelwise.module import Module
+from pixelwise.training import run
+from pixelwise.training.module import Module
 from pixelwise.types import Batch
 
 TWO_STEPS_AN_EPOCH = (
@@ -72,14 +73,14 @@ class Watch(L.Callback):
         return {n for n in after if n.startswith(f"{part}.") and not torch.equal(before[n], after[n])}
 
 
-Fit = Callable[..., tuple[build.Run, Watch]]
+Fit = Callable[..., tuple[run.Run, Watch]]
 
 
 @pytest.fixture
 def fit(compose: Callable[..., DictConfig], tmp_path: Path) -> Fit:
     """`fit(*overrides)` trains and gives the run with what was watched."""
 
-    def fit(*overrides: str) -> tuple[build.Run, Watch]:
+    def fit(*overrides: str) -> tuple[run.Run, Watch]:
         run, watch = build.run(compose(*TWO_STEPS_AN_EPOCH, *overrides), tmp_path), Watch()
         run.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
         run.trainer.fit(run.module, datamodule=run.data)
@@ -291,7 +292,7 @@ def test_images_grow_when_the_phase_is_entered_whatever_the_workers(
         assert torch.equal(batch["image"], run.module.on_after_batch_transfer(plain, 0)["image"])
 
 
-def _epoch(run: build.Run, epoch: int) -> list[Batch]:
+def _epoch(run: run.Run, epoch: int) -> list[Batch]:
     """The batches of an epoch, without a trainer."""
     loader = run.data.train_dataloader()
     loader.batch_sampler.sampler.set_epoch(epoch)

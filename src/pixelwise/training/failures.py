@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from pixelwise.build import Run
 from pixelwise.errors import UserError
+from pixelwise.training.run import Run
 
 
-def advice(error: Exception, run: Run, folder: Path, start: Path | None) -> UserError | None:
+def explain_failure(error: Exception, run: Run, folder: Path, start: Path | None) -> UserError | None:
     """What to do about an error, or None where that is not known.
 
     Args:

@@ -17,21 +17,21 @@ from torch import Tensor
 from pixelwise.data.samplers import EvaluationBatches
 from pixelwise.files import write_json
 from pixelwise.metrics.per_sample import sample_scores
-from pixelwise.module import Module
-from pixelwise.report.onlooker import Onlooker, batches_of, loader_of
-from pixelwise.report.samples import Answer, answers, choose
 from pixelwise.reports.drawing import colours, in_words
+from pixelwise.training.callbacks.evaluation import EvaluationCallback, batches_of, loader_of
+from pixelwise.training.callbacks.samples import SamplePrediction, answers, choose
+from pixelwise.training.module import Module
 from pixelwise.types import IGNORE, Batch
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT = 8
+SAMPLED_BATCHES = 8
 """Batches of a validation within training whose samples may be shown where the run is interrupted."""
 WRONG = (230, 0, 60)
 """Colour of wrong pixels, on the image in grey."""
 
 
-class Record(Onlooker):
+class Record(EvaluationCallback):
     """Write `confusion.json` after each evaluation, and the best, median and worst samples after the last.
 
     `samples.json` lists them; the pictures lie in `pictures/samples/`. A run that is interrupted gets them,
@@ -59,14 +59,14 @@ class Record(Onlooker):
         self._chosen: dict[int, str] = {}
         self._counted = ""
 
-    def on_batch(
+    def on_evaluation_batch(
         self, trainer: L.Trainer, module: Module, split: str, logits: Tensor, batch: Batch, index: int
     ) -> None:
         """Note how well each sample was answered; while training, of some batches only.
 
         Rows of (index, score), as many on each process, with NaN for what only fills up a batch.
         """
-        if trainer.state.fn == "fit" and index % math.ceil(batches_of(trainer, split) / LOOKED_AT):
+        if trainer.state.fn == "fit" and index % math.ceil(batches_of(trainer, split) / SAMPLED_BATCHES):
             return
         if index == 0:
             self._scores = []
@@ -84,7 +84,7 @@ class Record(Onlooker):
         if isinstance(exception, SystemExit) and self._chosen and trainer.state.fn == "fit":
             self._draw(trainer, module, "val")
 
-    def on_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
+    def on_evaluation_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
         """What was confused with what; the samples only where this is the final evaluation."""
         gathered = trainer.strategy.all_gather(torch.cat(self._scores, dim=1))
         indices, scores = gathered.transpose(-1, -2).reshape(-1, 2).T.tolist()
@@ -118,7 +118,7 @@ class Record(Onlooker):
         }
         write_json(folder / "samples.json", content)
 
-    def _save(self, folder: Path, name: str, answer: Answer) -> dict[str, Any]:
+    def _save(self, folder: Path, name: str, answer: SamplePrediction) -> dict[str, Any]:
         """Write a sample's pictures; return what there is to say of it."""
         files = {}
         for view, picture in self.pictures(answer).items():
@@ -127,7 +127,7 @@ class Record(Onlooker):
             picture.save(folder / files[view], quality=88)
         return {"key": answer.key, "score": answer.score, **self.said(answer), "pictures": files}
 
-    def pictures(self, answer: Answer) -> dict[str, Image.Image]:
+    def pictures(self, answer: SamplePrediction) -> dict[str, Image.Image]:
         """The image and, for masks, truth, prediction and where they differ; none larger than `side`."""
         drawn = {"image": Image.fromarray(answer.image)}
         if answer.target.ndim == 2:
@@ -143,7 +143,7 @@ class Record(Onlooker):
                 drawn[name] = picture.resize((size[0], size[1]), smooth)
         return drawn
 
-    def said(self, answer: Answer) -> dict[str, str]:
+    def said(self, answer: SamplePrediction) -> dict[str, str]:
         """Truth and prediction in words, where they are no masks."""
         if answer.target.ndim == 2:
             return {}
@@ -153,7 +153,7 @@ class Record(Onlooker):
         }
 
 
-def error_map(answer: Answer) -> np.ndarray:
+def error_map(answer: SamplePrediction) -> np.ndarray:
     """(H, W, 3) uint8: the image in pale grey, wrong pixels in red, pixels that do not count in white."""
     grey = 100 + answer.image.mean(axis=2, keepdims=True) * 0.5
     picture = np.repeat(grey, 3, axis=2)

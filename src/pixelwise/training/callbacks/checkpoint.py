@@ -16,8 +16,8 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pixelwise.errors import UnknownName, UserError, nearest
-from pixelwise.metrics_file import MetricsFile
 from pixelwise.runs.checkpoints import file_of
+from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
 from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Checkpoint(L.Callback):
     ) -> None:
         """Forget what was logged after it; a run that stopped early has nothing left to train."""
         for logger in trainer.loggers:
-            if isinstance(logger, MetricsFile):
+            if isinstance(logger, MetricsCSVLogger):
                 logger.go_on(checkpoint["global_step"])
         trainer.should_stop = checkpoint["callbacks"][self.state_key]["ended_early"]
 

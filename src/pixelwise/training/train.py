@@ -7,20 +7,21 @@ from pathlib import Path
 
 import lightning as L
 
-from pixelwise import checkpoint, files, runs
-from pixelwise.build import Run
+from pixelwise import files, runs
 from pixelwise.data.survey import survey
-from pixelwise.failures import advice
 from pixelwise.plan import in_words
-from pixelwise.report.wandb_run import WandbRun
 from pixelwise.reports.run_page import write
 from pixelwise.reports.schedule_figure import draw, in_numbers
 from pixelwise.runs import checkpoints
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.device import device_name, name_of
 from pixelwise.runtime.processes import leave_process_group, rank
-from pixelwise.runtime.terminal import score_table, show
 from pixelwise.schedules.freezing import parameter_counts
+from pixelwise.training.callbacks import checkpoint
+from pixelwise.training.evaluate import score
+from pixelwise.training.failures import explain_failure
+from pixelwise.training.loggers.wandb import WandbRun
+from pixelwise.training.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
     try:
         run.trainer.fit(run.module, datamodule=run.data, ckpt_path=start, weights_only=True)
     except Exception as error:
-        if told := advice(error, run, folder, start):
+        if told := explain_failure(error, run, folder, start):
             raise told from error
         raise
     folder = run.trainer.strategy.broadcast(folder)  # the first process's, where each has started by itself
@@ -105,17 +106,3 @@ def _report(folder: Path) -> None:
             log.warning("the report could not be written: %s", error)
         except Exception:
             log.exception("the report could not be written; python scripts/report.py %s tries again", folder)
-
-
-def score(run: Run, split: str) -> dict[str, float]:
-    """Score the module's weights on "val" or "test", print the table, return it by flat name."""
-    if split == "val" and run.data.final_split == "val":
-        log.info("there is no test split: the best epoch is scored on val, which it was chosen on")
-    evaluate = {"test": run.trainer.test, "val": run.trainer.validate}[split]
-    evaluate(run.module, datamodule=run.data, verbose=False)
-    facts = [f"{split}: {run.module.summary}"]
-    if tiling := getattr(run.data[split], "tiling", None):
-        facts.append(f"windows of {tiling.window} pixels, overlap {tiling.overlap}")
-    facts += [f"seen through {type(view).__name__}" for view in run.module.views]
-    show(score_table(run.module.results, "; ".join(facts), run.data.classes))
-    return dict(run.module.results)

@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning as L
 
-from pixelwise.checkpoint import between_steps, save_last
+from pixelwise.training.callbacks.checkpoint import between_steps, save_last
 from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import pytest
 from omegaconf import OmegaConf
 from tests.drills import RUN, STEPS, drill
 
-from pixelwise.report.wandb_run import panel, turn_of
+from pixelwise.training.callbacks.wandb_media import panel, turn_of
 from pixelwise.types import Raw
 
 wandb = pytest.importorskip("wandb")

@@ -9,15 +9,15 @@ import lightning as L
 
 from pixelwise.errors import UserError
 from pixelwise.models import Composition
-from pixelwise.module import Module
 from pixelwise.schedules.freezing import freeze, parameter_counts
 from pixelwise.schedules.schedule import Plan
+from pixelwise.training.module import Module
 from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)
 
 
-class FollowPlan(L.Callback):
+class ScheduleCallback(L.Callback):
     """Set rates, freeze parts and exchange the loss, all from the number of optimizer steps taken.
 
     It has no state to save: resumed anywhere, the first batch enters the phase that it belongs to.

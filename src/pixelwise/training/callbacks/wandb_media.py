@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
-import psutil
 from lightning.pytorch.loggers import WandbLogger
 
-from pixelwise.checkpoint import path
-from pixelwise.module import Module
-from pixelwise.report.onlooker import Onlooker, loader_of
-from pixelwise.report.samples import Answer, answers
 from pixelwise.reports.drawing import in_words
+from pixelwise.training.callbacks.checkpoint import path
+from pixelwise.training.callbacks.evaluation import EvaluationCallback, loader_of
+from pixelwise.training.callbacks.samples import SamplePrediction, answers
+from pixelwise.training.module import Module
 from pixelwise.types import IGNORE, Split
 
 log = logging.getLogger(__name__)
@@ -38,43 +35,7 @@ CONFUSION_FIELDS = {name: name for name in ("Actual", "Predicted", "nPredictions
 """W&B's chart of a confusion matrix, and the columns of its table."""
 
 
-class WandbRun(WandbLogger):
-    """Lightning's logger; the jobs of one sweep are a group, named as the sweep's folder.
-
-    Args:
-        save_dir: the run folder.
-        group: another name for the group.
-        **options: see Lightning's logger.
-    """
-
-    def __init__(self, save_dir: str, group: str | None = None, **options: Any) -> None:
-        sweep = Path(save_dir).resolve().parent
-        if group is None and (sweep / "multirun.yaml").is_file():  # Hydra writes it before the first job
-            group = sweep.name
-        leave_service_of_parents()
-        super().__init__(save_dir=save_dir, group=group, **options)
-        self._wandb_init.pop("anonymous", None)  # Lightning's default, which wandb warns of
-
-    def end(self, status: int) -> None:
-        """Finish the run, if it was begun: the next job of a sweep in this process has one of its own."""
-        import wandb
-
-        if isinstance(self._experiment, wandb.Run):
-            self._experiment.finish(exit_code=status)
-
-
-def leave_service_of_parents() -> None:
-    """Let this process start a W&B service of its own where it was handed that of a process above it.
-
-    A notebook that uses wandb hands its service down to `!python train.py`. A run that is killed would stay
-    "in use" there, and could not be resumed. One of `wandb beta core start` is meant to be shared, and is.
-    """
-    starter = re.match(r"\d+-(\d+)-", os.environ.get("WANDB_SERVICE", ""))
-    if starter and int(starter[1]) in {parent.pid for parent in psutil.Process().parents()}:
-        del os.environ["WANDB_SERVICE"]
-
-
-class WandbMedia(Onlooker):
+class WandbMedia(EvaluationCallback):
     """Confusion matrix and best weights at the end; on request the same few samples again and again.
 
     Masks of the ground truth are sent once, before the first step; predictions follow in the same order,
@@ -118,7 +79,7 @@ class WandbMedia(Onlooker):
             if found[0].target.ndim == 2:
                 self._log(trainer, {TRUTH: lambda: [self.picture(answer, truth=True) for answer in found]})
 
-    def on_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
+    def on_evaluation_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
         """Show the samples, if their time has come; the rest where this is the final evaluation."""
         if trainer.state.fn != "fit":
             self._finish(trainer, module, split)
@@ -153,7 +114,7 @@ class WandbMedia(Onlooker):
         for logger in self._loggers(trainer):
             logger.log_metrics({name: make() for name, make in made.items()}, step=trainer.global_step)
 
-    def picture(self, answer: Answer, truth: bool = False) -> Any:
+    def picture(self, answer: SamplePrediction, truth: bool = False) -> Any:
         """A sample as W&B shows it: with a mask that can be switched on and off, or labels as its caption."""
         import wandb
 

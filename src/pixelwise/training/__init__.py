@@ -1,0 +1,1 @@
+"""The loop: one LightningModule, training and evaluation as functions, callbacks, loggers."""

@@ -1,0 +1,23 @@
+"""What a training or an evaluation works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+
+from pixelwise.data.datamodule import DataModule
+from pixelwise.schedules.schedule import Plan
+from pixelwise.training.module import Module
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that training or evaluation works on."""
+
+    trainer: L.Trainer
+    module: Module
+    data: DataModule
+    plan: Plan
+    config: dict[str, Any]
