@@ -32,7 +32,8 @@ def main(config: DictConfig) -> None:
     check_views(config)
 
     from pixelwise import build, runs
-    from pixelwise.predict import find_images, predict, prepare_output
+    from pixelwise.prediction.files import find_images, prepare_output
+    from pixelwise.prediction.predict import predict
     from pixelwise.runs import checkpoints
     from pixelwise.runs.data_record import compare_known
 

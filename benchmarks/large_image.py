@@ -53,9 +53,9 @@ def measure(file: Path, output: Path, probabilities: bool, arguments: argparse.N
     from pixelwise.inference import D4, Tiling
     from pixelwise.models import Composition, Encoder, Normalize, PixelHead
     from pixelwise.models.decoders import UNet
-    from pixelwise.predict import MaskWriter, predict
+    from pixelwise.prediction.predict import MaskWriter, predict
+    from pixelwise.prediction.writer import MapOptions
     from pixelwise.runtime.device import precision
-    from pixelwise.writers import MapOptions
 
     encoder = Encoder("resnet18")
     decoder = UNet(encoder.channels, encoder.strides)

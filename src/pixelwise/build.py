@@ -23,6 +23,7 @@ from pixelwise.inference import Tiling, View
 from pixelwise.instantiate import make
 from pixelwise.losses import WeightedSum
 from pixelwise.models import Composition, Normalize
+from pixelwise.prediction.writer import MapOptions
 from pixelwise.runtime.device import memory_format, precision, windows, workers
 from pixelwise.runtime.warnings import hide_warnings
 from pixelwise.schedules.freezing import check_something_trains
@@ -32,7 +33,6 @@ from pixelwise.trainer import make_trainer
 from pixelwise.training.module import Module
 from pixelwise.training.run import Run
 from pixelwise.types import Source
-from pixelwise.writers import MapOptions
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from pixelwise import build, predict, runs
+from pixelwise import build, runs
 from pixelwise.errors import UserError
+from pixelwise.prediction import files
 from pixelwise.runs import checkpoints
 from pixelwise.training.callbacks.throughput import EpochBar
 from pixelwise.training.evaluate import evaluate
@@ -282,21 +283,21 @@ def test_predict_writes_masks_of_each_images_own_size_and_skips_finished_ones(
 
 def test_predictions_leave_other_files_alone_and_are_no_images(trained: Path, photos: Path) -> None:
     weights, output = trained / "checkpoints/best.ckpt", photos / "out"
-    images = predict.find_images(str(photos), output)
+    images = files.find_images(str(photos), output)
     assert set(images) == {"wide", "nested/tall", "grey"}
     output.mkdir()
     shutil.copy(photos / "grey.png", output / "wide.png")
-    assert predict.find_images(str(photos), output) == images
+    assert files.find_images(str(photos), output) == images
     with pytest.raises(UserError, match=r"predictions would replace\n.*wide\.png"):
-        predict.prepare_output(output, weights, {}, images)
+        files.prepare_output(output, weights, {}, images)
     assert [file.name for file in output.iterdir()] == ["wide.png"]
     with pytest.raises(UserError, match="is the folder of the images"):
-        predict.find_images(str(photos), photos)
+        files.find_images(str(photos), photos)
 
 
 def test_an_image_whose_name_looks_like_a_pattern_is_found(photos: Path) -> None:
     file = (photos / "grey.png").rename(photos / "grey[1].png")
-    assert predict.find_images(str(file)) == {"grey[1]": file}
+    assert files.find_images(str(file)) == {"grey[1]": file}
 
 
 def test_a_classifier_predicts_a_table_of_probabilities(

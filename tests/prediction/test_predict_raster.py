@@ -24,7 +24,8 @@ from PIL import Image
 
 from pixelwise import build
 from pixelwise.errors import UserError
-from pixelwise.predict import find_images, predict, prepare_output
+from pixelwise.prediction.files import find_images, prepare_output
+from pixelwise.prediction.predict import predict
 from pixelwise.runs import checkpoints
 
 ROOT = Path(__file__).parents[2]

@@ -18,11 +18,11 @@ from pixelwise.data.io.rasters import GeoReference, RasterReader, read_small
 from pixelwise.errors import UserError
 from pixelwise.files import whole_files
 from pixelwise.inference import Forward, Pixels, Reader, bands, blend, labels, labels_and_probabilities
-from pixelwise.inference.areas import Areas
-from pixelwise.inference.geotiff import MapFile
+from pixelwise.prediction.areas import Areas
+from pixelwise.prediction.map_file import MapFile
+from pixelwise.prediction.writer import MapOptions, Plan, is_raster
 from pixelwise.reports.drawing import colours, overlay, rgb
 from pixelwise.types import FULL_SCALE, IGNORE
-from pixelwise.writers import MapOptions, Plan, is_raster
 
 
 class MaskWriter:

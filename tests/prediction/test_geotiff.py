@@ -15,8 +15,8 @@ from rasterio.transform import from_origin
 
 from pixelwise.data.io.rasters import CACHE, GeoReference, RasterReader, gdal
 from pixelwise.errors import UserError
-from pixelwise.inference.areas import Areas, pixel_areas
-from pixelwise.inference.geotiff import MapFile
+from pixelwise.prediction.areas import Areas, pixel_areas
+from pixelwise.prediction.map_file import MapFile
 
 Tiff = Callable[..., Path]
 Noise = Callable[..., np.ndarray]

@@ -1,13 +1,11 @@
-"""Where predictions go: the contract, and the table of those that are one row an image."""
+"""Predictions of whole images, as a table."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,67 +16,8 @@ from pixelwise.data.io.images import read_image, read_size
 from pixelwise.data.io.rasters import RasterReader, gdal
 from pixelwise.errors import UserError
 from pixelwise.files import whole_files
-from pixelwise.inference import Forward, Tiling
-
-RASTERS = frozenset({".tif", ".tiff"})
-"""Endings of the files that are read by bands and windows, and whose maps are GeoTIFFs."""
-
-
-class Plan(NamedTuple):
-    """What a prediction is going to take."""
-
-    windows: int
-    disk: int
-    """Bytes at most."""
-    memory: int
-    """Bytes besides those of the network."""
-
-
-@dataclass(frozen=True)
-class MapOptions:
-    """How maps are made.
-
-    Args:
-        tiling: windows of images that are larger.
-        probabilities: write the probability of each class as well.
-        bands: which bands of a TIFF are the image's, counted from 1; None takes all.
-        nodata: a value of a TIFF that says nothing, besides what the file says of itself.
-    """
-
-    tiling: Tiling
-    probabilities: bool = False
-    bands: Sequence[int] | None = None
-    nodata: float | None = None
-
-
-class Writer(Protocol):
-    """Predicts images and keeps the result; a task's config names a class of this shape."""
-
-    IDLE: ClassVar[tuple[str, ...]]
-    """Keys of conf/predict.yaml that have no effect here."""
-
-    def done(self, name: str) -> bool:
-        """Whether this image's prediction is complete already."""
-        ...
-
-    def plan(self, name: str, file: Path) -> Plan:
-        """What is to come, from the file's header; raises `UserError` for one that cannot be predicted."""
-        ...
-
-    def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
-        """Predict one image and write the result, whole or not at all.
-
-        Args:
-            name: path of the image below the common folder, without suffix.
-            file: the image.
-            forward: raw images → logits.
-            advance: to be called after each window.
-        """
-        ...
-
-    def close(self) -> None:
-        """Called once, also when the job is interrupted."""
-        ...
+from pixelwise.inference import Forward
+from pixelwise.prediction.writer import MapOptions, Plan, is_raster
 
 
 class ProbabilityWriter:
@@ -162,8 +101,3 @@ class TagWriter(ProbabilityWriter):
         """The classes' names with a space between, and the probability of each (K,)."""
         found = [name for name, logit in zip(self.classes, logits.tolist(), strict=True) if logit > 0]
         return " ".join(found), logits.sigmoid()
-
-
-def is_raster(file: Path) -> bool:
-    """Whether a file is read by bands and windows."""
-    return file.suffix.lower() in RASTERS

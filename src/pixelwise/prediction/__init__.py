@@ -1,0 +1,1 @@
+"""Images in, maps and tables out."""

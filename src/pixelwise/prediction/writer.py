@@ -1,0 +1,75 @@
+"""Where predictions go: the contract, and the table of those that are one row an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol
+
+from pixelwise.inference import Forward, Tiling
+
+RASTERS = frozenset({".tif", ".tiff"})
+"""Endings of the files that are read by bands and windows, and whose maps are GeoTIFFs."""
+
+
+class Plan(NamedTuple):
+    """What a prediction is going to take."""
+
+    windows: int
+    disk: int
+    """Bytes at most."""
+    memory: int
+    """Bytes besides those of the network."""
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """How maps are made.
+
+    Args:
+        tiling: windows of images that are larger.
+        probabilities: write the probability of each class as well.
+        bands: which bands of a TIFF are the image's, counted from 1; None takes all.
+        nodata: a value of a TIFF that says nothing, besides what the file says of itself.
+    """
+
+    tiling: Tiling
+    probabilities: bool = False
+    bands: Sequence[int] | None = None
+    nodata: float | None = None
+
+
+class Writer(Protocol):
+    """Predicts images and keeps the result; a task's config names a class of this shape."""
+
+    IDLE: ClassVar[tuple[str, ...]]
+    """Keys of conf/predict.yaml that have no effect here."""
+
+    def done(self, name: str) -> bool:
+        """Whether this image's prediction is complete already."""
+        ...
+
+    def plan(self, name: str, file: Path) -> Plan:
+        """What is to come, from the file's header; raises `UserError` for one that cannot be predicted."""
+        ...
+
+    def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
+        """Predict one image and write the result, whole or not at all.
+
+        Args:
+            name: path of the image below the common folder, without suffix.
+            file: the image.
+            forward: raw images → logits.
+            advance: to be called after each window.
+        """
+        ...
+
+    def close(self) -> None:
+        """Called once, also when the job is interrupted."""
+        ...
+
+
+def is_raster(file: Path) -> bool:
+    """Whether a file is read by bands and windows."""
+    return file.suffix.lower() in RASTERS
