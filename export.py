@@ -29,8 +29,8 @@ def main(config: DictConfig) -> None:
     check_choice("format", config.format, config.formats)
 
     from pixelwise import runs
+    from pixelwise.build.instantiate import make
     from pixelwise.export import export, subject
-    from pixelwise.instantiate import make
 
     folder, output = runs.open_run(config.run), Path(config.output).expanduser()
     form = make(config.formats[config.format], f"formats.{config.format}")

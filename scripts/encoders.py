@@ -18,7 +18,7 @@ def main(output: str, *patterns: str) -> None:
     import timm
     from omegaconf import OmegaConf
 
-    from pixelwise import instantiate
+    from pixelwise.build import instantiate
     from pixelwise.encoder_table import report, survey
 
     def make(file: Path, channels: tuple[int, ...], strides: tuple[int, ...]) -> Any:

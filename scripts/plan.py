@@ -19,8 +19,8 @@ def main(config: DictConfig) -> None:
     """Print the table, write the picture."""
     import rich
 
+    from pixelwise.build.outline import outline
     from pixelwise.cli.checks import check_choices
-    from pixelwise.plan import outline
     from pixelwise.reports.schedule_figure import draw, table
 
     check_choices(config, overrides())

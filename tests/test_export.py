@@ -23,12 +23,12 @@ from safetensors.torch import load_file, save_file
 
 import pixelwise
 from pixelwise import build, runs
+from pixelwise.build.restore import Predictor
 from pixelwise.data.io.images import read_image
 from pixelwise.errors import UserError
 from pixelwise.export import Hub, Onnx, Program, Subject, compare, export, subject
 from pixelwise.export.contract import Format
 from pixelwise.export.twin import write_twin
-from pixelwise.loading import Predictor
 from pixelwise.runs import checkpoints
 
 Script = Callable[..., subprocess.CompletedProcess[str]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from pixelwise.loading import Predictor
+    from pixelwise.build.restore import Predictor
 
 __version__ = "0.1.0"
 
@@ -27,8 +27,8 @@ def compose(*words: str) -> DictConfig:
 def load(path: str | Path, weights: str = "best") -> Predictor:
     """A trained model with its preprocessing, from a run folder, a hub folder or a checkpoint file.
 
-    See `pixelwise.loading.load`, which is imported (with torch) when it is first called.
+    See `pixelwise.build.restore.load`, which is imported (with torch) when it is first called.
     """
-    from pixelwise.loading import load
+    from pixelwise.build.restore import load
 
     return load(path, weights)

@@ -88,7 +88,7 @@ def _study(config: DictConfig, fixed: Sequence[str], folder: Path) -> Any:
         raise UserError(
             "searching needs Optuna", found=error, fix="pip install 'pixelwise[search]'"
         ) from error
-    from pixelwise.instantiate import make
+    from pixelwise.build.instantiate import make
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = f"sqlite:///{folder / 'study.db'}"

@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import build
-from pixelwise.class_weights import leave_out
+from pixelwise.build.class_weights import drop_auto
 from pixelwise.cli import checks
 from pixelwise.errors import UserError
 from pixelwise.metrics.confusion import ConfusionMetric
@@ -75,7 +75,7 @@ def logged(config: DictConfig) -> Logged:
     """
     config = build.without_downloads(config)
     OmegaConf.resolve(config)
-    leave_out(config)
+    drop_auto(config)
     data = build.data(config)
     with torch.device("meta"):
         model = build.model(config)

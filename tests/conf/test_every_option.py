@@ -15,8 +15,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import build
+from pixelwise.build.instantiate import check_target, targets
 from pixelwise.errors import UserError
-from pixelwise.instantiate import check_target, targets
 from pixelwise.overrides import nodes
 from pixelwise.runtime.processes import leave_process_group
 

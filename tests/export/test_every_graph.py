@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from pixelwise import build
+from pixelwise.build.restore import Predictor
 from pixelwise.export import Onnx, Program, Subject, compare, export
 from pixelwise.export.contract import Format
 from pixelwise.export.program import trace
-from pixelwise.loading import Predictor
 
 pytestmark = pytest.mark.slow
 Compose = Callable[..., DictConfig]

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import nn
 
-from pixelwise.instantiate import make
+from pixelwise.build.instantiate import make
 from pixelwise.models import Composition, Encoder, Normalize, PixelHead
 from pixelwise.models.decoders import Decoder
 

@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from pixelwise import build, runs
+from pixelwise.build.restore import load
 from pixelwise.errors import UserError
-from pixelwise.loading import load
 from pixelwise.runs import checkpoints
 from pixelwise.training.callbacks.ema import EMA
 from pixelwise.training.evaluate import evaluate

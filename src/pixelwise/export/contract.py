@@ -9,7 +9,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from pixelwise.loading import Predictor
+from pixelwise.build.restore import Predictor
 
 Network = Callable[[Tensor], Tensor]
 """Raw images (B, C, H, W) → logits."""

@@ -10,7 +10,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from safetensors.torch import save
 
-from pixelwise import __version__, loading
+from pixelwise import __version__
+from pixelwise.build import restore
 from pixelwise.export.contract import Network, Subject
 from pixelwise.export.twin import write_twin
 from pixelwise.files import write_json
@@ -50,7 +51,7 @@ class Hub:
 
     def open(self, folder: Path) -> Network:
         """As anybody will."""
-        return loading.load(folder)
+        return restore.load(folder)
 
     def card(self, subject: Subject, has_twin: bool) -> str:
         """The README, its facts as YAML first."""
@@ -107,7 +108,7 @@ class Hub:
         return found
 
 
-def config(model: loading.Predictor) -> dict[str, Any]:
+def config(model: restore.Predictor) -> dict[str, Any]:
     """What the hub and other programs read, and below `pixelwise` what builds the model."""
     names = [str(name) for name in model.classes]
     size = model.view.size

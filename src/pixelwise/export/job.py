@@ -13,8 +13,9 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
-from pixelwise import build, loading, runs
+from pixelwise import build, runs
 from pixelwise.augmentation import CenterCrop
+from pixelwise.build import restore
 from pixelwise.data.io.images import read_image
 from pixelwise.errors import UserError
 from pixelwise.export.check import Agreement, accepts, compare
@@ -73,7 +74,7 @@ def subject(config: DictConfig, folder: Path) -> Subject:
         folder: of the run.
     """
     file = checkpoints.file_of(folder, config.checkpoint)
-    model = loading.restore(config, checkpoints.model_weights(checkpoints.read(file)), file)
+    model = restore.restore(config, checkpoints.model_weights(checkpoints.read(file)), file)
     recorded = folder / "metrics.json"  # of the best weights only
     scored = config.checkpoint == "best" and recorded.is_file()
     started = timm.get_pretrained_cfg(config.encoder.name) if config.encoder.pretrained else None

@@ -8,8 +8,8 @@ from pathlib import Path
 import lightning as L
 
 from pixelwise import files, runs
+from pixelwise.build.outline import in_words
 from pixelwise.data.survey import survey
-from pixelwise.plan import in_words
 from pixelwise.reports.run_page import write
 from pixelwise.reports.schedule_figure import draw, in_numbers
 from pixelwise.runs import checkpoints

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,21 @@ from typing import Any
 import lightning as L
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise import class_weights
-from pixelwise.augmentation import CenterCrop
+from pixelwise.build import class_weights
+from pixelwise.build.instantiate import make
+from pixelwise.build.model import model, resolve_statistics, without_downloads
+from pixelwise.build.trainer import make_trainer
 from pixelwise.cli.checks import check_numbers, check_phases, check_requirements, phases
 from pixelwise.data.datamodule import DataModule
-from pixelwise.data.statistics import channel_statistics
 from pixelwise.data.survey import histograms
 from pixelwise.errors import UserError
-from pixelwise.inference import Tiling, View
-from pixelwise.instantiate import make
 from pixelwise.losses import WeightedSum
-from pixelwise.models import Composition, Normalize
-from pixelwise.prediction.writer import MapOptions
-from pixelwise.runtime.device import memory_format, precision, windows, workers
+from pixelwise.models import Composition
+from pixelwise.runtime.device import memory_format, workers
 from pixelwise.runtime.warnings import hide_warnings
 from pixelwise.schedules.freezing import check_something_trains
 from pixelwise.schedules.param_groups import parameter_groups
 from pixelwise.schedules.schedule import Plan, make_plan
-from pixelwise.trainer import make_trainer
 from pixelwise.training.module import Module
 from pixelwise.training.run import Run
 from pixelwise.types import Source
@@ -83,91 +79,6 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
         module.model.compile()
     loop = make_trainer(config, folder, phase_plan, training)
     return Run(loop, module, data_module, phase_plan, module.config)
-
-
-def model(config: DictConfig) -> Composition:
-    """Encoder, decoder and head of a config; the weights are random unless the encoder loads some."""
-    encoder = make(config.encoder, "encoder", in_chans=config.data.channels)
-    decoder = make(config.decoder, "decoder", channels=encoder.channels, strides=encoder.strides)
-    head = make(
-        config.task.head, "task.head", in_channels=decoder.out_channels, num_classes=len(config.data.classes)
-    )
-    mean = config.data.mean or encoder.mean or [0.0] * config.data.channels
-    std = config.data.std or encoder.std or [1.0] * config.data.channels
-    for key, numbers in (("mean", mean), ("std", std)):
-        low = 0.0 if key == "std" else -math.inf
-        if not _are_numbers(_plain(numbers), config.data.channels, low):
-            expected = f"{config.data.channels} numbers{' above 0' if key == 'std' else ''}, one a channel"
-            raise UserError(f"data.{key}", found=_plain(numbers), expected=expected)
-    return Composition(encoder, decoder, head, Normalize(mean, std))
-
-
-def resolve_statistics(network: Composition, config: DictConfig, data_module: DataModule) -> None:
-    """Where neither config nor pretrained weights say mean or std, measure it on the training split."""
-    told = {key: config.data[key] or getattr(network.encoder, key) for key in ("mean", "std")}
-    if all(told.values()):
-        return
-    measured = dict(zip(told, channel_statistics(data_module["train"]), strict=True))
-    if len(measured["mean"]) != config.data.channels:
-        raise UserError(
-            "data.channels",
-            found=config.data.channels,
-            expected=f"{len(measured['mean'])}, as in the images",
-        )
-    network.normalize.set(**{key: list(told[key] or values) for key, values in measured.items()})
-    words = [f"data.{key}={[round(v, 4) for v in measured[key]]}" for key in told if not told[key]]
-    log.info("%s: measured on the training split", " ".join(words))
-
-
-def writer(config: DictConfig, output: Path, overrides: Sequence[str] = ()) -> Any:
-    """What the task writes for each predicted image.
-
-    Args:
-        config: a run's, with the keys of conf/predict.yaml.
-        output: a folder.
-        overrides: what was typed; one that has no effect on this writer is refused.
-    """
-    tiling = Tiling(_plain(config.window), config.overlap, windows(config.batch_size))
-    built = make({**config.task.prediction, "_partial_": True}, "task.prediction")(
-        output=output,
-        classes=list(config.data.classes),
-        palette=_plain(config.data.palette),
-        channels=config.data.channels,
-        view=CenterCrop(_plain(config.data.eval_size)),
-        maps=MapOptions(tiling, config.probabilities, _plain(config.bands), config.nodata),
-    )
-    for override in overrides:
-        if override.split("=")[0] in built.IDLE:
-            raise UserError(f"{override} has no effect: task={config.task.name} makes no maps")
-    return built
-
-
-def prediction_identity(config: DictConfig) -> dict[str, Any]:
-    """What of conf/predict.yaml changes a prediction, in plain containers."""
-    return {key: _plain(config[key]) for key in ("window", "overlap", "tta", "bands", "nodata")}
-
-
-def prediction_settings(config: DictConfig) -> dict[str, Any]:
-    """How the model of a run computes, and what it looks at."""
-    return {
-        "bf16": precision(config.trainer.precision, config.trainer.accelerator).startswith("bf16"),
-        "views": views(config),
-    }
-
-
-def views(config: DictConfig) -> list[View]:
-    """The test-time augmentation of conf/views.yaml."""
-    names = [config.tta] if isinstance(config.tta, str) else config.tta or []
-    return [make(config.views[name], f"views.{name}") for name in names]
-
-
-def without_downloads(config: DictConfig) -> DictConfig:
-    """The same model without the weights that it started from, as a checkpoint is about to replace them."""
-    config = config.copy()
-    config.encoder.pretrained, config.encoder.weights = False, None
-    if "checkpoint_path" in config.encoder:  # an option of timm
-        config.encoder.checkpoint_path = ""
-    return config
 
 
 def loss(config: DictConfig, key: str = "loss") -> WeightedSum:
@@ -242,17 +153,3 @@ def check_optimizer(module: Module) -> None:
         if isinstance(error, UserError):
             raise
         raise UserError("optimizer: PyTorch cannot step with these settings", found=error) from error
-
-
-def _are_numbers(values: Any, count: int, above: float) -> bool:
-    """Whether it is a list of so many finite numbers, each above a limit."""
-    return (
-        isinstance(values, Sequence)
-        and len(values) == count
-        and all(isinstance(v, int | float) and above < v < math.inf for v in values)
-    )
-
-
-def _plain(value: Any) -> Any:
-    """A config node's value without OmegaConf's containers."""
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

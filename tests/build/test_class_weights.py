@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig
 
 from pixelwise import build, runs
-from pixelwise.class_weights import balanced
+from pixelwise.build.class_weights import balanced
 from pixelwise.errors import UserError
 from pixelwise.training import run
 from pixelwise.training.evaluate import evaluate

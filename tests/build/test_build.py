@@ -11,10 +11,10 @@ import torch
 from omegaconf import DictConfig
 
 from pixelwise import build
+from pixelwise.build.instantiate import make
 from pixelwise.cli.checks import check_choices
 from pixelwise.data.statistics import channel_statistics
 from pixelwise.errors import UserError
-from pixelwise.instantiate import make
 from pixelwise.losses import Dice
 from pixelwise.runtime.device import precision
 from pixelwise.training import run

@@ -17,8 +17,8 @@ from PIL import Image
 from rich.console import Console
 
 from pixelwise import build
+from pixelwise.build.outline import outline
 from pixelwise.errors import UserError
-from pixelwise.plan import outline
 from pixelwise.reports.schedule_figure import (
     COLOURS,
     augmentation_in_words,
@@ -29,7 +29,7 @@ from pixelwise.reports.schedule_figure import (
 )
 from pixelwise.schedules.schedule import make_plan
 
-SCHEDULES = sorted(f.stem for f in (Path(__file__).parents[1] / "conf/schedule").glob("*.yaml"))
+SCHEDULES = sorted(f.stem for f in (Path(__file__).parents[2] / "conf/schedule").glob("*.yaml"))
 SMALL = ["encoder=test_resnet", "data.crop_size=64", "data.source.counts={train:160,val:4}"]
 Compose = Callable[..., DictConfig]
 

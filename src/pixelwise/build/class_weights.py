@@ -68,7 +68,7 @@ def resolve(config: DictConfig, data: DataModule, folder: Path) -> None:
     )
 
 
-def leave_out(config: DictConfig) -> None:
+def drop_auto(config: DictConfig) -> None:
     """Take each `class_weights: auto` out of the losses, in place: their parts need no label counted."""
     for key, loss in _losses(config).items():
         for node, _ in _automatic(loss, key):

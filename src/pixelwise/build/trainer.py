@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
+from pixelwise.build.instantiate import make
 from pixelwise.errors import UserError
-from pixelwise.instantiate import make
 from pixelwise.runtime.device import precision
 from pixelwise.schedules.schedule import Plan
 from pixelwise.training.callbacks.checkpoint import WholeFile

@@ -1,0 +1,36 @@
+"""From a checked config to objects; the only place where classes that a config names are called."""
+
+from pixelwise.build.instantiate import make
+from pixelwise.build.model import model, resolve_statistics, without_downloads
+from pixelwise.build.prediction import prediction_identity, prediction_settings, views, writer
+from pixelwise.build.run import (
+    augmentations,
+    check_optimizer,
+    data,
+    loss,
+    phase_losses,
+    phase_settings,
+    plan,
+    run,
+    source,
+)
+
+__all__ = [
+    "augmentations",
+    "check_optimizer",
+    "data",
+    "loss",
+    "make",
+    "model",
+    "phase_losses",
+    "phase_settings",
+    "plan",
+    "prediction_identity",
+    "prediction_settings",
+    "resolve_statistics",
+    "run",
+    "source",
+    "views",
+    "without_downloads",
+    "writer",
+]

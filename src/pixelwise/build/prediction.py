@@ -1,0 +1,59 @@
+"""What predict.py needs of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from pixelwise.augmentation import CenterCrop
+from pixelwise.build.instantiate import make
+from pixelwise.build.model import _plain
+from pixelwise.errors import UserError
+from pixelwise.inference import Tiling, View
+from pixelwise.prediction.writer import MapOptions
+from pixelwise.runtime.device import precision, windows
+
+
+def writer(config: DictConfig, output: Path, overrides: Sequence[str] = ()) -> Any:
+    """What the task writes for each predicted image.
+
+    Args:
+        config: a run's, with the keys of conf/predict.yaml.
+        output: a folder.
+        overrides: what was typed; one that has no effect on this writer is refused.
+    """
+    tiling = Tiling(_plain(config.window), config.overlap, windows(config.batch_size))
+    built = make({**config.task.prediction, "_partial_": True}, "task.prediction")(
+        output=output,
+        classes=list(config.data.classes),
+        palette=_plain(config.data.palette),
+        channels=config.data.channels,
+        view=CenterCrop(_plain(config.data.eval_size)),
+        maps=MapOptions(tiling, config.probabilities, _plain(config.bands), config.nodata),
+    )
+    for override in overrides:
+        if override.split("=")[0] in built.IDLE:
+            raise UserError(f"{override} has no effect: task={config.task.name} makes no maps")
+    return built
+
+
+def prediction_identity(config: DictConfig) -> dict[str, Any]:
+    """What of conf/predict.yaml changes a prediction, in plain containers."""
+    return {key: _plain(config[key]) for key in ("window", "overlap", "tta", "bands", "nodata")}
+
+
+def prediction_settings(config: DictConfig) -> dict[str, Any]:
+    """How the model of a run computes, and what it looks at."""
+    return {
+        "bf16": precision(config.trainer.precision, config.trainer.accelerator).startswith("bf16"),
+        "views": views(config),
+    }
+
+
+def views(config: DictConfig) -> list[View]:
+    """The test-time augmentation of conf/views.yaml."""
+    names = [config.tta] if isinstance(config.tta, str) else config.tta or []
+    return [make(config.views[name], f"views.{name}") for name in names]
