@@ -17,7 +17,7 @@ fast: .venv/installed             ## before each commit
 	$(BIN)/python -m pytest -m fast
 
 notebooks: .venv/installed        ## execute all of notebooks/ in place, to commit what they show
-	$(BIN)/python scripts/notebooks.py
+	$(BIN)/python tools/notebooks.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

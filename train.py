@@ -14,15 +14,16 @@ log = logging.getLogger(__name__)
 @command("train")
 def main(config: DictConfig) -> float | None:
     """Make the run folder or go on in one, build everything, train; returns what a sweep compares."""
-    from pixelwise import runs, sweep
+    from pixelwise import runs
     from pixelwise.cli.checks import check_choices
     from pixelwise.runs import resume
     from pixelwise.runtime.processes import rank
+    from pixelwise.sweeps import hydra_callback
 
     check_mode(config)
     check_choices(config, overrides())
     folder = output_folder()
-    resuming = config.resume is not None or sweep.begun(folder)
+    resuming = config.resume is not None or hydra_callback.begun(folder)
     changed = differences("train", config)  # before the clock and the machine are written into it
     if resuming:
         going_on = resume.reopen(folder, config, overrides())

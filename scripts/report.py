@@ -17,13 +17,14 @@ def main(arguments: list[str]) -> None:
         print((__doc__ or "").strip(), file=sys.stdout if asked else sys.stderr)
         sys.exit(0 if asked else 2)
 
-    from pixelwise import comparison, runs
+    from pixelwise import runs
     from pixelwise.reports.run_page import write
+    from pixelwise.sweeps import summary
 
     folder = Path(arguments[0].removeprefix("run="))
     try:
         if (folder / "jobs.json").is_file():
-            comparison.write(folder)
+            summary.write(folder)
             print(folder / "report.html")
         else:
             print(write(runs.open_run(folder)))

@@ -9,7 +9,7 @@ from pixelwise.cli.job import output_folder, overrides
 @command("train", "hydra.run.dir=runs/${sweep.name}")
 def main(config: DictConfig) -> None:
     """Run trials until there are enough; each is a run folder of its own."""
-    from pixelwise.search import search
+    from pixelwise.sweeps.search import search
 
     search(config, overrides(), output_folder())
 

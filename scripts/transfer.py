@@ -20,7 +20,7 @@ from pixelwise.cli.job import compose_alone
 @command("transfer")
 def main(config: DictConfig) -> None:
     """Train what is missing, show what came out."""
-    from pixelwise.transfer import Story, tell
+    from pixelwise.sweeps.transfer import Story, tell
 
     plain: Any = OmegaConf.to_container(config, resolve=True)
     story = Story(**{key: plain[key] for key in ("seeds", "masks", "both", "classifier", "segmenter")})

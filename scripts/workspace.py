@@ -19,7 +19,7 @@ from pixelwise.cli.command import command
 def main(config: DictConfig) -> None:
     """Print the sections; save them, or write them to a file."""
     from pixelwise.files import write_text
-    from pixelwise.workspace import outline, save, specification, workspace
+    from pixelwise.sweeps.wandb_dashboard import outline, save, specification, workspace
 
     made = workspace(config)
     for section, panels in outline(made).items():

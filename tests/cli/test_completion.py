@@ -50,7 +50,7 @@ def test_keys_follow_what_was_typed_before() -> None:
 
 @pytest.mark.fast
 def test_scripts_that_are_no_commands_of_hydra_are_not_started() -> None:
-    assert offered("python scripts/encoders.py d") == set()
+    assert offered("python tools/encoders.py d") == set()
     assert offered("python -m py") == set()
     assert not (ROOT / "-sc").exists()
 

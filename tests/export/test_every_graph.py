@@ -15,8 +15,8 @@ from torch.export import ExportedProgram
 from pixelwise import build
 from pixelwise.build.restore import Predictor
 from pixelwise.export import Onnx, Program, Subject, compare, export
-from pixelwise.export.contract import Format
-from pixelwise.export.program import trace
+from pixelwise.export.format import Format
+from pixelwise.export.torch_export import trace
 
 pytestmark = pytest.mark.slow
 Compose = Callable[..., DictConfig]

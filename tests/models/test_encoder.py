@@ -11,9 +11,9 @@ import pytest
 import timm
 import torch
 from tests.models.small import DECODERS, SMALL_SWIN, SMALL_VIT, decoder_of
+from tools.encoder_table import report, survey
 from torch import nn
 
-from pixelwise.encoder_table import report, survey
 from pixelwise.errors import UserError
 from pixelwise.models import Encoder
 from pixelwise.models import encoder as encoder_module

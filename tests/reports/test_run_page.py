@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.test_sweep import sweep_of
+from tests.sweeps.test_sweep import sweep_of
 
-from pixelwise import comparison
+from pixelwise.sweeps import summary
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 Script = Callable[..., subprocess.CompletedProcess[str]]
@@ -136,7 +136,7 @@ def seen_by_a_browser(page: Path, folder: Path, width: int) -> dict[str, Any]:
 @pytest.mark.parametrize("width", [360, 1200])
 def test_the_report_of_a_sweep_fits_its_window(tmp_path: Path, width: int) -> None:
     scores = {"dice_1": 0.5, "dice_2": 0.7, "focal_1": 0.2, "focal_2": None}
-    comparison.write(sweep_of(tmp_path / "s", scores))
+    summary.write(sweep_of(tmp_path / "s", scores))
     seen = seen_by_a_browser(tmp_path / "s/report.html", tmp_path, width)
     assert seen["requested"] == []
     assert seen["wider"] <= 0

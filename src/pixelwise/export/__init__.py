@@ -1,10 +1,10 @@
 """A finished model for other programs, checked against the one that was trained."""
 
-from pixelwise.export.check import Agreement, compare
-from pixelwise.export.contract import Format, Subject
+from pixelwise.export.agreement import Agreement, compare
+from pixelwise.export.export import export, subject
+from pixelwise.export.format import Format, Subject
 from pixelwise.export.hub import Hub
-from pixelwise.export.job import export, subject
-from pixelwise.export.onnx import Onnx
-from pixelwise.export.program import Program
+from pixelwise.export.onnx_format import Onnx
+from pixelwise.export.torch_export import Program
 
 __all__ = ["Agreement", "Format", "Hub", "Onnx", "Program", "Subject", "compare", "export", "subject"]

@@ -12,8 +12,8 @@ from safetensors.torch import save
 
 from pixelwise import __version__
 from pixelwise.build import restore
-from pixelwise.export.contract import Network, Subject
-from pixelwise.export.twin import write_twin
+from pixelwise.export.format import Network, Subject
+from pixelwise.export.timm_twin import write_twin
 from pixelwise.files import write_json
 from pixelwise.types import IGNORE
 

@@ -18,8 +18,8 @@ from torch.fx.experimental import _config as tracing
 from torch.overrides import TorchFunctionMode
 
 from pixelwise.errors import UserError
-from pixelwise.export.check import accepts
-from pixelwise.export.contract import Network, Subject
+from pixelwise.export.agreement import accepts
+from pixelwise.export.format import Network, Subject
 from pixelwise.models import Composition, Encoder
 
 SIDES = (97, 131)

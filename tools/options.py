@@ -1,6 +1,6 @@
 """Write down what can be chosen, from conf/ itself: a table in README.md, and docs/options.md.
 
-    python scripts/options.py
+    python tools/options.py
 
 What a group is for stands behind its line in conf/train.yaml; what an option is for is the first line of
 its file.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
-BEGIN, END = "<!-- options:begin, written by scripts/options.py -->", "<!-- options:end -->"
+BEGIN, END = "<!-- options:begin, written by tools/options.py -->", "<!-- options:end -->"
 
 
 class Group(NamedTuple):
@@ -61,7 +61,7 @@ def page() -> str:
     parts = [
         "# Groups and options",
         "`GROUP=OPTION` on the command line takes the file `conf/GROUP/OPTION.yaml`; single values inside\n"
-        "are overridden by key, as in `optimizer.lr=3e-4`. `python scripts/options.py` writes this page.",
+        "are overridden by key, as in `optimizer.lr=3e-4`. `python tools/options.py` writes this page.",
     ]
     for group in groups():
         default = "" if group.default == "null" else f" Default: `{group.default}`."

@@ -25,11 +25,11 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise import comparison
 from pixelwise.files import write_json
 from pixelwise.overrides import key_of
 from pixelwise.runs import sweep
 from pixelwise.runtime.processes import rank
+from pixelwise.sweeps import summary
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Sweep(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         jobs = planned(config)
         write_json(folder / "jobs.json", jobs)
-        atexit.register(comparison.show, folder)
+        atexit.register(summary.show, folder)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """What happened to an earlier attempt no longer counts."""
@@ -92,7 +92,7 @@ class Sweep(Callback):
             sweep.note(folder, "failed", why)
             # Hydra ends with the first failure: its error was told above
             job_return.return_value = CompactHydraException(f"\n{folder.name} failed; see {folder}")
-        comparison.write(folder.parent)
+        summary.write(folder.parent)
 
 
 def planned(config: DictConfig) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat import NotebookNode
-from scripts.notebooks import METADATA, NOTEBOOKS, execute
+from tools.notebooks import METADATA, NOTEBOOKS, execute
 
 FILES = {file.stem: file for file in sorted(NOTEBOOKS.glob("*.ipynb"))}
 OF_A_MACHINE = re.compile(r"(?<![\w.}])/(home|Users|root|tmp|private|var|work|opt|mnt|usr|builds?)/|[A-Z]:\\")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.export.contract import Network
+from pixelwise.export.format import Network
 
 
 @dataclass(frozen=True)

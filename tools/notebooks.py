@@ -1,7 +1,7 @@
 """Execute notebooks and keep what they show, but no times, versions or paths of the machine.
 
-    python scripts/notebooks.py                       all of notebooks/
-    python scripts/notebooks.py notebooks/1_*.ipynb   some of them
+    python tools/notebooks.py                       all of notebooks/
+    python tools/notebooks.py notebooks/1_*.ipynb   some of them
 
 `jupyter execute --inplace` would do, but for the times that it leaves in every cell. The tests run the same.
 """

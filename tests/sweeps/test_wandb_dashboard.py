@@ -15,7 +15,7 @@ from tests.training.test_wandb import inspect, offline_run, records
 from pixelwise.errors import UserError
 
 pytest.importorskip("wandb_workspaces")
-from pixelwise.workspace import logged, outline, save, specification, workspace
+from pixelwise.sweeps.wandb_dashboard import logged, outline, save, specification, workspace
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
 OFFLINE = ("logger=wandb", "logger.wandb.offline=true")

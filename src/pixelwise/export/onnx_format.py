@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pixelwise.errors import UserError
-from pixelwise.export.contract import Network, Subject
-from pixelwise.export.program import explained, trace
+from pixelwise.export.format import Network, Subject
+from pixelwise.export.torch_export import explained, trace
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 LARGEST = 2**31 - 2**24

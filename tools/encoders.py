@@ -1,6 +1,6 @@
 """Try every timm model as the encoder of every decoder, with shapes only.
 
-    python scripts/encoders.py docs/encoders.md
+    python tools/encoders.py docs/encoders.md
 
 takes about half an hour of one core. Patterns of names after the file make a part of the table.
 """
@@ -17,9 +17,9 @@ def main(output: str, *patterns: str) -> None:
     """Write the table, and how far it got to the terminal."""
     import timm
     from omegaconf import OmegaConf
+    from tools.encoder_table import report, survey
 
     from pixelwise.build import instantiate
-    from pixelwise.encoder_table import report, survey
 
     def make(file: Path, channels: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         return instantiate.make(OmegaConf.load(file), "decoder", channels=channels, strides=strides)

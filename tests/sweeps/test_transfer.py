@@ -15,7 +15,7 @@ from PIL import Image
 from pixelwise import runs
 from pixelwise.errors import UserError
 from pixelwise.runs import checkpoints
-from pixelwise.transfer import SCRATCH, TRANSFER, Score, Story, plot, table, tell
+from pixelwise.sweeps.transfer import SCRATCH, TRANSFER, Score, Story, plot, table, tell
 
 Compose = Callable[..., DictConfig]
 STORY = Story(

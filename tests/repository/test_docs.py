@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PUBLIC = ("augmentation", "export", "inference", "losses", "models", "models.decoders")
 """Packages that say what is public of them."""
 

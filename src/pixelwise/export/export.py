@@ -18,9 +18,9 @@ from pixelwise.augmentation import CenterCrop
 from pixelwise.build import restore
 from pixelwise.data.io.images import read_image
 from pixelwise.errors import UserError
-from pixelwise.export.check import Agreement, accepts, compare
-from pixelwise.export.contract import Format, Subject
-from pixelwise.export.program import explained
+from pixelwise.export.agreement import Agreement, accepts, compare
+from pixelwise.export.format import Format, Subject
+from pixelwise.export.torch_export import explained
 from pixelwise.reports.drawing import rgb
 from pixelwise.runs import checkpoints
 from pixelwise.training.callbacks.pictures import Pictures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from scripts import options
+from tools import options
 
 pytestmark = pytest.mark.fast
 NOT_CHOSEN = {"data/source", "hydra/help", "hydra/job_logging"}
@@ -14,7 +14,7 @@ NOT_CHOSEN = {"data/source", "hydra/help", "hydra/job_logging"}
 
 @pytest.mark.parametrize("file", options.written(), ids=lambda f: f.name)
 def test_it_is_what_conf_says(file: options.Path) -> None:
-    assert file.read_text() == options.written()[file], "to renew it: python scripts/options.py"
+    assert file.read_text() == options.written()[file], "to renew it: python tools/options.py"
 
 
 def test_every_group_has_a_row_and_every_option_a_line() -> None:

@@ -23,15 +23,15 @@ from typing import IO, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise import comparison
 from pixelwise.errors import UserError
 from pixelwise.overrides import CONF, key_of
 from pixelwise.runs import sweep
 from pixelwise.runtime.processes import interruptible
+from pixelwise.sweeps import summary
 
 log = logging.getLogger(__name__)
 
-TRAIN = Path(__file__).parents[2] / "train.py"
+TRAIN = Path(__file__).parents[3] / "train.py"
 POLL = 0.2
 """Seconds between two looks at the running trials."""
 
@@ -63,7 +63,7 @@ def search(config: DictConfig, overrides: Sequence[str], folder: Path, train: Pa
             search.stop()
             raise
         finally:
-            comparison.show(folder, hint=False)
+            summary.show(folder, hint=False)
     _tell_best(study, config.task.monitor, folder)
 
 
@@ -223,7 +223,7 @@ class _Search:
             self.study.tell(one.trial, state=TrialState.FAIL)
             sweep.note(one.folder, "failed", why)
             log.error("%s failed: %s", one.folder.name, why)
-        comparison.write(self.folder)
+        summary.write(self.folder)
 
     def stop(self) -> None:
         """Let running trials save; Ctrl-C has reached them already."""

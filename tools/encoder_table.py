@@ -172,7 +172,7 @@ def report(rows: list[Row], decoders: Iterable[str], output_strides: Mapping[str
         "# Encoders",
         "",
         f"Every model of timm {timm.__version__} under every decoder ({', '.join(decoders)}), built with "
-        "shapes only. Made by `python scripts/encoders.py docs/encoders.md`.",
+        "shapes only. Made by `python tools/encoders.py docs/encoders.md`.",
         "",
         "| | models |",
         "|---|---:|",

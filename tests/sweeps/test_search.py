@@ -16,10 +16,10 @@ from omegaconf import OmegaConf
 
 from pixelwise.errors import UserError
 from pixelwise.runs import sweep
-from pixelwise.search import leaves, suggest
+from pixelwise.sweeps.search import leaves, suggest
 
 optuna = pytest.importorskip("optuna")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 Script = Callable[..., subprocess.CompletedProcess[str]]
 SPACE = {
     "loss": ["dice", "focal"],

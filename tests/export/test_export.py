@@ -27,8 +27,8 @@ from pixelwise.build.restore import Predictor
 from pixelwise.data.io.images import read_image
 from pixelwise.errors import UserError
 from pixelwise.export import Hub, Onnx, Program, Subject, compare, export, subject
-from pixelwise.export.contract import Format
-from pixelwise.export.twin import write_twin
+from pixelwise.export.format import Format
+from pixelwise.export.timm_twin import write_twin
 from pixelwise.runs import checkpoints
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
@@ -310,7 +310,9 @@ def test_an_export_that_answers_otherwise_leaves_nothing(
 
 
 def test_missing_packages_are_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelwise.export.onnx.find_spec", lambda name: None if name == "onnx" else name)
+    monkeypatch.setattr(
+        "pixelwise.export.onnx_format.find_spec", lambda name: None if name == "onnx" else name
+    )
     with pytest.raises(UserError, match=r'found:    onnx\n.*pip install "pixelwise\[export\]"'):
         Onnx(opset=20)
 

@@ -20,13 +20,13 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
-from pixelwise import comparison
 from pixelwise.runs import sweep
 from pixelwise.runs.sweep import Job
-from pixelwise.sweep import job_name
+from pixelwise.sweeps import summary
+from pixelwise.sweeps.hydra_callback import job_name
 
-DRILL = Path(__file__).with_name("drill.py")
-ROOT = Path(__file__).parents[1]
+DRILL = Path(__file__).parents[1] / "drill.py"
+ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 Script = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -73,7 +73,7 @@ def sweep_of(folder: Path, scores: dict[str, float | None]) -> Path:
 @pytest.mark.fast
 def test_means_and_standard_deviations_run_over_the_seeds_of_finished_jobs(tmp_path: Path) -> None:
     scores = {"dice_1": 0.5, "dice_2": 0.7, "dice_3": 0.9, "focal_1": 0.2, "focal_2": None}
-    jobs = comparison.write(sweep_of(tmp_path / "s", scores))
+    jobs = summary.write(sweep_of(tmp_path / "s", scores))
     assert sweep.differing(jobs) == ["loss", "seed"]
     assert [job.scores.get("best val/miou") for job in jobs] == [0.5, 0.7, 0.9, 0.2, None]
     assert [row["state"] for row in rows(tmp_path / "s/jobs.csv")] == [
@@ -110,7 +110,7 @@ def test_a_job_that_was_planned_and_never_began_is_in_the_table(tmp_path: Path) 
 
 @pytest.mark.fast
 def test_the_report_holds_every_job_and_asks_nothing_of_the_network(tmp_path: Path) -> None:
-    comparison.write(sweep_of(tmp_path / "s", {"dice_1": 0.5, "dice_2": 0.7, "focal_1": None}))
+    summary.write(sweep_of(tmp_path / "s", {"dice_1": 0.5, "dice_2": 0.7, "focal_1": None}))
     text = (tmp_path / "s/report.html").read_text()
     assert text.count("<polyline") == 2  # the finished jobs
     assert "ValueError: &lt;no&gt;" in text
@@ -129,7 +129,7 @@ def test_jobs_without_a_score_and_with_equal_scores_are_drawn_all_the_same(tmp_p
         sweep_of(tmp_path / "s", {"a_1": 0.5, "a_2": 0.5}) and sweep.read(tmp_path / "s"),
     ):
         keys, groups = sweep.differing(states), sweep.settings(states)
-        text = comparison.page("s", states, keys, groups, ["test/miou"])
+        text = summary.page("s", states, keys, groups, ["test/miou"])
         assert "nan" not in text
         assert f"{len(states)} jobs" in text
 

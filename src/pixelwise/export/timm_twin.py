@@ -11,8 +11,8 @@ import timm
 from safetensors.torch import save
 
 from pixelwise.build.restore import Predictor
-from pixelwise.export.check import compare
-from pixelwise.export.contract import Subject
+from pixelwise.export.agreement import compare
+from pixelwise.export.format import Subject
 from pixelwise.files import write_json
 from pixelwise.models import ClassifierHead
 from pixelwise.models.encoder_weights import names_in_encoder

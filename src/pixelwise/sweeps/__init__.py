@@ -1,0 +1,1 @@
+"""Many runs: sweeps, searches, comparisons. Importing it imports no torch."""
