@@ -23,6 +23,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: .venv/installed             ## the site, into site/ (the variable: mkdocs stays below 2, as pyproject.toml says)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

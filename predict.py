@@ -35,13 +35,13 @@ def main(config: DictConfig) -> None:
     from pixelwise.prediction.files import find_images, prepare_output
     from pixelwise.prediction.predict import predict
     from pixelwise.runs import checkpoints
-    from pixelwise.runs.data_record import compare_known
+    from pixelwise.runs.data_record import compare
 
     folder, output = runs.open_run(config.run), Path(config.output).expanduser()
     images = find_images(config.input, output)
     weights = checkpoints.file_of(folder, config.checkpoint)
     model = checkpoints.load_model(build.model(build.without_downloads(config)), weights)
-    compare_known({"classes": [str(name) for name in config.data.classes]}, folder / "data.json")
+    compare({"classes": [str(name) for name in config.data.classes]}, folder / "data.json")
     writer = build.writer(config, output, overrides())
     prepare_output(output, weights, build.prediction_identity(config), images)
     count = predict(model, images, writer, output, **build.prediction_settings(config))

@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
     """Print the table, write the picture."""
     import rich
 
-    from pixelwise.build.outline import outline
+    from pixelwise.build import outline
     from pixelwise.cli.checks import check_choices
     from pixelwise.reports.schedule_figure import draw, table
 

@@ -17,13 +17,13 @@ from PIL import Image
 from rich.console import Console
 
 from pixelwise import build
-from pixelwise.build.outline import outline
+from pixelwise.build import outline
 from pixelwise.errors import UserError
 from pixelwise.reports.schedule_figure import (
     COLOURS,
-    augmentation_in_words,
+    describe_augmentation,
+    describe_loss,
     draw,
-    loss_in_words,
     sample,
     table,
 )
@@ -153,15 +153,15 @@ def test_words() -> None:
         "size": 64,
         "geometry": {"hflip": 0.5, "scale": [1, 1]},
     }
-    assert augmentation_in_words(light, {"light": {**light, "size": 96}}) == "light: hflip 0.5"
+    assert describe_augmentation(light, {"light": {**light, "size": 96}}) == "light: hflip 0.5"
     turned = {
         **light,
         "geometry": {"hflip": 0.5, "scale": [0.5, 2.0]},
         "extra": {"blur": {"p": 1}, "off": None},
     }
-    assert augmentation_in_words(turned, {"light": light}) == "hflip 0.5, scale 0.5–2, blur"
-    assert augmentation_in_words({"_target_": "mine.Mine"}, {}) == "Mine"
-    assert loss_in_words({"parts": {"ce": {}, "dice": {}}}) == "ce + dice"
+    assert describe_augmentation(turned, {"light": light}) == "hflip 0.5, scale 0.5–2, blur"
+    assert describe_augmentation({"_target_": "mine.Mine"}, {}) == "Mine"
+    assert describe_loss({"parts": {"ce": {}, "dice": {}}}) == "ce + dice"
 
 
 def test_the_script_prints_the_table_and_leaves_the_picture(

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.build import class_weights
 from pixelwise.build.instantiate import make
 from pixelwise.build.model import model, resolve_statistics, without_downloads
+from pixelwise.build.outline import outline_of
 from pixelwise.build.trainer import make_trainer
 from pixelwise.cli.checks import check_numbers, check_phases, check_requirements, phases
 from pixelwise.data.datamodule import DataModule
@@ -21,6 +23,7 @@ from pixelwise.data.survey import histograms
 from pixelwise.errors import UserError
 from pixelwise.losses import WeightedSum
 from pixelwise.models import Composition
+from pixelwise.reports.schedule_figure import ScheduleOutline
 from pixelwise.runtime.device import memory_format, workers
 from pixelwise.runtime.warnings import hide_warnings
 from pixelwise.schedules.freezing import check_something_trains
@@ -78,7 +81,27 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
     if config.compile:
         module.model.compile()
     loop = make_trainer(config, folder, phase_plan, training)
-    return Run(loop, module, data_module, phase_plan, module.config)
+    outline = outline_of(phase_plan, network, module.config)
+    return Run(loop, module, data_module, phase_plan, module.config, outline)
+
+
+def outline(config: DictConfig) -> ScheduleOutline:
+    """What a training with this config would do; nothing is trained or downloaded.
+
+    The data set is listed, for the length of an epoch. The model is built without numbers (on PyTorch's meta
+    device), for the weights in each part and the layers of the encoder.
+
+    Raises:
+        UserError: what training would raise for the same phases.
+    """
+    config = without_downloads(config)
+    OmegaConf.resolve(config)
+    phase_plan = plan(config, data(config))
+    augmentations(config, phase_plan)  # raises for what cannot be built
+    with torch.device("meta"):
+        network = model(config)
+    check_something_trains(phase_plan, network)
+    return outline_of(phase_plan, network, OmegaConf.to_container(config))  # type: ignore[arg-type]
 
 
 def loss(config: DictConfig, key: str = "loss") -> WeightedSum:

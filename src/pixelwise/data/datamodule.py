@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from pixelwise.augmentation import CenterCrop, Transform
 from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
 from pixelwise.data.samplers import EvaluationBatches, Permutation, Share, TrainingBatches
-from pixelwise.data.statistics import Histogram
+from pixelwise.data.statistics import Histogram, fingerprint
 from pixelwise.errors import UserError
 from pixelwise.types import Raw, Source, Split
 
@@ -101,6 +102,11 @@ class DataModule(L.LightningDataModule):
     def final_split(self) -> str:
         """The split that the best model is scored on: "test" where there is one."""
         return "test" if self.splits["test"] else "val"
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What identifies the data, in plain containers; None for a split that does not exist."""
+        return dict.fromkeys(self.splits) | fingerprint(self.splits, self.classes)
 
     @property
     def samples_per_epoch(self) -> int:

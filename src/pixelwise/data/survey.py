@@ -7,7 +7,7 @@ from typing import Any
 
 from pixelwise.data.audit import SplitAudit, leakage
 from pixelwise.data.datamodule import DataModule
-from pixelwise.data.statistics import Histogram, class_histogram, fingerprint
+from pixelwise.data.statistics import Histogram, class_histogram
 from pixelwise.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ def survey(data: DataModule) -> dict[str, Any]:
     """
     if describe := getattr(data.source, "describe", None):
         log.info(describe())
-    report = fingerprint(data.splits, data.classes)
+    report = {name: fact for name, fact in data.fingerprint.items() if fact is not None}
     for name, histogram in histograms(data).items():
         shares = dict(zip(data.classes, histogram.shares.tolist(), strict=True))
         listed = ", ".join(f"{label} {share:.1%}" for label, share in shares.items())

@@ -13,7 +13,6 @@ from matplotlib.transforms import blended_transform_factory
 from rich import box
 from rich.table import Table
 
-from pixelwise.models import Composition
 from pixelwise.schedules.schedule import Phase, Plan
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
@@ -26,7 +25,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
-class Outline:
+class ScheduleOutline:
     """A plan in words.
 
     Attributes:
@@ -50,7 +49,7 @@ class Outline:
 
 
 # --------------------------------------------------------------------------------------- the picture
-def draw(outline: Outline) -> Figure:
+def draw(outline: ScheduleOutline) -> Figure:
     """Phases as cards, the rate of each part over the steps, and below it which parts are frozen.
 
     Args:
@@ -69,7 +68,7 @@ def draw(outline: Outline) -> Figure:
     return figure
 
 
-def _draw_cards(axes: Axes, outline: Outline) -> None:
+def _draw_cards(axes: Axes, outline: ScheduleOutline) -> None:
     """One card a phase, all equally wide, each leading down to the steps that it covers."""
     plan, count = outline.plan, len(outline.plan.phases)
     axes.axis("off")
@@ -91,7 +90,7 @@ def _draw_cards(axes: Axes, outline: Outline) -> None:
         axes.text(middle, 0.77, "\n".join(lines), ha="center", va="top", fontsize=size, linespacing=1.25)
 
 
-def _draw_rates(axes: Axes, outline: Outline) -> None:
+def _draw_rates(axes: Axes, outline: ScheduleOutline) -> None:
     """Lines on a logarithmic axis, of different widths so that equal ones show; with layer decay a range."""
     plan = outline.plan
     _shade(axes, plan)
@@ -123,7 +122,7 @@ def _draw_rates(axes: Axes, outline: Outline) -> None:
         axes.legend(loc="lower left", fontsize=8.5)
 
 
-def _draw_parts(axes: Axes, outline: Outline) -> None:
+def _draw_parts(axes: Axes, outline: ScheduleOutline) -> None:
     """A bar a part: coloured where it trains, hatched where it is frozen."""
     for row, part in enumerate(outline.parts):
         for phase in outline.plan.phases:
@@ -164,7 +163,7 @@ def sample(phase: Phase, most: int = 1000) -> list[int]:
 
 
 # ----------------------------------------------------------------------------------------- the table
-def table(outline: Outline) -> Table:
+def table(outline: ScheduleOutline) -> Table:
     """A column a phase: its length, the rate of each part with its shape, and what else it sets."""
     plan = outline.plan
     epochs = f"{plan.steps / plan.steps_per_epoch:g}"
@@ -208,13 +207,14 @@ def _rate(phase: Phase, part: str, width: int = 16) -> str:
 
 
 # --------------------------------------------------------------------------------------- the numbers
-def in_numbers(plan: Plan, most: int = 240) -> dict[str, Any]:
+def to_json(outline: ScheduleOutline, most: int = 240) -> dict[str, Any]:
     """Phases and learning rates of a plan.
 
     Args:
-        plan: of the whole training.
-        most: steps at which rates are told, besides the first and the last of each phase.
+        outline: of the whole training.
+        most: number of steps whose rates are given, besides the first and the last step of each phase.
     """
+    plan = outline.plan
     ends = {step for phase in plan.phases for step in (phase.start, phase.stop - 1)}
     steps = sorted(ends | {round(i * (plan.steps - 1) / most) for i in range(most + 1)})
     return {
@@ -227,13 +227,13 @@ def in_numbers(plan: Plan, most: int = 240) -> dict[str, Any]:
         "at": steps,
         "lr": {
             part: [plan.phases[plan.index_at(step)].rate(part, step) for step in steps]
-            for part in Composition.PARTS
+            for part in outline.weights
         },
     }
 
 
 # ----------------------------------------------------------------------------------------- the words
-def augmentation_in_words(config: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+def describe_augmentation(config: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     """What an augmentation does, from its config.
 
     Args:
@@ -253,7 +253,7 @@ def augmentation_in_words(config: Mapping[str, Any], known: Mapping[str, Any]) -
     return f"{name}: {text}" if name else text
 
 
-def loss_in_words(config: Mapping[str, Any]) -> str:
+def describe_loss(config: Mapping[str, Any]) -> str:
     """The names of a loss's parts."""
     if "parts" in config:
         return " + ".join(config["parts"])

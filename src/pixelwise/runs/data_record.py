@@ -7,23 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.datamodule import DataModule
-from pixelwise.data.statistics import fingerprint
 from pixelwise.files import read_json
 
 log = logging.getLogger(__name__)
 
 
-def compare(data: DataModule, recorded: Path) -> None:
-    """Say where the data differ from those that a run was trained on."""
-    compare_known(dict.fromkeys(data.splits) | fingerprint(data.splits, data.classes), recorded)
-
-
-def compare_known(now: Mapping[str, Any], recorded: Path) -> None:
-    """Say where some of what identifies the data differs from the run's.
+def compare(now: Mapping[str, Any], recorded: Path) -> None:
+    """Warn of each fact about the data that differs from what a run was trained on.
 
     Args:
-        now: what `fingerprint` gives, or a part of it; None for a split that is not there.
+        now: the data set's `DataModule.fingerprint`, or some of its keys.
         recorded: the run's `data.json`.
     """
     if not (before := read_json(recorded)):

@@ -38,7 +38,7 @@ class RunReader:
 
     @cached_property
     def plan(self) -> dict[str, Any]:
-        """Phases and learning rates, as `in_numbers` tells them."""
+        """Phases and learning rates, as `to_json` tells them."""
         return self.json("plan.json")
 
     @cached_property

@@ -30,7 +30,7 @@ def evaluate(
     split = split or run.data.final_split
     if split not in ("val", "test") or not run.data.splits[split]:
         raise UserError("split", found=split, expected="one of the run's splits, val or test")
-    compare(run.data, folder / "data.json")
+    compare(run.data.fingerprint, folder / "data.json")
     checkpoints.load_model(run.module.model, checkpoints.file_of(folder, weights), averaged)
     scores = score(run, split)
     recorded = folder / "metrics.json"

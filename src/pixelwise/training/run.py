@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 
 from pixelwise.data.datamodule import DataModule
+from pixelwise.reports.schedule_figure import ScheduleOutline
 from pixelwise.schedules.schedule import Plan
 from pixelwise.training.module import Module
 
@@ -21,3 +22,6 @@ class Run:
     data: DataModule
     plan: Plan
     config: dict[str, Any]
+    """The resolved config in plain containers."""
+    outline: ScheduleOutline
+    """The plan in words, for `plan.json` and its figure."""

@@ -8,10 +8,9 @@ from pathlib import Path
 import lightning as L
 
 from pixelwise import files, runs
-from pixelwise.build.outline import in_words
 from pixelwise.data.survey import survey
 from pixelwise.reports.run_page import write
-from pixelwise.reports.schedule_figure import draw, in_numbers
+from pixelwise.reports.schedule_figure import draw, to_json
 from pixelwise.runs import checkpoints
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.device import device_name, name_of
@@ -87,11 +86,11 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
         files.write_json(folder / "data.json", survey(run.data) | statistics)
     else:
         log.info("going on from %s", start)
-        compare(run.data, folder / "data.json")
-    files.write_json(folder / "plan.json", in_numbers(run.plan))
+        compare(run.data.fingerprint, folder / "data.json")
+    files.write_json(folder / "plan.json", to_json(run.outline))
     picture = folder / "pictures/plan.png"
     picture.parent.mkdir(exist_ok=True)
-    draw(in_words(run.plan, run.module.model, run.config)).savefig(picture)
+    draw(run.outline).savefig(picture)
     environment = files.read_json(folder / "environment.json")
     for logger in run.trainer.loggers:
         logger.log_hyperparams(run.config | {"environment": environment})
