@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from tests.models.small import DECODERS, composition
+from tests.models.small import DECODERS, SMALL_SWIN, SMALL_VIT, composition
 from torch import nn
 
 from pixelwise.errors import UserError
-from pixelwise.models import Composition, Encoder
-from pixelwise.models.encoder_weights import reach
+from pixelwise.models import Composition, Encoder, download
 
 pytestmark = pytest.mark.fast
 UNET = next(path for path in DECODERS if path.stem == "unet")  # which reads every map
@@ -106,21 +104,44 @@ def test_the_encoder_of_an_own_model_loads_bitwise(
             assert torch.equal(tensor, trained.encoder.state_dict()[key]), key
 
 
+@pytest.mark.parametrize(
+    ("name", "small"),
+    [
+        ("beit_base_patch16_224", SMALL_VIT),  # tables of relative positions
+        ("swin_tiny_patch4_window7_224", SMALL_SWIN),  # likewise, below flattened names
+        ("deit_base_patch16_224", SMALL_VIT),  # position embeddings
+    ],
+)
+def test_an_own_model_of_another_size_is_resampled(name: str, small: dict[str, Any], tmp_path: Path) -> None:
+    options: dict[str, Any] = {**small, "img_size": 112}
+    trained = Encoder(name, **options, **({"window_size": 4} if "swin" in name else {}))
+    for parameter in trained.parameters():
+        nn.init.normal_(parameter)
+    torch.save({f"encoder.{n}": t for n, t in trained.state_dict().items()}, tmp_path / "own.pth")
+    encoder = Encoder(name, weights=tmp_path / "own.pth", **{**options, "img_size": (160, 224)})
+    before, after = trained.state_dict(), encoder.state_dict()
+    assert before.keys() == after.keys()
+    resampled = {key for key in before if before[key].shape != after[key].shape}
+    assert resampled
+    assert all(torch.equal(before[key], after[key]) for key in before.keys() - resampled)
+    assert all(0.2 < after[key].std() < 1.5 for key in resampled)  # 0.02 as initialised
+
+
 # ------------------------------------------------------------------------------------- what is said
 def test_what_matched_and_what_did_not_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     state = timm.create_model("test_resnet", num_classes=10).state_dict()
-    del state["layer4.0.conv1.weight"]
-    state["layer1.0.conv1.weight"] = torch.zeros(7, 7, 3, 3)
+    del state["layer4.0.bn1.weight"]
+    state["layer1.0.bn1.weight"] = torch.zeros(7)
     torch.save(state, tmp_path / "some.pth")
     with caplog.at_level(logging.INFO):
         encoder = Encoder("test_resnet", weights=tmp_path / "some.pth")
     matched = len(encoder.state_dict()) - 2
-    assert caplog.messages == [
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("pixelwise")]
+    assert said == [
         f"encoder.weights={tmp_path}/some.pth: {matched} tensors matched, 2 missing, 3 unexpected",
         "encoder.weights: not of the encoder, left out: fc.weight, fc.bias",
-        "encoder.weights: of another shape, left out: layer1.0.conv1.weight (7, 7, 3, 3) for (32, 32, 3, 3)",
-        "encoder.weights: missing, kept as initialised: "
-        "body.layer1.0.conv1.weight, body.layer4.0.conv1.weight",
+        "encoder.weights: of another shape, left out: layer1.0.bn1.weight (7,) for (32,)",
+        "encoder.weights: missing, 0.034 % stay random: body.layer1.0.bn1.weight, body.layer4.0.bn1.weight",
     ]
 
 
@@ -128,40 +149,161 @@ def test_weights_that_fit_nowhere_are_refused(tmp_path: Path) -> None:
     torch.save(timm.create_model("test_convnext").state_dict(), tmp_path / "other.pth")
     counter = {"bn1.num_batches_tracked": torch.tensor(9), "stem.weight": torch.zeros(3)}
     torch.save(counter, tmp_path / "counter.pth")  # batch-norm's counter fits any model
+    torch.save({}, tmp_path / "empty.pth")
+    torch.save([torch.zeros(3)], tmp_path / "list.pth")
     (tmp_path / "broken.pth").write_bytes(b"PK")
     for file, message in {
         "other.pth": r"nothing in .* fits[\s\S]*found: .*stem",
         "counter.pth": r"nothing in .* fits[\s\S]*found: .*stem.weight",
+        "empty.pth": r"nothing in .* fits[\s\S]*found: .*left over: nothing",
+        "list.pth": "cannot be read",
         "broken.pth": "cannot be read",
         "none.pth": r"not a file[\s\S]*a run folder",
         ".": "not a file",
     }.items():
-        with pytest.raises(UserError, match=message):
-            Encoder("test_resnet", weights=tmp_path / file)
+        for allow in (False, True):
+            with pytest.raises(UserError, match=message):
+                Encoder("test_resnet", weights=tmp_path / file, allow_missing=allow)
 
 
-# --------------------------------------------------------------------------------------- no network
-def test_pretrained_without_network_fails_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_vit"])
+def test_more_than_one_percent_missing_is_refused(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By number of weights, and of timm's model alone: a plain transformer's pyramid is always fresh."""
+    state = timm.create_model(name).state_dict()
+    own = {n.removeprefix("body.").removeprefix("model.") for n in Encoder(name).state_dict()}
+    inside = {n: t for n, t in state.items() if {n, n.replace(".", "_", 1)} & own and n[-7:] != "tracked"}
+    total, lost = sum(t.numel() for t in inside.values()), 0
+    for key in sorted(inside, key=lambda n: inside[n].numel()):
+        if lost + inside[key].numel() > total / 100:  # with this one it is too much
+            torch.save(state, tmp_path / "enough.pth")
+            del state[key]
+            torch.save(state, tmp_path / "part.pth")
+            lost += inside[key].numel()
+            break
+        lost += inside[key].numel()
+        del state[key]
+    Encoder(name, weights=tmp_path / "enough.pth")
+    share = rf"{100 * lost / total:.1f}% of the encoder's weights are not in .*part.pth"
+    with pytest.raises(UserError, match=rf"{share}[\s\S]*allow_missing=true"):
+        Encoder(name, weights=tmp_path / "part.pth")
+    caplog.clear()
+    Encoder(name, weights=tmp_path / "part.pth", allow_missing=True)
+    assert "stay random" in caplog.text
+    assert "neck" not in caplog.text
+
+
+def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    torch.save({**timm.create_model("test_resnet").state_dict(), "trap": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(UserError, match="cannot be read"):
+        Encoder("test_resnet", weights=tmp_path / "trap.pth")
+    assert not (tmp_path / "sprung").exists()
+
+
+# ------------------------------------------------------------------------------- mean and deviation
+def test_a_file_brings_the_statistics_of_its_model(tmp_path: Path) -> None:
+    trained = composition("test_resnet", UNET)
+    trained.normalize.set([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+    whole = timm.create_model("test_resnet")
+    config: Any = whole.pretrained_cfg
+    for file, told in {
+        save_pth(whole, tmp_path): (config["mean"], config["std"]),
+        save_run_folder(trained, tmp_path): ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]),
+        save_own_hub_folder(trained, tmp_path) / "model.safetensors": ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]),
+    }.items():
+        encoder = Encoder("test_resnet", weights=file)
+        assert (encoder.mean, encoder.std) == tuple(pytest.approx(tuple(numbers)) for numbers in told)
+        others = Encoder("test_resnet", weights=file, in_chans=4)
+        assert (others.mean, others.std) == (None, None)
+    assert Encoder("test_resnet").mean is None
+
+
+# ------------------------------------------------------------------------------------------- the hub
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and a hub that refuses connections."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(
         huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9"
     )  # discards, if it answers
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def silent_hub(offline: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """It takes connections and never answers, as behind a firewall that swallows everything."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(
+            huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}"
+        )
+        monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
+        yield
+
+
+UNREACHABLE = {
+    "test_resnet": r"the file of 'test_resnet' is neither in the cache[\s\S]*encoder.weights=FILE",
+    "hf_hub:someone/some-model": r"the description of hf_hub:someone/some-model is neither in the cache",
+    "gcvit_xxtiny": r"the file of 'gcvit_xxtiny' is neither in the cache",  # not on the hub
+}
+
+
+@pytest.mark.parametrize("name", UNREACHABLE)
+def test_without_network_it_fails_at_once(name: str, offline: Path) -> None:
     start = time.perf_counter()
-    with pytest.raises(UserError, match=r"not in the cache[\s\S]*refused[\s\S]*encoder.weights=FILE"):
-        Encoder("test_resnet", pretrained=True)
+    with pytest.raises(UserError, match=UNREACHABLE[name] + r"|found: +ConnectError"):
+        Encoder(name, pretrained=True)
     assert time.perf_counter() - start < 5
 
 
-def test_a_network_that_swallows_everything_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    over = threading.Event()
+@pytest.mark.parametrize("name", ["test_resnet", "hf_hub:someone/some-model"])
+@pytest.mark.usefixtures("silent_hub")
+def test_a_network_that_swallows_everything_is_given_up(name: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(UserError, match=rf"{UNREACHABLE[name]}|found: +ReadTimeout"):
+        Encoder(name, pretrained=True)
+    assert time.perf_counter() - start < 5
 
-    def silent(*_: object, **__: object) -> None:
-        over.wait(60)
-        raise OSError("given up by the system, long after")
 
-    monkeypatch.setattr(socket, "create_connection", silent)
-    with pytest.raises(TimeoutError, match=r"no answer in 0.1 s"):
-        reach("127.0.0.1", 9, timeout_s=0.1)
-    over.set()
+def test_offline_by_choice_is_told(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE"):
+        Encoder("test_resnet", pretrained=True)
+
+
+def publish(cache: Path, repository: str, name: str, **options: Any) -> nn.Module:
+    """Put a model into the cache as if it had been downloaded."""
+    whole = timm.create_model(name, **options)
+    root = cache / f"models--{repository.replace('/', '--')}"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs/main").write_text("1234")
+    timm.models.save_for_hf(whole, root / "snapshots/1234", model_args=options)
+    return whole
+
+
+@pytest.mark.parametrize("name", ["hf_hub:someone/some-model", "hf-hub:someone/some-model"])
+def test_a_model_of_the_hub_is_built_and_loaded(
+    name: str, offline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # of the cache, nothing is retried
+    options = {"in_chans": 3, "channels": (16, 24, 32, 48)}
+    whole: Any = publish(offline, "someone/some-model", "test_resnet", **options)
+    encoder = Encoder(name, pretrained=True).eval()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(encoder(image)[-1], whole.eval().forward_features(image))
+    assert encoder.mean == tuple(whole.pretrained_cfg["mean"])
+    assert encoder.recipe.name == "test_resnet"
+    assert Encoder(name, in_chans=5).get_parameter("body.conv1.0.weight").shape[1] == 5
+
+
+def test_a_repository_without_its_owners_prefix_is_told() -> None:
+    with pytest.raises(UserError, match=r"encoder\.name=hf_hub:timm/resnet18\.a1_in1k"):
+        Encoder("timm/resnet18.a1_in1k")

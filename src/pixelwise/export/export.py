@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import timm
 import torch
 from omegaconf import DictConfig
 from PIL import Image
@@ -77,12 +77,12 @@ def subject(config: DictConfig, folder: Path) -> Subject:
     model = restore.restore(config, checkpoints.model_weights(checkpoints.read(file)), file)
     recorded = folder / "metrics.json"  # of the best weights only
     scored = config.checkpoint == "best" and recorded.is_file()
-    started = timm.get_pretrained_cfg(config.encoder.name) if config.encoder.pretrained else None
+    encoder: Any = model.encoder
     return Subject(
         model=model,
         image=sample_image(config, model.view, config.sample),
         scores=runs.read_scores(recorded) if scored else {},
-        base_model=started.hf_hub_id if started else None,
+        base_model=encoder.body.pretrained_cfg.get("hf_hub_id") if config.encoder.pretrained else None,
     )
 
 

@@ -14,7 +14,7 @@ from pixelwise.build.restore import Predictor
 from pixelwise.export.agreement import compare
 from pixelwise.export.format import Subject
 from pixelwise.files import write_json
-from pixelwise.models import ClassifierHead
+from pixelwise.models import ClassifierHead, Encoder
 from pixelwise.models.encoder_weights import names_in_encoder
 
 log = logging.getLogger(__name__)
@@ -57,10 +57,10 @@ def build_twin(model: Predictor) -> Any:
     Raises:
         RuntimeError or AttributeError: the two are not made of the same tensors.
     """
-    twin: Any = timm.create_model(
-        model.config["encoder"]["name"], num_classes=len(model.classes), in_chans=model.channels
-    )
     assert isinstance(model.head, ClassifierHead)
+    assert isinstance(model.encoder, Encoder)
+    name = model.encoder.recipe.name
+    twin: Any = timm.create_model(name, num_classes=len(model.classes), in_chans=model.channels)
     own, last = model.encoder.state_dict(), twin.get_classifier()
     prefix = next((name for name, module in twin.named_modules() if module is last), "")
     weights = {key: own[name] for key in twin.state_dict() for name in names_in_encoder(key) if name in own}
@@ -73,7 +73,7 @@ def _config(model: Predictor, twin: Any, size: Sequence[int]) -> dict[str, objec
     """What timm reads: the name of the model, its classes, and how its images are prepared."""
     channels = model.channels
     return {
-        "architecture": model.config["encoder"]["name"],
+        "architecture": twin.pretrained_cfg["architecture"],
         "num_classes": len(model.classes),
         "label_names": list(model.classes),
         "model_args": {"in_chans": channels} if channels != 3 else {},

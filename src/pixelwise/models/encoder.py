@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.errors import UnknownName, UserError, nearest
-from pixelwise.models.encoder_weights import load_encoder_weights, require_download
+from pixelwise.models.download import require_download, resolve_hub
+from pixelwise.models.encoder_weights import load_encoder_weights
 from pixelwise.models.freezing import freeze_batchnorm, parameters_to_buffers, unused_parameters
 from pixelwise.models.neck import SimplePyramid
 from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, channels_first, probe_timm
@@ -30,14 +31,16 @@ class Encoder(nn.Module):
     Attributes:
         channels: of each feature map.
         strides: of each feature map, in input pixels.
-        mean: of the input that the pretrained weights expect, by channel; None without them.
+        mean: of the input that the loaded weights expect, by channel; None where that is not known.
         std: likewise.
+        expected_by: whose mean and std these are, in words.
 
     Args:
-        name: any name that `timm.list_models()` knows.
+        name: any name that `timm.list_models()` knows, or `hf_hub:owner/name` of a timm model on the hub.
         pretrained: load timm's weights from the Hugging Face hub (or its local cache).
-        weights: what to load instead: a run folder or one of its checkpoints, a hub folder, or a timm `.pth`
-            or `.safetensors` file.
+        weights: what to load instead: a run folder or one of its checkpoints, a hub folder, or a `.pth` or
+            `.safetensors` file of timm or of the model's authors.
+        allow_missing: accept `weights` that leave more than 1 % of the timm model's weights random.
         in_chans: bands of the input; the first layer of pretrained weights is adapted to them.
         output_stride: of the coarsest map; below 32 the last stages are dilated instead of strided, as
             DeepLab does. Then the last strides repeat, and not every model can do it.
@@ -52,26 +55,31 @@ class Encoder(nn.Module):
         name: str,
         pretrained: bool = False,
         weights: str | Path | None = None,
+        allow_missing: bool = False,
         in_chans: int = 3,
         output_stride: int = 32,
         frozen_batchnorm: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
-        if not timm.is_model(name):
+        architecture, described = resolve_hub(name)
+        options = {**described, **options}
+        if not timm.is_model(architecture):
             near = nearest(name, timm.list_models(), 5)
             raise UnknownName(
                 f"encoder.name: timm {timm.__version__} knows no model {name!r}",
                 expected=f"one of {', '.join(near)} …" if near else None,
-                fix='list them all with `python -c "import timm; print(*timm.list_models())"`',
+                fix=f"encoder.name=hf_hub:{name} names a model of the Hugging Face hub"
+                if "/" in name and ":" not in name
+                else 'list them all with `python -c "import timm; print(*timm.list_models())"`',
             )
         if pretrained and weights is not None:
             raise UserError("encoder.pretrained and encoder.weights are both set", fix="keep one of them")
         if pretrained:
-            require_download(name)
-        self.recipe = _recipe(name, in_chans, output_stride, options)
-        self.body = self.recipe.build(pretrained=pretrained)
-        info: Any = self.body.feature_info
+            require_download(architecture, options)
+        self.recipe = _recipe(architecture, in_chans, output_stride, options)
+        self.body = body = self.recipe.build(pretrained=pretrained)
+        info: Any = body.feature_info
         self.channels: tuple[int, ...] = tuple(info.channels())
         self.strides: tuple[int, ...] = tuple(info.reduction())
         self.neck: SimplePyramid | None = None
@@ -81,12 +89,15 @@ class Encoder(nn.Module):
             self.channels, self.strides = self.neck.channels, self.neck.strides
         if output_stride != 32 and self.strides[-1] > output_stride:
             raise _cannot_dilate(name, output_stride, f"strides {self.strides}")
-        if weights is not None:
-            load_encoder_weights(self, Path(weights))
+        kept = load_encoder_weights(self, self.recipe, Path(weights), allow_missing) if weights else None
+        config: Any = body.pretrained_cfg
+        timms = ".".join(config[key] for key in ("architecture", "tag") if config.get(key))
+        self.expected_by = "the run that the weights are of" if kept else f"timm's {timms}"
+        mean, std = kept or (config["mean"], config["std"])
+        known = (pretrained or weights) and len(mean) == len(std) == in_chans
+        self.mean = tuple(mean) if known else None
+        self.std = tuple(std) if known else None
         self.frozen = freeze_batchnorm(self) if frozen_batchnorm else []
-        statistics = timm.get_pretrained_cfg(name) if pretrained else None
-        self.mean = tuple(statistics.mean) if statistics and in_chans == 3 else None
-        self.std = tuple(statistics.std) if statistics and in_chans == 3 else None
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, C, H, W) → [(B, channels[i], ~H / strides[i], ~W / strides[i])].

@@ -1,32 +1,40 @@
-"""Where an encoder's weights come from: the hub, if it answers, or a file, saying what matched."""
+"""An encoder's weights from a file: converted as timm does, with what matched and what did not."""
 
 from __future__ import annotations
 
+import argparse
+import inspect
 import logging
-import os
-import socket
-import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
-from urllib.parse import urlsplit
+from unittest.mock import patch
 
-import huggingface_hub
-import timm
 import torch
-from safetensors.torch import load_file
-from timm.models import adapt_input_conv
+from timm.models import (
+    _builder,
+    adapt_input_conv,
+    load_state_dict,
+)
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError, some
+from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, on_meta
 
 log = logging.getLogger(__name__)
 
 COUNTER = "num_batches_tracked"
 """Of every batch-norm: it fits any model, and says nothing."""
 
-CONTAINERS = ("state_dict_ema", "state_dict", "model")
-"""Where training scripts keep the weights inside a checkpoint, in the order of preference."""
+PREFIXES = ("", "model.encoder.", "encoder.", "model.", "backbone.")
+"""What training scripts, this project's among them, put before the names of an encoder's weights."""
+
+MAY_MISS = 0.01
+"""Share of the weights of timm's model that may stay random without `encoder.allow_missing`."""
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of the input, by channel."""
 
 
 def weights_file(path: Path) -> Path:
@@ -35,23 +43,19 @@ def weights_file(path: Path) -> Path:
     return next((file for file in inside if file.is_file()), path)
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a `.safetensors` file or a checkpoint; nothing in it is executed."""
+def read_state_dict(path: Path) -> dict[str, Any]:
+    """What a `.safetensors` file or a checkpoint holds, as timm reads it; nothing in it is executed."""
     if not path.is_file():
         raise UserError(
             f"encoder.weights: {path} is not a file",
             expected="a .ckpt, .pth or .safetensors file, a run folder or a hub folder",
         )
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # plain options, which many files keep
+            state = load_state_dict(str(path), weights_only=True)
+        return {str(name): value for name, value in state.items()}
     except Exception as error:  # each format has its own exceptions; all mean the same here
         raise UserError(f"encoder.weights: {path} cannot be read", found=error) from error
-    for name in CONTAINERS:
-        if isinstance(checkpoint.get(name), dict):
-            return checkpoint[name]
-    return checkpoint
 
 
 def names_in_encoder(name: str) -> list[str]:
@@ -63,56 +67,146 @@ def names_in_encoder(name: str) -> list[str]:
     return [f"body.{wrapper}{n}" for wrapper in ("", "model.", "body.") for n in (name, flat)]
 
 
-def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
-    """Copy the tensors that fit into the encoder and say which did not; refuse when none does.
+@dataclass
+class Match:
+    """What of a file fits an encoder.
 
-    Names are tried as they stand and below `model.encoder.` and `encoder.`, where this project's
-    checkpoints and hub folders have them; and as timm writes a whole model. The first convolution of a
-    model of three bands is adapted to the encoder's, as timm adapts pretrained ones.
+    Attributes:
+        found: tensors by their names in the encoder.
+        misshapen: names and shapes of tensors that fit by name alone.
+        unexpected: names that the encoder does not have.
+        failure: why timm could not convert the file; None where it could, or did not have to.
+    """
+
+    found: dict[str, Tensor] = field(default_factory=dict)
+    misshapen: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    failure: Exception | None = None
+
+    @property
+    def weights(self) -> int:
+        """How many numbers were found."""
+        return sum(tensor.numel() for name, tensor in self.found.items() if not name.endswith(COUNTER))
+
+
+def load_encoder_weights(
+    encoder: nn.Module, recipe: TimmSpec, path: Path, allow_missing: bool = False
+) -> Statistics | None:
+    """Copy the tensors that fit into the encoder and say which did not.
+
+    Files of this project have the names of an `Encoder`. All others go through timm's own conversion of the
+    files that were published for the model, which renames tensors and resamples position embeddings, patch
+    embeddings and tables of relative positions. The first convolution of a model of three bands is adapted to
+    the encoder's, as timm adapts pretrained ones.
+
+    Args:
+        encoder: an `Encoder`; of its neck, which no file but this project's has, nothing is missed.
+        recipe: of its body.
+        path: a file, a run folder or a hub folder.
+        allow_missing: accept that more than 1 % of the body's weights stay random.
+
+    Returns:
+        The statistics that a file of this project keeps beside the weights; None for any other.
 
     Raises:
-        UserError: the file cannot be read, or nothing in it fits.
+        UserError: the file cannot be read, or too little in it fits.
     """
     path = weights_file(path.expanduser())
-    own = encoder.state_dict()
-    found: dict[str, Tensor] = {}
-    unexpected, misshapen = [], []
-    for name, tensor in read_state_dict(path).items():
-        known = [candidate for candidate in _candidates(name) if candidate in own]
-        fitting = [(c, fit) for c in known if (fit := _fit(tensor, own[c])) is not None]
-        if fitting:
-            found[fitting[0][0]] = fitting[0][1]
-        elif known:
-            misshapen.append(f"{name} {tuple(tensor.shape)} for {tuple(own[known[0]].shape)}")
-        else:
-            unexpected.append(name)
-    if all(name.endswith(COUNTER) for name in found):
+    state, own = read_state_dict(path), encoder.state_dict()
+    match = match_encoder(state, own, recipe)
+    needed = {n: t.numel() for n, t in own.items() if n.startswith("body.") and not n.endswith(COUNTER)}
+    missing = [name for name in needed if name not in match.found]
+    share = sum(needed[name] for name in missing) / sum(needed.values())
+    if not match.weights or (share > MAY_MISS and not allow_missing):
+        which = f"{share:.1%} of the encoder's weights are not" if match.weights else "nothing"
         raise UserError(
-            f"encoder.weights: nothing in {path} fits this encoder",
-            found=some([*misshapen, *unexpected], 3) or "no tensors",
-            expected=f"tensors such as {next(iter(own))!r}",
-            fix="encoder.name must be the model that the weights were trained with",
+            f"encoder.weights: {which} in {path}" + ("" if match.weights else " fits this encoder"),
+            found=match.failure
+            or f"left over: {some([*match.misshapen, *match.unexpected], 3) or 'nothing'}",
+            expected=f"tensors such as {some(missing, 3)}",
+            fix="encoder.name must be the model that the weights were trained with"
+            + ("; encoder.allow_missing=true leaves the others random" if match.weights else ""),
         )
-    missing = [name for name in own if name not in found and not name.endswith(COUNTER)]
-    encoder.load_state_dict(found, strict=False)
+    encoder.load_state_dict(match.found, strict=False)
     log.info(
         "encoder.weights=%s: %d tensors matched, %d missing, %d unexpected",
-        path, len(found), len(missing), len(unexpected) + len(misshapen),
+        path, len(match.found), len(missing), len(match.unexpected) + len(match.misshapen),
     )  # fmt: skip
-    if unexpected:
-        log.info("encoder.weights: not of the encoder, left out: %s", some(unexpected, 8))
-    if misshapen:
-        log.warning("encoder.weights: of another shape, left out: %s", some(misshapen, 8))
+    if match.unexpected:
+        log.info("encoder.weights: not of the encoder, left out: %s", some(match.unexpected, 8))
+    if match.misshapen:
+        log.warning("encoder.weights: of another shape, left out: %s", some(match.misshapen, 8))
     if missing:
-        log.warning("encoder.weights: missing, kept as initialised: %s", some(missing, 8))
+        log.warning("encoder.weights: missing, %.2g %% stay random: %s", 100 * share, some(missing, 8))
+    return _statistics(state)
 
 
-def _candidates(name: str) -> list[str]:
-    """Names in an `Encoder` that a tensor of a file may be meant for, the likeliest first."""
-    name = name.removeprefix("module.")
-    prefixes = ("", "model.encoder.", "encoder.")
-    bare = [name.removeprefix(prefix) for prefix in prefixes if name.startswith(prefix)]
-    return [candidate for n in bare for candidate in (n, *names_in_encoder(n))]
+def match_encoder(state: Mapping[str, Any], own: Mapping[str, Tensor], recipe: TimmSpec) -> Match:
+    """The tensors of a file beside those of an encoder, whatever stands before their names.
+
+    Args:
+        state: of the file.
+        own: of the encoder.
+        recipe: of the encoder's body.
+    """
+    for prefix in PREFIXES:
+        if any(name.startswith(f"{prefix}body.") and name.removeprefix(prefix) in own for name in state):
+            return _match_own(state, prefix, own, recipe)
+    prefixes = [prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in state)]
+    matches = (_match_timm(state, prefix, own, recipe) for prefix in prefixes)
+    return max(matches, key=lambda match: match.weights, default=Match())
+
+
+def _match_own(state: Mapping[str, Any], prefix: str, own: Mapping[str, Tensor], recipe: TimmSpec) -> Match:
+    """A file of this project; timm converts it only where the encoder was built for another size."""
+    inside, outside = _without(prefix, state)
+    match = Match(unexpected=outside)
+    _compare(inside, own, lambda name: [name], match)
+    if not match.misshapen:
+        return match
+    whole = recipe.whole().state_dict()  # timm tells layouts apart by what is there, such as a classifier
+    back = {known: name for name in whole for known in names_in_encoder(name)}
+    body = whole | {back[name]: tensor for name, tensor in inside.items() if name in back}
+    neck = {name: tensor for name, tensor in inside.items() if name in own and name not in back}
+    converted = Match(unexpected=match.unexpected)
+    tensors, converted.failure = convert(body, recipe)
+    _compare(tensors, own, names_in_encoder, converted)
+    _compare(neck, own, lambda name: [name], converted)
+    return converted
+
+
+def _match_timm(state: Mapping[str, Any], prefix: str, own: Mapping[str, Tensor], recipe: TimmSpec) -> Match:
+    """A file of any other origin."""
+    inside, outside = _without(prefix, state)
+    tensors, failure = convert(inside, recipe)
+    match = Match(unexpected=outside, failure=failure)
+    _compare(tensors, own, names_in_encoder, match)
+    return match
+
+
+def _without(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What has the prefix, without it; and the names of what has not."""
+    inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return inside, [name for name in state if not name.startswith(prefix)]
+
+
+def _compare(
+    tensors: Mapping[str, Any],
+    own: Mapping[str, Tensor],
+    names: Callable[[str], list[str]],
+    match: Match,
+) -> None:
+    """Add to a match what fits under one of its names, and what does not."""
+    for name, tensor in tensors.items():
+        if isinstance(tensor, Tensor) and tensor.is_meta:
+            continue  # of timm's model, not of the file
+        known = next((candidate for candidate in names(name) if candidate in own), None)
+        if known is None or not isinstance(tensor, Tensor):
+            match.unexpected.append(name)
+        elif (fit := _fit(tensor, own[known])) is not None:
+            match.found[known] = fit
+        else:
+            match.misshapen.append(f"{name} {tuple(tensor.shape)} for {tuple(own[known].shape)}")
 
 
 def _fit(tensor: Tensor, wanted: Tensor) -> Tensor | None:
@@ -125,58 +219,42 @@ def _fit(tensor: Tensor, wanted: Tensor) -> Tensor | None:
     return None
 
 
-def require_download(name: str, timeout_s: float = 5.0) -> None:
-    """Fail at once, instead of after minutes of retries, when the weights cannot be had."""
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not config.has_weights:
-        raise UserError(
-            f"encoder.pretrained: timm has no weights for {name!r}",
-            expected="a model of `timm.list_models(pretrained=True)`",
-            fix="encoder.pretrained=false, or another encoder.name",
-        )
-    files = ("model.safetensors", "pytorch_model.bin")
-    if config.hf_hub_id and any(
-        isinstance(huggingface_hub.try_to_load_from_cache(config.hf_hub_id, f), str) for f in files
-    ):
-        return
-    if any(os.environ.get(v) for v in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return  # a direct connection says nothing about what the proxy reaches
-    endpoint = urlsplit(huggingface_hub.constants.ENDPOINT)
-    host, port = endpoint.hostname or "", endpoint.port or (80 if endpoint.scheme == "http" else 443)
-    try:
-        if huggingface_hub.constants.HF_HUB_OFFLINE:
-            raise OSError("HF_HUB_OFFLINE is set")
-        reach(host, port, timeout_s)
-    except OSError as error:
-        raise UserError(
-            f"encoder.pretrained: the weights of {name!r} are not in the cache and {host} does not answer",
-            found=error,
-            fix="connect to the network, give a local file with encoder.weights=FILE, or train from "
-            "scratch with encoder.pretrained=false",
-        ) from error
+def convert(state: Mapping[str, Any], recipe: TimmSpec) -> tuple[dict[str, Any], Exception | None]:
+    """A published file with the names and shapes of timm's model.
 
+    Each family of timm hands its conversion (`checkpoint_filter_fn`) to `build_model_with_cfg`, which gives
+    it to `load_pretrained` together with the model: that call is taken over, for a model without memory.
 
-def reach(host: str, port: int, timeout_s: float) -> None:
-    """Open a connection, in that time or not at all.
+    Args:
+        state: of the file; it is not changed.
+        recipe: of the model.
 
-    A socket's own timeout holds for each of a host's addresses anew, and not for finding its name.
-
-    Raises:
-        OSError: nothing answers there, or not in time.
+    Returns:
+        The converted tensors and None; or, where timm fails, those of the file and why.
     """
-    outcome: SimpleQueue[OSError | None] = SimpleQueue()
+    converted: dict[str, Any] = dict(state)
 
-    def attempt() -> None:
-        try:
-            socket.create_connection((host, port), timeout=timeout_s).close()
-            outcome.put(None)
-        except OSError as error:
-            outcome.put(error)
+    def load_pretrained(
+        model: nn.Module, *_: Any, filter_fn: Callable[..., Any] | None = None, **__: Any
+    ) -> None:
+        nonlocal converted
+        if filter_fn is not None:
+            arguments = (dict(state), model)[: len(inspect.signature(filter_fn).parameters)]
+            with torch.device("cpu"):  # of the model, only shapes are asked
+                converted = dict(filter_fn(*arguments))
 
-    threading.Thread(target=attempt, daemon=True).start()
     try:
-        error = outcome.get(timeout=timeout_s)
-    except Empty:
-        error = TimeoutError(f"no answer in {timeout_s:g} s")
-    if error is not None:
-        raise error
+        with on_meta(), patch.object(_builder, "load_pretrained", load_pretrained):
+            recipe.build(pretrained=True)
+    except TIMM_ERRORS as error:
+        return dict(state), error
+    return converted, None
+
+
+def _statistics(state: Mapping[str, Any]) -> Statistics | None:
+    """Those by which a composition normalises its input."""
+    for prefix in ("", "model."):
+        mean, std = (state.get(f"{prefix}normalize.{name}") for name in ("mean", "std"))
+        if mean is not None and std is not None:
+            return tuple(mean.tolist()), tuple(std.tolist())
+    return None
