@@ -95,5 +95,8 @@ class Batch(TypedDict):
     key: list[str]
     border: NotRequired[Tensor]
     """(B, H, W) bool."""
+    labels: NotRequired[Tensor]
+    """(2, K + 1) int64: labelled pixels of each class, then images with a label; of this batch, then of all
+    batches of its optimizer step. Only where a step has several batches."""
     window: NotRequired[list[Window]]
     """B of one image, in reading order."""

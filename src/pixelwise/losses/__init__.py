@@ -16,6 +16,7 @@ from pixelwise.losses.mcc import MCC
 from pixelwise.losses.ohem import OHEMCrossEntropy
 from pixelwise.losses.region import Dice, GeneralizedDice, Jaccard, OverlapLoss, RegionLoss
 from pixelwise.losses.region_statistics import RegionStatistics, region_statistics
+from pixelwise.losses.sums import MeanLoss, SummedLoss
 from pixelwise.losses.tversky import FocalTversky, Tversky
 from pixelwise.losses.weighted_sum import FusedSum, WeightedSum
 
@@ -30,10 +31,12 @@ __all__ = [
     "GeneralizedDice",
     "Jaccard",
     "Lovasz",
+    "MeanLoss",
     "OHEMCrossEntropy",
     "OverlapLoss",
     "RegionLoss",
     "RegionStatistics",
+    "SummedLoss",
     "Tversky",
     "WeightedSum",
     "region_statistics",

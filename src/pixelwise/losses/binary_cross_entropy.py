@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.losses.reduction import full_precision, mean_over, weights_for, weights_tensor
+from pixelwise.losses.reduction import full_precision, weights_for, weights_tensor
+from pixelwise.losses.sums import MeanLoss
 from pixelwise.types import IGNORE
 
 
-class BinaryCrossEntropy(nn.Module):
+class BinaryCrossEntropy(MeanLoss):
     """Mean over samples and classes of -log p where a class is there and -log(1 - p) where it is not.
 
     p is the sigmoid of a class's logit. For the task `tagging`: its target has the shape of the logits, with
@@ -24,7 +26,6 @@ class BinaryCrossEntropy(nn.Module):
             (samples without) / (samples with); None is 1.
     """
 
-    class_weights: Tensor | None
     positive_weights: Tensor | None
 
     def __init__(
@@ -32,14 +33,13 @@ class BinaryCrossEntropy(nn.Module):
         class_weights: Sequence[float] | None = None,
         positive_weights: Sequence[float] | None = None,
     ) -> None:
-        super().__init__()
-        self.register_buffer("class_weights", weights_tensor(class_weights), persistent=False)
+        super().__init__(class_weights)
         self.register_buffer(
             "positive_weights", weights_tensor(positive_weights, "positive_weights"), persistent=False
         )
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss of (B, K[, H, W]) logits and a target of the same shape, of any number type.
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Total and weight (2,) of (B, K[, H, W]) logits and a target of the same shape, of any number type.
 
         Raises:
             UserError: the target is one label for each sample.
@@ -65,4 +65,4 @@ class BinaryCrossEntropy(nn.Module):
             pos_weight=None if positive is None else positive.view(per_class),
             reduction="sum",
         )
-        return mean_over(total, weights.sum())
+        return torch.stack([total, weights.sum()])

@@ -6,21 +6,20 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixelwise.errors import UserError
 from pixelwise.losses.reduction import (
     check_one_label,
     full_precision,
-    mean_over,
     pixel_weights,
     weights_for,
-    weights_tensor,
 )
+from pixelwise.losses.sums import MeanLoss
 from pixelwise.types import IGNORE
 
 
-class Focal(nn.Module):
+class Focal(MeanLoss):
     """Mean of -(1 - p_t)^gamma log p_t over the labelled pixels (Lin et al. 2017, "Focal Loss", eq. 4 and 5).
 
     p_t is the softmax probability of the true class; the paper's is a sigmoid, which is the same for two
@@ -31,17 +30,14 @@ class Focal(nn.Module):
         class_weights: one weight for each class; None weighs all pixels alike.
     """
 
-    class_weights: Tensor | None
-
     def __init__(self, gamma: float = 2.0, class_weights: Sequence[float] | None = None) -> None:
-        super().__init__()
+        super().__init__(class_weights)
         if not gamma >= 0:
             raise UserError("loss.gamma: would reward being wrong", found=gamma, expected="a number >= 0")
         self.gamma = gamma
-        self.register_buffer("class_weights", weights_tensor(class_weights), persistent=False)
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss of (B, K[, H, W]) logits and a (B[, H, W]) target."""
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Total and weight (2,) of (B, K[, H, W]) logits and a (B[, H, W]) target."""
         check_one_label(logits, target)
         logits = full_precision(logits)
         weights = pixel_weights(target, weights_for(logits, self.class_weights))
@@ -49,4 +45,4 @@ class Focal(nn.Module):
         # 1 - p_t without cancellation. The floor keeps the power's slope finite at p_t = 1 for gamma < 1.
         doubt = -torch.expm1(-surprise)
         focal = doubt.clamp_min(torch.finfo(doubt.dtype).tiny) ** self.gamma * surprise
-        return mean_over((weights * focal).sum(), weights.sum())
+        return torch.stack([(weights * focal).sum(), weights.sum().to(focal.dtype)])

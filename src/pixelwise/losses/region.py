@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.losses.reduction import mean_over_classes, mean_over_pictures, weights_for, weights_tensor
+from pixelwise.losses.reduction import mean_over, mean_over_classes, weights_for, weights_tensor
 from pixelwise.losses.region_statistics import RegionStatistics, region_statistics
+from pixelwise.losses.sums import Labels, SummedLoss
 
 
-class RegionLoss(nn.Module):
+class RegionLoss(SummedLoss):
     """A loss of region statistics alone. A subclass says which, for each picture.
 
     Args:
@@ -26,21 +27,36 @@ class RegionLoss(nn.Module):
 
     def __init__(self, per_image: bool = False) -> None:
         super().__init__()
-        self.per_image = per_image
+        self.per_image = self.by_image = per_image
 
     def of_pictures(self, intersection: Tensor, mass: Tensor, count: Tensor) -> Tensor:
         """Loss (G,) of pictures with statistics (G, K); 0 for one without any labelled pixel."""
         raise NotImplementedError
 
-    def of_statistics(self, statistics: RegionStatistics) -> Tensor:
-        """Scalar loss of a batch with these statistics."""
-        pictures = statistics if self.per_image else statistics.of_batch()
-        losses = self.of_pictures(pictures.intersection, pictures.mass, pictures.count)
-        return mean_over_pictures(losses, pictures.count > 0)
+    def sums_of_statistics(self, statistics: RegionStatistics) -> Tensor:
+        """What is added up of images with these statistics.
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss of (B, K[, H, W]) logits and a (B[, H, W]) target."""
-        return self.of_statistics(region_statistics(logits, target))
+        Returns:
+            (3, K): intersection, mass and count of all images together; or with `per_image` (2,): the sum of
+            the images' losses, and the number of images with a labelled pixel.
+        """
+        intersection, mass, count = statistics.intersection, statistics.mass, statistics.count
+        if not self.per_image:
+            return torch.stack([intersection.sum(0), mass.sum(0), count.sum(0)])
+        losses = self.of_pictures(intersection, mass, count)
+        return torch.stack([losses.sum(), (count > 0).any(1).sum().to(losses.dtype)])
+
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """What is added up of (B, K[, H, W]) logits and a (B[, H, W]) target."""
+        return self.sums_of_statistics(region_statistics(logits, target))
+
+    def finish(self, sums: Tensor) -> Tensor:
+        """Scalar loss of one picture with these statistics, or the mean over images."""
+        return mean_over(*sums) if self.per_image else self.of_pictures(*sums[:, None]).sum()
+
+    def weight(self, labels: Labels) -> Tensor:
+        """The number of labelled images or pixels."""
+        return labels.images if self.per_image else labels.by_class.sum()
 
 
 class OverlapLoss(RegionLoss):

@@ -30,11 +30,6 @@ class RegionStatistics:
     surprise: Tensor
     """-log of the probability of a class on its own pixels."""
 
-    def of_batch(self) -> RegionStatistics:
-        """Those of the whole batch as if it were one picture: (1, K)."""
-        parts = (self.intersection, self.mass, self.count, self.surprise)
-        return RegionStatistics(*(part.sum(0, keepdim=True) for part in parts))
-
 
 class _RegionStatistics(torch.autograd.Function):
     """Softmax and four sums in one node, whose backward is the closed form.

@@ -12,6 +12,7 @@ from pixelwise.errors import UserError, nearest
 from pixelwise.losses.cross_entropy import CrossEntropy
 from pixelwise.losses.region import RegionLoss
 from pixelwise.losses.region_statistics import region_statistics
+from pixelwise.losses.sums import finish, sums_of
 
 
 class WeightedSum(nn.Module):
@@ -46,6 +47,14 @@ class WeightedSum(nn.Module):
     def terms(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The scalar loss of each part, not weighted, of (B, K[, H, W]) logits and a (B[, H, W]) target."""
         return {name: part(logits, target) for name, part in self.parts.items()}
+
+    def sums(self, logits: Tensor, target: Tensor, each_image: bool = False) -> dict[str, Tensor]:
+        """What each part adds up of a batch; see `pixelwise.losses.sums.sums_of`."""
+        return {name: sums_of(part, logits, target, each_image) for name, part in self.parts.items()}
+
+    def finish(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The terms of all that was added up, from batches of any number and sizes."""
+        return {name: finish(part, sums[name]) for name, part in self.parts.items()}
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The scalar to minimise, from the parts that `terms` gave."""
@@ -88,6 +97,10 @@ class FusedSum(WeightedSum):
 
     def terms(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The scalar loss of each part, not weighted, of (B, K[, H, W]) logits and a (B[, H, W]) target."""
+        return self.finish(self.sums(logits, target))
+
+    def sums(self, logits: Tensor, target: Tensor, each_image: bool = False) -> dict[str, Tensor]:
+        """What each part adds up of a batch."""
         statistics = region_statistics(logits, target)
         parts = cast(dict[str, CrossEntropy | RegionLoss], self.parts)
-        return {name: part.of_statistics(statistics) for name, part in parts.items()}
+        return {name: part.sums_of_statistics(statistics) for name, part in parts.items()}
