@@ -1,4 +1,4 @@
-"""Cross-entropy: the average surprise at the true label."""
+"""Cross-entropy: the mean negative log-likelihood of the true label."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class CrossEntropy(MeanLoss):
     labelled pixel gives 0 where PyTorch gives NaN.
 
     Args:
-        label_smoothing: share of the label that is spread evenly over all classes (Szegedy et al. 2016,
+        label_smoothing: share of the label that is spread evenly over all K classes (Szegedy et al. 2016,
             "Rethinking the Inception Architecture"); 0 is none.
-        class_weights: one weight for each class, for a weighted mean; None weighs all pixels alike.
+        class_weights: one weight for each class, for a weighted mean; None gives all pixels the same weight.
     """
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None) -> None:
@@ -54,10 +54,10 @@ class CrossEntropy(MeanLoss):
         return torch.stack([total, pixel_weights(target, weights).sum().to(total.dtype)])
 
     def sums_of_statistics(self, statistics: RegionStatistics) -> Tensor:
-        """The same from what a `FusedSum` has found already; without label smoothing, which needs more."""
+        """The same sums from region statistics, for `FusedSum`; only without label smoothing."""
         assert not self.label_smoothing
         weights = weights_for(statistics.count, self.class_weights)
-        surprise, count = statistics.surprise, statistics.count
+        nll, count = statistics.nll, statistics.count
         if weights is not None:
-            surprise, count = weights * surprise, weights * count
-        return torch.stack([surprise.sum(), count.sum()])
+            nll, count = weights * nll, weights * count
+        return torch.stack([nll.sum(), count.sum()])

@@ -1,8 +1,8 @@
 """Losses of several batches together: of a whole split, of all processes, of the batches of one step.
 
 The mean of the batches' losses is not the loss of all their pixels where batches differ in size or in their
-share of ignored pixels. A loss says what it adds up of a batch (`SummedLoss.sums`) and how its value follows
-from the sums (`SummedLoss.finish`, a pure function). The sums of batches, images and processes add up.
+share of ignored pixels. A loss therefore has two steps: sums over a batch (`SummedLoss.sums`), and a pure
+function from sums to the loss (`SummedLoss.finish`). The sums of batches, images and processes can be added.
 
 | loss | sums | so the loss of a split is |
 |---|---|---|
@@ -25,30 +25,30 @@ from pixelwise.types import IGNORE
 
 
 class Labels(NamedTuple):
-    """How much is labelled of one batch, or of all batches of an optimizer step."""
+    """Numbers of labelled pixels and images in one batch, or in all batches of an optimizer step."""
 
     by_class: Tensor
-    """Labelled pixels (or images) of each class (K,); of several labels at once, those that are known."""
+    """Labelled pixels (or images) of each class (K,); with several labels per image, the known ones."""
     images: Tensor
     """Number of images with any label ()."""
 
 
 class SummedLoss(nn.Module):
-    """A loss that is finished from sums over the labelled pixels or images of a batch."""
+    """A loss that is a function of sums over the labelled pixels or images of a batch."""
 
     by_image = False
-    """Whether the sums count images, not pixels."""
+    """True if the sums count images, False if they count pixels."""
 
     def sums(self, logits: Tensor, target: Tensor) -> Tensor:
-        """What is added up of (B, K[, H, W]) logits and a (B[, H, W]) target, in float32 at least."""
+        """Sums over a batch of (B, K[, H, W]) logits and a (B[, H, W]) target, in float32 at least."""
         raise NotImplementedError
 
     def finish(self, sums: Tensor) -> Tensor:
-        """Scalar loss of all that was added up; 0 of nothing."""
+        """Scalar loss from sums over any number of batches; 0 if nothing is labelled."""
         raise NotImplementedError
 
     def weight(self, labels: Labels) -> Tensor:
-        """What a batch counts () beside the other batches of its step."""
+        """Weight () of a batch among the batches of its optimizer step."""
         raise NotImplementedError
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class MeanLoss(SummedLoss):
     """A mean over labelled pixels, from sums (2,): a total, and the weight of the pixels in it.
 
     Args:
-        class_weights: one weight for each class, which each of its pixels has; None weighs all pixels alike.
+        class_weights: one weight for each class; None gives all pixels the same weight.
     """
 
     class_weights: Tensor | None
@@ -80,19 +80,20 @@ class MeanLoss(SummedLoss):
 
 
 def counts_images(loss: nn.Module) -> bool:
-    """Whether a loss is a mean over images, as every loss is that does not say what it adds up."""
+    """Whether a loss is a mean over images; every loss that is no `SummedLoss` is."""
     return loss.by_image if isinstance(loss, SummedLoss) else True
 
 
 def sums_of(loss: nn.Module, logits: Tensor, target: Tensor, each_image: bool = False) -> Tensor:
-    """What any loss adds up of a batch.
+    """Sums of any loss over a batch.
 
     Args:
-        loss: a `SummedLoss`, or any other: its value times the number of labelled images, and this number.
+        loss: a `SummedLoss`; for any other loss the sums are its value times the number of labelled images,
+            and this number.
         logits: (B, K[, H, W]).
         target: (B[, H, W]) with `IGNORE`, or in the shape of the logits.
-        each_image: take the value of any other loss for each image alone, so that it does not depend on how
-            images fall into batches.
+        each_image: compute a loss that is no `SummedLoss` for each image alone, so that the result does not
+            depend on how images are grouped into batches.
     """
     if isinstance(loss, SummedLoss):
         return loss.sums(logits, target)
@@ -105,7 +106,7 @@ def sums_of(loss: nn.Module, logits: Tensor, target: Tensor, each_image: bool = 
 
 
 def finish(loss: nn.Module, sums: Tensor) -> Tensor:
-    """Scalar value of any loss from what `sums_of` gave and was added up."""
+    """Scalar value of any loss, from added results of `sums_of`."""
     return loss.finish(sums) if isinstance(loss, SummedLoss) else mean_over(*sums)
 
 
@@ -117,14 +118,14 @@ def share_of_step(loss: nn.Module, batch: Labels, step: Labels) -> Tensor:
 
 
 def over_processes(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Add tensors up over all processes in one all-reduce; gradients flow into this process's own part.
+    """Add tensors over all processes in one all-reduce; gradients flow into this process's own part.
 
     With L = f(S) of sums S = S_1 + … + S_n, the gradient of L is f'(S) times the sum of the dS_i: each
-    process finds its own term of it, with no communication in the backward pass. Processes that average
-    their gradients, as in DDP and FSDP, have to multiply L by their number before.
+    process computes its own term, without communication in the backward pass. DDP and FSDP average the
+    gradients of the processes, so L must be multiplied by the number of processes.
 
     Args:
-        tensors: of the same shapes in every process; floating, or whole numbers.
+        tensors: floating or integer, of the same shapes in every process.
 
     Returns:
         The sums, in the widest type among the tensors.
