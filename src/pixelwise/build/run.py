@@ -64,8 +64,12 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
         check_something_trains(phase_plan, network)
     class_weights.resolve(config, data_module, folder)
     losses = phase_losses(config)
-    in_step = phase_plan.in_step if phase_plan.accumulate > 1 else None
-    data_module.follow(augmentations(config, phase_plan), phase_plan.index_of_batch, in_step)
+    data_module.follow(
+        augmentations(config, phase_plan),
+        phase_plan.index_of_batch,
+        in_step=phase_plan.in_step if phase_plan.accumulate > 1 else None,
+        mean=lambda: network.normalize.mean.tolist(),
+    )
     module = Module(
         model=network,
         losses=losses,

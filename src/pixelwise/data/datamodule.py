@@ -92,6 +92,7 @@ class DataModule(L.LightningDataModule):
         self._augmentations: Sequence[Transform] = ()
         self._phase_of: Callable[[int, int], int] = lambda epoch, batch: 0
         self._in_step: Callable[[int], int] | None = None
+        self._mean: Callable[[], Sequence[float]] | None = None
 
     def __getitem__(self, name: str) -> Split:
         """A split that exists."""
@@ -129,21 +130,31 @@ class DataModule(L.LightningDataModule):
         augmentations: Sequence[Transform],
         phase_of: Callable[[int, int], int],
         in_step: Callable[[int], int] | None = None,
+        mean: Callable[[], Sequence[float]] | None = None,
     ) -> None:
-        """Train by a plan.
+        """Set what training takes from the schedule and the network.
 
         Args:
             augmentations: one for each phase.
             phase_of: (epoch, batch) → index of the phase.
             in_step: as in `TrainingBatches`.
+            mean: returns the mean of each channel that the network subtracts; nodata pixels are set to it.
         """
         self._augmentations = augmentations
         self._phase_of = phase_of
         self._in_step = in_step
+        self._mean = mean
 
     def train_dataloader(self) -> Loader:
         """Shuffled, augmented, resumable."""
-        samples = Samples(self["train"], self._augmentations, self.seed, self.target, training=True)
+        samples = Samples(
+            self["train"],
+            self._augmentations,
+            self.seed,
+            self.target,
+            training=True,
+            mean=self._mean and self._mean(),
+        )
         order = Permutation(self.samples_per_epoch, self.seed)
         batches = TrainingBatches(order, self.batch_size, self._phase_of, self.share, self._in_step)
         return Loader(
@@ -166,7 +177,7 @@ class DataModule(L.LightningDataModule):
         sizes = [self.view.size or split.size(i) for i in range(len(split))]
         tile_of = getattr(split, "tile_of", None)
         return EvaluationLoader(
-            Samples(split, [self.view], self.seed, self.target),
+            Samples(split, [self.view], self.seed, self.target, mean=self._mean and self._mean()),
             batch_sampler=EvaluationBatches(sizes, self.batch_size, self.share, tile_of),
             collate_fn=Collate(self.batch_size),
             **worker_settings(self.num_workers, self.seed),

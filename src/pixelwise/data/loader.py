@@ -13,9 +13,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pixelwise.augmentation import Transform
+from pixelwise.data.nodata import filled
 from pixelwise.data.samplers import Draw, TrainingBatches, generator
 from pixelwise.errors import UserError
-from pixelwise.types import IGNORE, Batch, Raw, Sample, Split
+from pixelwise.types import IGNORE, NODATA, Batch, Raw, Sample, Split
 
 
 class Samples(Dataset[Sample | UserError]):
@@ -30,6 +31,7 @@ class Samples(Dataset[Sample | UserError]):
         encode: turns a mask, once it was augmented, into the target; None takes the mask itself.
         training: take random crops from a split that offers them; else the items, with what scores of masks
             need besides.
+        mean: of each channel, in units of `pixelwise.models.Normalize`: what nodata pixels become.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Samples(Dataset[Sample | UserError]):
         seed: int,
         encode: Callable[[np.ndarray], np.ndarray] | None = None,
         training: bool = False,
+        mean: Sequence[float] | None = None,
     ) -> None:
         self.split = split
         self.augmentations = augmentations
@@ -46,6 +49,7 @@ class Samples(Dataset[Sample | UserError]):
         self.encode = encode
         self.draw = getattr(split, "draw", None) if training and getattr(split, "draws", None) else None
         self.training = training
+        self.mean = mean
 
     def __getitem__(self, draw: Draw) -> Sample | UserError:
         try:
@@ -56,12 +60,19 @@ class Samples(Dataset[Sample | UserError]):
     def _augmented(self, draw: Draw) -> Sample:
         rng, augment = generator(self.seed, draw), self.augmentations[draw.phase]
         raw: Raw = self.draw(draw.sample, rng) if self.draw else self.split[draw.sample]
+        has_mask = isinstance(raw.target, np.ndarray)
         mask = raw.target if isinstance(raw.target, np.ndarray) else None
+        if raw.nodata is not None:
+            mask = np.where(raw.nodata, NODATA, 0 if mask is None else mask).astype(np.uint8)
         focus = {} if raw.focus is None else {"focus": raw.focus}
         image, mask = augment(raw.image, mask, rng, **focus)
+        if mask is not None and (nothing := mask == NODATA).any():
+            image, mask = filled(image, nothing, self.mean), np.where(nothing, np.uint8(IGNORE), mask)
         sample: Sample = {
             "image": _tensor(image).permute(2, 0, 1),
-            "target": torch.tensor(raw.target) if mask is None else _tensor(self._encoded(mask)),
+            "target": _tensor(self._encoded(mask))
+            if mask is not None and has_mask
+            else torch.tensor(raw.target),
             "key": raw.key,
             "valid": draw.valid,
         }
