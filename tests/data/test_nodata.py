@@ -10,11 +10,12 @@ import rasterio
 from PIL import Image
 
 from pixelwise.augmentation import Augmentation, CenterCrop
-from pixelwise.data.io.images import Decoder
-from pixelwise.data.io.rasters import RasterReader, gdal
+from pixelwise.data.io.images import ImageReader
+from pixelwise.data.io.nodata import filled, nodata_at
+from pixelwise.data.io.raster_reader import RasterReader
+from pixelwise.data.io.rasters import gdal
 from pixelwise.data.labels import Labels
 from pixelwise.data.loader import Samples
-from pixelwise.data.nodata import filled, nodata_at
 from pixelwise.data.samplers import Draw
 from pixelwise.data.sources.class_folders import FolderClassification
 from pixelwise.data.sources.folder import FolderSegmentation
@@ -68,7 +69,7 @@ def test_training_and_prediction_agree(tmp_path, case):
     tile = Tiles(tmp_path, Labels(CLASSES), CLASSES, 2, nodata=of_user, window=32).split("train")[0]
     assert np.array_equal(tile.target == IGNORE, nothing)
     assert np.array_equal(np.zeros_like(nothing) if tile.nodata is None else tile.nodata, nothing)
-    with gdal(), RasterReader(file, Decoder(2, nodata=of_user)) as raster:
+    with gdal(), RasterReader(file, ImageReader(2, nodata=of_user)) as raster:
         assert np.array_equal(raster.valid(0, 1), ~nothing)
         assert np.array_equal(raster.read(0, 0, 1, 4), tile.image)
     if of_user is None:
@@ -95,7 +96,7 @@ def test_masks_and_alpha_bands_count_as_in_rasterio(tmp_path):
     ):
         b.write(np.moveaxis(image[..., :3], -1, 0))
         b.write_mask(np.uint8(255) * ~known)
-    with gdal(), RasterReader(tmp_path / "b.tif", Decoder(3)) as raster:
+    with gdal(), RasterReader(tmp_path / "b.tif", ImageReader(3)) as raster:
         assert np.array_equal(~raster.valid(0, 4), known)
 
 

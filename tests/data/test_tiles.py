@@ -7,8 +7,9 @@ import pytest
 import rasterio
 
 from pixelwise.augmentation import CenterCrop
-from pixelwise.data.io.images import Decoder
-from pixelwise.data.io.rasters import RasterReader, gdal
+from pixelwise.data.io.images import ImageReader
+from pixelwise.data.io.raster_reader import RasterReader
+from pixelwise.data.io.rasters import gdal
 from pixelwise.data.labels import Labels
 from pixelwise.data.loader import Samples
 from pixelwise.data.samplers import Draw
@@ -117,8 +118,8 @@ def test_holes_of_a_float_image_are_what_prediction_makes_of_them(tmp_path, kind
     expected[nothing] = 0.25, -0.5
     sample = Samples(tiles(tmp_path, 2, **settings).split("train"), [CenterCrop()], 0, mean=[0.25, -0.5])
     assert np.array_equal(sample[Draw(0, 0, 0)]["image"].permute(1, 2, 0), expected)
-    file, decoder = tmp_path / "images/train/a.tif", Decoder(2, **settings)
-    with gdal(), RasterReader(file, decoder, mean=[0.25, -0.5]) as raster:
+    file, reader = tmp_path / "images/train/a.tif", ImageReader(2, **settings)
+    with gdal(), RasterReader(file, reader, mean=[0.25, -0.5]) as raster:
         assert np.array_equal(raster.read(5, 0, 100, WIDTH), expected[5:105])
         assert raster.read(0, 0, 10, WIDTH) is None
         assert np.array_equal(raster.valid(0, HEIGHT), ~nothing)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise.augmentation import CenterCrop
 from pixelwise.build.instantiate import check_target, make
 from pixelwise.build.model import _plain
-from pixelwise.data.io.images import Decoder
+from pixelwise.data.io.images import ImageReader
 from pixelwise.errors import UserError
 from pixelwise.inference import Tiling, View
 from pixelwise.prediction.writer import MapOptions
@@ -40,7 +40,7 @@ def writer(
         palette=_plain(config.data.palette),
         channels=config.data.channels,
         view=CenterCrop(_plain(config.data.eval_size)),
-        maps=MapOptions(tiling, config.probabilities, decoder(config), mean),
+        maps=MapOptions(tiling, config.probabilities, image_reader(config), mean),
     )
     for override in overrides:
         if override.split("=")[0] in built.IDLE:
@@ -67,7 +67,7 @@ def views(config: DictConfig) -> list[View]:
     return [make(config.views[name], f"views.{name}") for name in names]
 
 
-def decoder(config: DictConfig) -> Decoder:
+def image_reader(config: DictConfig) -> ImageReader:
     """How a finished run reads image files: as its data set read those that it was trained on.
 
     Args:
@@ -81,4 +81,4 @@ def decoder(config: DictConfig) -> Decoder:
         for key in ("bands", "nodata", "exif")
     }
     chosen["exif"] = chosen["exif"] or "apply"
-    return Decoder(config.data.channels, **chosen, exact=exact, option="bands")
+    return ImageReader(config.data.channels, **chosen, exact=exact, option="bands")

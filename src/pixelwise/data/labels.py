@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pixelwise.data.io.label_files import open_labels, pack
 from pixelwise.data.label_advice import IGNORE_KEY, how_to_ignore, how_to_mend, is_smooth
-from pixelwise.data.label_files import open_labels, pack
 from pixelwise.errors import UserError, counted, guess, some
 from pixelwise.types import IGNORE
 

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pixelwise.augmentation import Transform
-from pixelwise.data.nodata import filled
+from pixelwise.data.io.nodata import filled
 from pixelwise.data.samplers import Draw, TrainingBatches, generator
 from pixelwise.errors import UserError
 from pixelwise.types import IGNORE, NODATA, Batch, Raw, Sample, Split

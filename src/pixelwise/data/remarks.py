@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pixelwise.data.io.images import Header
-from pixelwise.data.orientation import UPRIGHT, swaps_sides
+from pixelwise.data.io.orientation import UPRIGHT, swaps_sides
 from pixelwise.errors import some
 
 

@@ -103,7 +103,7 @@ def sample_image(config: DictConfig, view: CenterCrop, file: str | None = None) 
     """
     try:
         if file is not None:
-            image = build.decoder(config).read(Path(file).expanduser()).image
+            image = build.image_reader(config).read(Path(file).expanduser()).image
         else:
             source = build.source(config)
             split = source.split("test") or source.split("val")

@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from pixelwise.augmentation import CenterCrop
-from pixelwise.data.io.images import Decoder
-from pixelwise.data.io.rasters import GeoReference, RasterReader, read_small
-from pixelwise.data.nodata import filled
-from pixelwise.data.tiff import is_tiff
+from pixelwise.data.io.images import ImageReader
+from pixelwise.data.io.nodata import filled
+from pixelwise.data.io.raster_reader import GeoReference, RasterReader, read_small
+from pixelwise.data.io.tiff import is_tiff
 from pixelwise.errors import UserError
 from pixelwise.files import whole_files
 from pixelwise.inference import Forward, Pixels, Reader, bands, blend, labels, labels_and_probabilities
@@ -52,7 +52,7 @@ class MaskWriter:
         self.classes = list(classes)
         self.table = colours(len(classes), palette)
         self.channels = channels
-        self.decoder = maps.decoder or Decoder(channels)
+        self.reader = maps.reader or ImageReader(channels)
         self.view = view
         self.maps = maps
         self._extra = ["_probabilities.tif"] if maps.probabilities else []
@@ -71,7 +71,7 @@ class MaskWriter:
                 shape = image.shape
             whole = 0
         else:
-            shape = self.view.size or self.decoder.describe(file)[0]
+            shape = self.view.size or self.reader.describe(file)[0]
             whole = shape[0] * shape[1] * (self.channels + 4)  # the image, its mask and its overlay
         target = self.output / f"{name}{'.tif' if is_raster else '.png'}"
         if target.exists() and target.samefile(file):
@@ -90,7 +90,7 @@ class MaskWriter:
         """Everything is on disk already."""
 
     def _map_photo(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
-        image, nothing = self.decoder.read(file)
+        image, nothing = self.reader.read(file)
         if nothing is None:
             nothing = np.zeros(image.shape[:2], bool)
         pixels, void = self.view(filled(image, nothing, self.maps.mean), nothing.view(np.uint8))
@@ -134,7 +134,7 @@ class MaskWriter:
             self._glance(image, part[".tif"]).save(part["_overlay.png"], format="PNG")
 
     def _raster(self, file: Path) -> RasterReader:
-        return RasterReader(file, self.decoder, self.maps.mean)
+        return RasterReader(file, self.reader, self.maps.mean)
 
     def _bands(
         self, image: Reader, forward: Forward, advance: Callable[[], None]

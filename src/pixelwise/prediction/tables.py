@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from pixelwise.augmentation import CenterCrop
-from pixelwise.data.io.images import Decoder
-from pixelwise.data.nodata import filled
+from pixelwise.data.io.images import ImageReader
+from pixelwise.data.io.nodata import filled
 from pixelwise.files import whole_files
 from pixelwise.inference import Forward
 from pixelwise.prediction.writer import MapOptions, Plan
@@ -36,7 +36,7 @@ class ProbabilityWriter:
         self.classes = list(classes)
         self.channels = channels
         self.view = view
-        self.decoder = (maps and maps.decoder) or Decoder(channels)
+        self.reader = (maps and maps.reader) or ImageReader(channels)
         self.mean = maps.mean if maps else None
         self.rows: dict[str, list[str]] = {}
         if self.file.exists():
@@ -49,7 +49,7 @@ class ProbabilityWriter:
 
     def plan(self, name: str, file: Path) -> Plan:
         """One image at a time, at its own size."""
-        (height, width), _ = self.decoder.describe(file)
+        (height, width), _ = self.reader.describe(file)
         return Plan(windows=1, disk=len(name) + 10 * (len(self.classes) + 2), memory=8 * height * width)
 
     def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
@@ -62,7 +62,7 @@ class ProbabilityWriter:
 
     def read(self, file: Path) -> np.ndarray:
         """(H, W, C) pixels as training read them."""
-        image, nothing = self.decoder.read(file)
+        image, nothing = self.reader.read(file)
         return image if nothing is None else filled(image, nothing, self.mean)
 
     def decide(self, logits: Tensor) -> tuple[str, Tensor]:

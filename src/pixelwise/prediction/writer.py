@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
-from pixelwise.data.io.images import Decoder
+from pixelwise.data.io.images import ImageReader
 from pixelwise.inference import Forward, Tiling
 
 
@@ -28,13 +28,13 @@ class MapOptions:
     Args:
         tiling: windows of images that are larger.
         probabilities: write the probability of each class as well.
-        decoder: how image files are read, as for training; None takes them as they are shown.
+        reader: how image files are read, as for training; None takes them as they are shown.
         mean: of each channel, in units of `pixelwise.models.Normalize`: what nodata pixels become.
     """
 
     tiling: Tiling
     probabilities: bool = False
-    decoder: Decoder | None = None
+    reader: ImageReader | None = None
     mean: Sequence[float] | None = None
 
 

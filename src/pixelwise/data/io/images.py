@@ -3,7 +3,7 @@
 An image comes as viewers show it: a colour table becomes its colours, WhiteIsZero is inverted, 1 bit is 0 and
 255, CMYK becomes RGB, and an EXIF orientation is applied, as annotation tools label what they show. Alpha is
 dropped without compositing, 16 bits stay 16 bits, and an animation gives its first frame. TIFFs are read by
-windows (`pixelwise.data.tiff`), everything else as a whole through Pillow.
+windows (`pixelwise.data.io.tiff`), everything else as a whole through Pillow.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from pixelwise.data import orientation
-from pixelwise.data.channels import fit, without_alpha
+from pixelwise.data.io import orientation
+from pixelwise.data.io.channels import fit, without_alpha
+from pixelwise.data.io.nodata import filled, nodata_at
+from pixelwise.data.io.photos import decode, is_deep_colour, orientation_of
 from pixelwise.data.io.rasters import gdal
-from pixelwise.data.nodata import filled, nodata_at
-from pixelwise.data.photos import decode, is_deep_colour, orientation_of
-from pixelwise.data.tiff import Tiff, is_tiff, tiff_header
-from pixelwise.data.unreadable import UnreadableImage, readable
+from pixelwise.data.io.tiff import Tiff, is_tiff, tiff_header
+from pixelwise.data.io.unreadable import UnreadableImage, readable
 from pixelwise.errors import UserError
 
 __all__ = [
     "SUFFIXES",
-    "Decoder",
     "Header",
+    "ImageReader",
     "UnreadableImage",
     "read_header",
     "read_image",
@@ -66,14 +66,15 @@ class Decoded(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Decoder:
+class ImageReader:
     """How the image files of a data set are read.
 
     Args:
-        channels: of every image; others are adapted, see `pixelwise.data.channels.fit`.
+        channels: of every image; others are adapted, see `pixelwise.data.io.channels.fit`.
         bands: which of a file's bands these are, as they are stored, counted from 1; None takes the image as
             it is shown.
-        nodata: a value that says nothing, in place of the one that a TIFF names; see `pixelwise.data.nodata`.
+        nodata: a value that says nothing, in place of the one that a TIFF names; see
+            `pixelwise.data.io.nodata`.
         exif: "apply" turns images by their orientation tag, "ignore" takes them as they are stored.
         exact: refuse an image with another number of channels, instead of adapting it.
         option: the config key of `bands` for messages, or "" where there is none.
@@ -149,13 +150,13 @@ class Decoder:
 class Whole:
     """An image that is no TIFF, decoded as a whole and read like one."""
 
-    def __init__(self, path: Path, decoder: Decoder) -> None:
-        settings = decoder.channels, decoder.bands, decoder.exif, decoder.exact, decoder.option
-        pixels = without_alpha(decode(path, *settings), decoder.channels)
-        self.nodata = decoder.nodata
-        self.may_be_nodata = decoder.nodata is not None
-        self._nothing = nodata_at(pixels, decoder.nodata)
-        self._pixels = fit(pixels, decoder.channels)
+    def __init__(self, path: Path, reader: ImageReader) -> None:
+        settings = reader.channels, reader.bands, reader.exif, reader.exact, reader.option
+        pixels = without_alpha(decode(path, *settings), reader.channels)
+        self.nodata = reader.nodata
+        self.may_be_nodata = reader.nodata is not None
+        self._nothing = nodata_at(pixels, reader.nodata)
+        self._pixels = fit(pixels, reader.channels)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -190,7 +191,7 @@ def read_image(path: Path, channels: int = 3) -> np.ndarray:
         UnreadableImage: the file is missing, damaged or no image.
         UserError: its channels or its number type do not fit.
     """
-    return Decoder(channels).read(path).image
+    return ImageReader(channels).read(path).image
 
 
 def read_header(path: Path) -> Header:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.io.images import Decoder
+from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, subfolders
 from pixelwise.data.remarks import of_orientation
 from pixelwise.data.sources.folder import FolderSplit, Item
@@ -51,7 +51,7 @@ class FolderClassification:
     ) -> None:
         self.root = existing_root(root)
         self.classes = [str(name) for name in classes]
-        self.decoder = Decoder(channels, exif=exif)
+        self.reader = ImageReader(channels, exif=exif)
         self.skip = {str(name) for name in skip}
         self.shares = dict(split or {})
         self.items: dict[str, list[Item]] = defaultdict(list)
@@ -73,9 +73,9 @@ class FolderClassification:
             items += [free[key] for key in deal(list(free), **self.shares)[name]]
         if not items:
             return None
-        found = FolderSplit(items, self.decoder)
+        found = FolderSplit(items, self.reader)
         headers = {item.key: header for item, header in zip(found.items, found.headers, strict=True)}
-        found.remarks = of_orientation(headers, self.decoder.exif)
+        found.remarks = of_orientation(headers, self.reader.exif)
         return found
 
     def describe(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pixelwise.data.io.images import Decoder, Header
+from pixelwise.data.io.images import Header, ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, read_headers
 from pixelwise.data.labels import Labels
 from pixelwise.data.remarks import how_exif_fits, of_colour_tables, of_orientation
@@ -36,7 +36,7 @@ class FolderSplit:
 
     Args:
         items: in any order.
-        decoder: how images are read; a number of channels takes them as they are shown.
+        reader: how images are read; a number of channels takes them as they are shown.
         read_target: turns an item's target into a mask or a class index.
 
     Raises:
@@ -44,10 +44,10 @@ class FolderSplit:
     """
 
     def __init__(
-        self, items: Sequence[Item], decoder: Decoder | int, read_target: Callable[[Any], Any] = int
+        self, items: Sequence[Item], reader: ImageReader | int, read_target: Callable[[Any], Any] = int
     ) -> None:
         self.items = sorted(items)
-        self.decoder = Decoder(decoder) if isinstance(decoder, int) else decoder
+        self.reader = ImageReader(reader) if isinstance(reader, int) else reader
         self.read_target = read_target
         self.headers = read_headers([item.image for item in self.items])
         self.remarks: list[str] = []
@@ -57,7 +57,7 @@ class FolderSplit:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Raw:
-        image, nodata = self.decoder.read(self.items[index].image)
+        image, nodata = self.reader.read(self.items[index].image)
         target = self.read_target(self.items[index].target)
         if nodata is not None and isinstance(target, np.ndarray):
             target = np.where(nodata, np.uint8(IGNORE), target)
@@ -69,16 +69,16 @@ class FolderSplit:
 
     def size(self, index: int) -> tuple[int, int]:
         """(H, W) as the header says."""
-        return self.headers[index].size(self.decoder.exif)
+        return self.headers[index].size(self.reader.exif)
 
     def image(self, index: int) -> np.ndarray:
         """(H, W, channels) uint8, uint16 or float32."""
-        return self.decoder.read(self.items[index].image).image
+        return self.reader.read(self.items[index].image).image
 
     def target(self, index: int) -> np.ndarray | int:
         """(H, W) uint8 index mask, or one class index."""
         item = self.items[index]
-        if isinstance(item.target, Path) and self.decoder.may_be_nodata(item.image):
+        if isinstance(item.target, Path) and self.reader.may_be_nodata(item.image):
             return self[index].target
         return self.read_target(item.target)
 
@@ -130,7 +130,7 @@ class FolderSegmentation:
         self.root = existing_root(root)
         self.labels = labels
         self.channels = channels
-        self.decoder = Decoder(channels, exif=exif)
+        self.reader = ImageReader(channels, exif=exif)
         self.suffixes = (image_suffix, mask_suffix)
         self.places = self._find_places(images, masks)
         self.shares = dict(split or {})
@@ -145,11 +145,11 @@ class FolderSegmentation:
         items = [Item(key, image, mask) for key, (image, mask) in pairs.items()]
         if not items:
             return None
-        split = FolderSplit(items, self.decoder, self.labels.read)
+        split = FolderSplit(items, self.reader, self.labels.read)
         masks = read_headers([pairs[item.key][1] for item in split.items])
         _check_sizes(split, masks)
         keys = [item.key for item in split.items]
-        split.remarks = of_orientation(dict(zip(keys, split.headers, strict=True)), self.decoder.exif, masks)
+        split.remarks = of_orientation(dict(zip(keys, split.headers, strict=True)), self.reader.exif, masks)
         if not self.labels.has_palette:
             tables = dict(zip(keys, masks, strict=True))
             split.remarks += of_colour_tables(tables, len(self.labels.classes))
@@ -205,7 +205,7 @@ def _check_pairs(images: dict[str, Path], masks: dict[str, Path], place: tuple[P
 
 def _check_sizes(split: FolderSplit, masks: Sequence[Header]) -> None:
     """Each mask has its image's size; where only EXIF parts them, the message says so."""
-    exif = split.decoder.exif
+    exif = split.reader.exif
     differing: list[str] = []
     advice: list[str] = []
     for item, header, mask in zip(split.items, split.headers, masks, strict=True):

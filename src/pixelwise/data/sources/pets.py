@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pixelwise.data.io.images import Decoder
+from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.listing import existing_root
 from pixelwise.data.labels import Labels
 from pixelwise.data.sources.folder import FolderSplit, Item
@@ -53,7 +53,7 @@ class _Pets:
         UserError: the layout is another one, or a list cannot be read.
     """
 
-    decoder = Decoder(3, exif="ignore")
+    reader = ImageReader(3, exif="ignore")
     """The trimaps were drawn on the images as they are stored."""
 
     def __init__(
@@ -82,7 +82,7 @@ class _Pets:
             UserError: files are missing or unreadable.
         """
         items = [self.item(animal) for animal in self.animals[name]]
-        return FolderSplit(items, self.decoder, self.read) if items else None
+        return FolderSplit(items, self.reader, self.read) if items else None
 
     def item(self, animal: Animal) -> Item:
         """Where image and target of an animal are."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.io.images import Decoder, read_header
+from pixelwise.data.io.images import ImageReader, read_header
+from pixelwise.data.io.label_files import LabelFile, open_labels
+from pixelwise.data.io.nodata import filled
 from pixelwise.data.io.rasters import ROWS
-from pixelwise.data.label_files import LabelFile, open_labels
 from pixelwise.data.labels import LabelError, Labels
-from pixelwise.data.nodata import filled
 from pixelwise.data.remarks import how_exif_fits, of_orientation
 from pixelwise.data.sources.folder import FolderSegmentation
 from pixelwise.data.tiles.cache import FileStamp, RowBlock, prepare
@@ -31,7 +31,7 @@ class RasterTile:
         image: the image.
         label: its label, of the same size.
         labels: what the label's values mean.
-        decoder: how the image is read, which tells where it is nodata.
+        reader: how the image is read, which tells where it is nodata.
 
     Raises:
         UserError: sizes, bands or number types do not fit.
@@ -42,9 +42,9 @@ class RasterTile:
     shape: tuple[int, int, int]
     meaning: object
 
-    def __init__(self, name: str, image: Path, label: Path, labels: Labels, decoder: Decoder) -> None:
-        self.name, self.image, self.label, self.labels, self.decoder = name, image, label, labels, decoder
-        size, self.dtype = decoder.describe(image)
+    def __init__(self, name: str, image: Path, label: Path, labels: Labels, reader: ImageReader) -> None:
+        self.name, self.image, self.label, self.labels, self.reader = name, image, label, labels, reader
+        size, self.dtype = reader.describe(image)
         self.headers = read_header(image), read_header(label)
         """Of image and label."""
         truth = self.headers[1].stored
@@ -53,11 +53,11 @@ class RasterTile:
                 f"{label} differs in size from its image",
                 found=f"{truth[0]}×{truth[1]}",
                 expected=f"{size[0]}×{size[1]} (height×width)",
-                fix=how_exif_fits(self.headers[0], truth, decoder.exif),
+                fix=how_exif_fits(self.headers[0], truth, reader.exif),
             )
-        self.shape = (*size, decoder.channels)
-        bands = None if decoder.bands is None else list(decoder.bands)
-        self.meaning = (bands, decoder.nodata, decoder.exif, labels.identity)
+        self.shape = (*size, reader.channels)
+        bands = None if reader.bands is None else list(reader.bands)
+        self.meaning = (bands, reader.nodata, reader.exif, labels.identity)
 
     def stamps(self) -> list[FileStamp]:
         """Those of image and label."""
@@ -67,7 +67,7 @@ class RasterTile:
         """All rows from top to bottom, labels decoded."""
         useful = False
         with (
-            self.decoder.open(self.image) as image,
+            self.reader.open(self.image) as image,
             open_labels(self.label, self.labels.has_palette) as label,
         ):
             for top in range(0, self.shape[0], ROWS):
@@ -129,8 +129,8 @@ class Tiles(FolderSegmentation):
     ) -> None:
         super().__init__(root, labels, channels, **layout)
         self.classes = tuple(classes)
-        self.decoder = replace(
-            self.decoder, bands=bands, nodata=nodata, exact=self.exact_bands, option="data.source.bands"
+        self.reader = replace(
+            self.reader, bands=bands, nodata=nodata, exact=self.exact_bands, option="data.source.bands"
         )
         self.tiling = Tiling(window, overlap, key="data.source.")
         self.cache = self.root / Path(prepared).expanduser()
@@ -145,7 +145,7 @@ class Tiles(FolderSegmentation):
         """
         parent = "" if "" in self.places else f"{name}/"  # one name may stand in several splits
         tiles = [
-            RasterTile(f"{parent}{key}", image, label, self.labels, self.decoder)
+            RasterTile(f"{parent}{key}", image, label, self.labels, self.reader)
             for key, (image, label) in sorted(self.pairs(name).items())
         ]
         if len(types := {tile.dtype.name for tile in tiles}) > 1:
@@ -159,5 +159,5 @@ class Tiles(FolderSegmentation):
             return None
         split = TileSplit(prepare(tiles, self.cache, len(self.classes)), self.classes, self.tiling, draws)
         images = {tile.name: tile.headers[0] for tile in tiles}
-        split.remarks = of_orientation(images, self.decoder.exif, [tile.headers[1] for tile in tiles])
+        split.remarks = of_orientation(images, self.reader.exif, [tile.headers[1] for tile in tiles])
         return split

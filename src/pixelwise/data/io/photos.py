@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from pixelwise.data import orientation
-from pixelwise.data.channels import check_type, fit_channels, misfit
-from pixelwise.data.unreadable import readable
+from pixelwise.data.io import orientation
+from pixelwise.data.io.channels import check_type, fit_channels, misfit
+from pixelwise.data.io.unreadable import readable
 from pixelwise.errors import UserError, counted
 
 # Pillow refuses images of twice this many pixels. Its own limit suits servers; aerial mosaics exceed it.
@@ -27,7 +27,7 @@ def decode(
 ) -> np.ndarray:
     """(H, W, C) uint8 or uint16; C may still have to be adapted.
 
-    The arguments are those of `pixelwise.data.io.images.Decoder`.
+    The arguments are those of `pixelwise.data.io.images.ImageReader`.
 
     Raises:
         UnreadableImage: the file is missing, damaged or no image.

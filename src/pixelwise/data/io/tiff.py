@@ -17,11 +17,11 @@ import rasterio
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.windows import Window
 
-from pixelwise.data import orientation
-from pixelwise.data.channels import check_type, fit, fit_channels, misfit
+from pixelwise.data.io import orientation
+from pixelwise.data.io.channels import check_type, fit, fit_channels, misfit
+from pixelwise.data.io.nodata import nodata_at
 from pixelwise.data.io.rasters import gdal
-from pixelwise.data.nodata import nodata_at
-from pixelwise.data.unreadable import readable
+from pixelwise.data.io.unreadable import readable
 from pixelwise.errors import UserError, counted
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -42,7 +42,7 @@ class Tiff:
 
     Args:
         file: a TIFF of any kind that GDAL reads; of several pages the first.
-        channels: of what is read; see `pixelwise.data.channels.fit`.
+        channels: of what is read; see `pixelwise.data.io.channels.fit`.
         bands: which of the file's bands these are, as they are stored, counted from 1; None takes the image
             as it is shown.
         nodata: a value that says nothing, in place of the file's.
@@ -168,7 +168,7 @@ class Tiff:
 
         Returns:
             Pixels (height, width, C), and which of them are nodata (height, width) bool; see
-            `pixelwise.data.nodata`. In a valid pixel of a float image, a band that holds nodata is 0.
+            `pixelwise.data.io.nodata`. In a valid pixel of a float image, a band that holds nodata is 0.
         """
         place = orientation.stored_window(top, left, height, width, self.shape, self.tag)
         return self._read(Window(place[1], place[0], place[3], place[2]), place[2:], Resampling.nearest)

@@ -16,11 +16,11 @@ from PIL import Image
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
-from pixelwise.data.io.images import Decoder
+from pixelwise.data.io.images import ImageReader
+from pixelwise.data.io.photos import is_deep_colour
 from pixelwise.data.io.rasters import gdal
-from pixelwise.data.photos import is_deep_colour
-from pixelwise.data.tiff import is_tiff
-from pixelwise.data.unreadable import readable
+from pixelwise.data.io.tiff import is_tiff
+from pixelwise.data.io.unreadable import readable
 from pixelwise.errors import UserError, some
 
 _STRETCHED = {"L;2": 85, "L;4": 17}
@@ -59,7 +59,7 @@ def open_labels(path: Path, colours: bool = False) -> Iterator[LabelFile]:
         UserError: the file is damaged or not a mask.
     """
     if colours:
-        with Decoder(3, exif="ignore").open(path) as image:
+        with ImageReader(3, exif="ignore").open(path) as image:
             if image.dtype != np.uint8:
                 raise _no_mask(path, f"colours of type {image.dtype}")
             yield _Colours(image)

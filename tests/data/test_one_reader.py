@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 from tests.data.formats import DEEP, LOSSLESS, LOSSY, turned
 
-from pixelwise.data.io.images import Decoder, read_image, read_size
-from pixelwise.data.io.rasters import RasterReader, gdal
+from pixelwise.data.io.images import ImageReader, read_image, read_size
+from pixelwise.data.io.raster_reader import RasterReader
+from pixelwise.data.io.rasters import gdal
+from pixelwise.data.io.tiff import is_tiff
 from pixelwise.data.labels import Labels
 from pixelwise.data.sources.folder import FolderSegmentation
 from pixelwise.data.sources.tiles import RasterTile
 from pixelwise.data.statistics import part
-from pixelwise.data.tiff import is_tiff
 from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast
@@ -42,7 +43,7 @@ def by_training(root: Path, name: str, channels: int) -> np.ndarray:
 
 def by_tiles(root: Path, name: str, channels: int) -> np.ndarray:
     mask = root / "train/masks" / f"{Path(name).stem}.png"
-    tile = RasterTile("a", root / "train/images" / name, mask, LABELS, Decoder(channels))
+    tile = RasterTile("a", root / "train/images" / name, mask, LABELS, ImageReader(channels))
     image = np.concatenate([strip.image for strip in tile.strips()])
     assert (image.shape, image.dtype) == (tile.shape, tile.dtype)
     return image
@@ -50,10 +51,10 @@ def by_tiles(root: Path, name: str, channels: int) -> np.ndarray:
 
 def by_prediction(root: Path, name: str, channels: int) -> np.ndarray:
     """A TIFF window by window, from the last to the first."""
-    file, decoder = root / "train/images" / name, Decoder(channels)
+    file, reader = root / "train/images" / name, ImageReader(channels)
     if not is_tiff(file):
-        return decoder.read(file).image
-    with gdal(), RasterReader(file, decoder) as raster:
+        return reader.read(file).image
+    with gdal(), RasterReader(file, reader) as raster:
         height, width = raster.shape
         image = np.empty((height, width, channels), raster.dtype)
         for top in range(0, height, 7)[::-1]:
@@ -108,7 +109,7 @@ def test_an_orientation_can_be_ignored(tmp_path, tag, ending):
     stored = (20, 30) if tag < 5 else (30, 20)
     assert read_size(file) == (20, 30)
     assert read_image(file).shape == (20, 30, 3)
-    image = Decoder(3, exif="ignore").read(file).image
+    image = ImageReader(3, exif="ignore").read(file).image
     assert image.shape == (*stored, 3)
     assert not np.array_equal(image, read_image(file))
 
@@ -126,21 +127,21 @@ def test_a_georeferenced_tiff_is_not_turned(tmp_path):
 
 def test_an_unknown_choice_about_exif_is_refused():
     with pytest.raises(UserError, match=r"data\.source\.exif[\s\S]*rotate[\s\S]*apply[\s\S]*ignore"):
-        Decoder(3, exif="rotate")
+        ImageReader(3, exif="rotate")
 
 
 @pytest.mark.parametrize("name", ["palette.png", "palette.tif"])
 def test_chosen_bands_are_those_that_are_stored(tmp_path, name):
     LOSSLESS[name](tmp_path / name, scene())
     indices = np.array(Image.open(tmp_path / name))
-    assert np.array_equal(Decoder(1, bands=[1]).read(tmp_path / name).image[..., 0], indices)
+    assert np.array_equal(ImageReader(1, bands=[1]).read(tmp_path / name).image[..., 0], indices)
 
 
 @pytest.mark.parametrize("name", ["white_is_zero_8.tif", "palette.tif", "one_bit.tif", "four_bits.tif"])
 def test_no_bands_are_advised_that_would_show_something_else(tmp_path, name):
     LOSSLESS[name](tmp_path / name, scene())
     with pytest.raises(UserError) as caught:
-        Decoder(2, exact=True, option="bands").read(tmp_path / name)
+        ImageReader(2, exact=True, option="bands").read(tmp_path / name)
     assert "bands=" not in str(caught.value)
 
 
