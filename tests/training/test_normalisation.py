@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 from PIL import Image
-from tests.drills import drill
+from tests.drills import RUN, differing, drill, result
 from tests.losses.conftest import NAMES, configured
 from torch import Tensor
 
@@ -183,6 +183,15 @@ def test_limited_epochs_end_their_last_window(compose: Compose, root: Path, tmp_
     run.trainer.callbacks.append(windows)  # type: ignore[attr-defined]
     run.trainer.fit(run.module, datamodule=run.data)
     assert windows.sizes == [4, 1, 4, 1]
+
+
+@pytest.mark.slow
+def test_accumulation_resumes_exactly(tmp_path: Path) -> None:
+    words = (*RUN, "trainer.accumulate_grad_batches=3", "hydra.run.dir=run")  # four batches an epoch
+    drill(tmp_path / "whole", *words)
+    drill(tmp_path / "cut", *words, step=3, where="batch_end")
+    drill(tmp_path / "cut", "resume=run")
+    assert differing(result(tmp_path / "cut/run"), result(tmp_path / "whole/run")) == []
 
 
 @pytest.mark.parametrize(
