@@ -59,7 +59,7 @@ def build_twin(model: Predictor) -> Any:
     """
     assert isinstance(model.head, ClassifierHead)
     assert isinstance(model.encoder, Encoder)
-    name = model.encoder.recipe.name
+    name = model.encoder.spec.name
     twin: Any = timm.create_model(name, num_classes=len(model.classes), in_chans=model.channels)
     own, last = model.encoder.state_dict(), twin.get_classifier()
     prefix = next((name for name, module in twin.named_modules() if module is last), "")

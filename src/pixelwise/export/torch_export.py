@@ -72,7 +72,7 @@ def sides(model: Composition) -> tuple[int, ...]:
 
     Of one window no memory is moved, and the graph would not know that it has to be for several.
     """
-    multiple = (isinstance(model.encoder, Encoder) and model.encoder.recipe.multiple) or 1
+    multiple = (isinstance(model.encoder, Encoder) and model.encoder.spec.multiple) or 1
     return tuple(side if side > multiple else side + multiple for side in SIDES)
 
 
