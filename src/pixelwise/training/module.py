@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from pixelwise.errors import UserError
-from pixelwise.inference import Blender, View, with_tta
+from pixelwise.inference import TTA, Blender, with_tta
 from pixelwise.losses import WeightedSum
 from pixelwise.metrics.mean import Mean
 from pixelwise.models import Composition
@@ -69,7 +69,7 @@ class Module(L.LightningModule):
         self.index_of_loss = -1
         self.results: dict[str, float] = {}
         """Scores of the last evaluation in full precision, by flat name such as "test/miou"."""
-        self.views: Sequence[View] = ()
+        self.views: Sequence[TTA] = ()
         """Test-time augmentation of evaluations."""
         self._means: dict[str, Mean] = {}
         self._blender = Blender()
