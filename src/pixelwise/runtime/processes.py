@@ -21,7 +21,7 @@ _before = {name: os.environ.get(name) for name in LAUNCHED}
 
 
 def rank() -> int:
-    """Return this process's rank as set by torchrun, SLURM or Lightning's launcher; 0 for a single process."""
+    """Return this process's rank, set by torchrun, SLURM or Lightning's launcher; 0 for a single process."""
     names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
     return next((int(os.environ[name]) for name in names if name in os.environ), 0)
 
