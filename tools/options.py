@@ -49,7 +49,7 @@ def _defaults() -> list[str]:
 
 def table() -> str:
     """Return the table for README.md, with a row for each group."""
-    rows = ["| group | options, the default first | what it decides |", "|---|---|---|"]
+    rows = ["| group | options (the default first) | purpose |", "|---|---|---|"]
     for group in groups():
         options = [f"**{name}**" if name == group.default else name for name in group.options]
         rows.append(f"| [`{group.name}`](conf/{group.name}) | {', '.join(options)} | {group.purpose} |")

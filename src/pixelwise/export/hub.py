@@ -136,7 +136,7 @@ CARD = """
 
 A model for {task}, trained on {dataset} with pixelwise {version}.
 
-![A sample: the image and what the model says](sample.png)
+![A sample image and its prediction](sample.png)
 
 ```python
 import numpy as np

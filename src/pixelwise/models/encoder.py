@@ -97,9 +97,9 @@ class Encoder(nn.Module):
         timm_name = ".".join(config[key] for key in ("architecture", "tag") if config.get(key))
         self.expected_by = "the run that the weights come from" if stored else f"timm's {timm_name}"
         mean, std = stored or (config["mean"], config["std"])
-        known = (pretrained or weights) and len(mean) == len(std) == in_chans
-        self.mean = tuple(mean) if known else None
-        self.std = tuple(std) if known else None
+        is_known = (pretrained or weights) and len(mean) == len(std) == in_chans
+        self.mean = tuple(mean) if is_known else None
+        self.std = tuple(std) if is_known else None
         self.frozen = freeze_batchnorm(self) if frozen_batchnorm else []
 
     def forward(self, image: Tensor) -> list[Tensor]:

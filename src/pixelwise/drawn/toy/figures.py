@@ -144,7 +144,7 @@ ANIMALS = {1: in_poses(CAT_FACE, CAT_PROFILE, CAT_TAIL), 2: in_poses(DOG_FACE, D
 """Label → figures: 1 for cats, 2 for dogs, in the same order of poses."""
 
 
-# ---------------------------------------------------------------------------------------------- things
+# --------------------------------------------------------------------------------------------- objects
 LUMPS = ((-35, 15, 205), (36, 16, 205), (-12, -14, 235), (22, -8, 235), (0, 20, 255))
 BUSH = [Part(tone, oval(x, y, 32, 28)) for x, y, tone in LUMPS]
 BOX = [Part(230, points("-50,40 50,40 50,-25 -50,-25")), Part(255, points("-50,-25 -40,-42 40,-42 50,-25"))]
@@ -158,7 +158,7 @@ BIRD = [
 ]
 CUSHION = [Part(255, curve("0,-28 44,-36 40,0 44,36 0,28"))]
 
-THINGS = [Figure(parts) for parts in (BUSH, BOX, BALL, MUSHROOM, BIRD, CUSHION)]
+OBJECTS = [Figure(parts) for parts in (BUSH, BOX, BALL, MUSHROOM, BIRD, CUSHION)]
 """Objects behind the animals and in front of them."""
 
 POST = Figure([Part(235, points("-10,-190 10,-190 10,190 -10,190"))])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelwise.drawn.toy.drawing import HEAD, Canvas, Figure, Sprite, light
-from pixelwise.drawn.toy.figures import ANIMALS, POST, THINGS
+from pixelwise.drawn.toy.figures import ANIMALS, OBJECTS, POST
 from pixelwise.errors import UserError
 from pixelwise.types import Raw, Split
 
@@ -47,7 +47,7 @@ def _occlude(canvas: Canvas, animals: list[Sprite]) -> None:
         if chance < 0.2:
             cover = Sprite(POST, complex(centre.real, 0.5 * canvas.size), 0.6 * scale * canvas.size)
         elif chance < 0.5:
-            cover = Sprite(THINGS[canvas.rng.integers(len(THINGS))], centre, scale * animal.scale)
+            cover = Sprite(OBJECTS[canvas.rng.integers(len(OBJECTS))], centre, scale * animal.scale)
         else:
             continue
         clearance = cover.figure.reach * cover.scale + (0.4 + 0.4j) * animal.scale
@@ -71,8 +71,8 @@ def paint_scene(rng: np.random.Generator, size: int, labels: list[int], scales: 
     canvas = Canvas(rng, size)
     for _ in range(rng.integers(4)):  # objects behind the animals
         x, y, scale, rotation = rng.uniform((0, 0.2, 0.08, -0.3), (1, 1, 0.2, 0.3))
-        thing = THINGS[rng.integers(len(THINGS))]
-        canvas.draw(Sprite(thing, size * complex(x, y), size * scale, rotation))
+        item = OBJECTS[rng.integers(len(OBJECTS))]
+        canvas.draw(Sprite(item, size * complex(x, y), size * scale, rotation))
 
     figures = [ANIMALS[label][rng.integers(len(ANIMALS[label]))] for label in labels]
     centres = _spread(rng, len(labels), gap=2 * scales.mean())
