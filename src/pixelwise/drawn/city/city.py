@@ -49,7 +49,7 @@ class Canvas:
         self.shade = np.zeros((size, size), np.uint8)
 
     def paste(self, sprite: Sprite, centre: complex, angle: float) -> None:
-        """Draw a sprite and its shadow at `centre` (x + iy in pixels), turned clockwise by `angle` radians."""
+        """Draw a sprite and its shadow, rotated clockwise by `angle` radians around `centre` (x + iy)."""
         h, w = sprite.cover.shape
         turn = np.exp(1j * angle)
         reach = abs(turn.real) * w + abs(turn.imag) * h, abs(turn.imag) * w + abs(turn.real) * h
