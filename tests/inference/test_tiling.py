@@ -37,9 +37,7 @@ def test_windows_start_on_the_grid_and_are_as_few_as_possible() -> None:
     spans = Tiling(512, 0.25).spans((6000, 6000))[0]
     assert all(span.start % GRID == 0 for span in spans[:-1])
     assert len(spans) == 1 + -(-(6000 - 512) // 384)
-    assert (
-        max(span.kept for span in spans) < 0.35 * 512
-    )  # evenly spaced: the last windows do not overlap more
+    assert max(span.kept for span in spans) < 0.35 * 512  # evenly spaced, also at the end
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,8 @@ class Print(logging.Handler):
 def show(content: RenderableType, width: int = 100) -> None:
     """Log a table or other rich object as plain text, so that the terminal and train.log are equal."""
     buffer = io.StringIO()
-    Console(file=buffer, width=width, force_jupyter=False).print(
-        content
-    )  # otherwise a notebook would capture the output
+    # without force_jupyter=False, a notebook would capture the output
+    Console(file=buffer, width=width, force_jupyter=False).print(content)
     log.info("%s", "\n" + buffer.getvalue().rstrip())
 
 

@@ -22,9 +22,7 @@ def hide_warnings() -> None:
     """Hide these warnings, and info messages of Lightning and timm."""
     for pattern in HIDDEN_WARNINGS:
         warnings.filterwarnings("ignore", message=pattern)
-    logging.getLogger("timm.models._helpers").setLevel(
-        logging.WARNING
-    )  # the encoder logs more about its weights
+    logging.getLogger("timm.models._helpers").setLevel(logging.WARNING)  # `Encoder` logs its weights itself
     for name in ("lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)  # devices and limits are in config.yaml

@@ -207,9 +207,7 @@ class Canvas:
         self.image = cv2.add(_shaded(self.image, 255 - cover), _shaded(fur, shade))
 
         inks = INKS | {"iris": _pick(self.rng, EYES), "nose": _pick(self.rng, NOSES)}
-        line = (
-            LIGHT_LINE if sum(colour) < 3 * 110 else DARK_LINE
-        )  # a dark line would be invisible on dark fur
+        line = LIGHT_LINE if sum(colour) < 3 * 110 else DARK_LINE  # dark lines are invisible on dark fur
         for ink, outline in zip(figure.inks, outlines[len(figure.tones) :], strict=True):
             if ink == "line":
                 cv2.polylines(self.image, [outline], False, line, width, cv2.LINE_AA, FRACTION_BITS)
