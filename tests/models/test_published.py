@@ -1,7 +1,7 @@
-"""Files in the layouts in which the authors of models publish them: they load as timm itself loads them.
+"""Files in the layouts that the authors of models publish load as timm itself loads them.
 
-Each layout is what timm's `checkpoint_filter_fn` of that family turns into timm's own, written the other way
-round, with what authors' files hold besides the weights.
+Each layout function is the inverse of timm's `checkpoint_filter_fn` for that model family. It also adds the
+other content of the authors' files.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.fast
 State = dict[str, Any]
 
 
-def swin(state: State, whole: nn.Module) -> State:
-    """Microsoft's: stages end, not begin, with a downsampling; masks and indices of windows are kept."""
+def swin(state: State, full_model: nn.Module) -> State:
+    """Microsoft's: downsampling is at the end of a stage; the file holds masks and indices of windows."""
     renamed = {
         re.sub(r"layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) - 1}.downsample", name): tensor
         for name, tensor in state.items()
     }
     renamed = {name.replace("head.fc.", "head."): tensor for name, tensor in renamed.items()}
-    for name, _ in whole.named_modules():
+    for name, _ in full_model.named_modules():
         if name.endswith(".attn"):
             renamed[f"{name}.relative_position_index"] = torch.zeros(49, 49, dtype=torch.long)
             renamed[f"{name.removesuffix('attn')}attn_mask"] = torch.zeros(4, 49, 49)
@@ -40,22 +40,22 @@ def swin(state: State, whole: nn.Module) -> State:
 
 
 def plain(state: State, _: nn.Module) -> State:
-    """The names that timm took over from the authors, without more around them."""
+    """The authors' names are timm's names."""
     return state
 
 
 def in_model(state: State, _: nn.Module) -> State:
-    """DeiT's."""
+    """DeiT's: the tensors are below the key `model`."""
     return {"model": state}
 
 
 def deit3(state: State, _: nn.Module) -> State:
-    """DeiT III's: layer scale is no module."""
+    """DeiT III's: layer scale is a parameter, not a module."""
     return {"model": {re.sub(r"ls(\d)\.gamma", r"gamma_\1", name): t for name, t in state.items()}}
 
 
 def dinov2(state: State, _: nn.Module) -> State:
-    """Meta's: a token for masked patches; SwiGLU's layers have other names."""
+    """Meta's: there is a token for masked patches, and SwiGLU's layers have other names."""
     names = {name: name.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3") for name in state}
     gated = any(".mlp.fc1.weight" in n and "blocks.0" in n for n in state) and _gated(state)
     renamed = {names[name] if gated else name: tensor for name, tensor in state.items()}
@@ -67,9 +67,9 @@ def _gated(state: State) -> bool:
     return first.shape[0] != second.shape[1]
 
 
-def dinov2_registers(state: State, whole: nn.Module) -> State:
-    """With registers the position of the class token is among the others', and is not added to it yet."""
-    official = dinov2(state, whole)
+def dinov2_registers(state: State, full_model: nn.Module) -> State:
+    """Meta's with registers: the position embedding of the class token is stored with the others."""
+    official = dinov2(state, full_model)
     official["register_tokens"] = official.pop("reg_token")
     position = torch.randn_like(official["cls_token"])
     official["cls_token"] = official["cls_token"] - position
@@ -77,23 +77,23 @@ def dinov2_registers(state: State, whole: nn.Module) -> State:
     return official
 
 
-def beit(state: State, whole: nn.Module) -> State:
-    """Microsoft's."""
+def beit(state: State, full_model: nn.Module) -> State:
+    """Microsoft's: the file holds indices of relative positions."""
     index = {
         f"{n}.relative_position_index": torch.zeros(197, 197)
-        for n, _ in whole.named_modules()
+        for n, _ in full_model.named_modules()
         if n.endswith(".attn")
     }
     return {"model": {**state, **index}}
 
 
-def beit2(state: State, whole: nn.Module) -> State:
-    """As DeepSpeed saved it."""
-    return {"module": beit(state, whole)["model"]}
+def beit2(state: State, full_model: nn.Module) -> State:
+    """Microsoft's, as saved by DeepSpeed."""
+    return {"module": beit(state, full_model)["model"]}
 
 
 def convnext(state: State, _: nn.Module) -> State:
-    """Meta's: downsampling layers in a list of their own, linear layers for 1×1 convolutions."""
+    """Meta's: downsampling layers are in a list of their own, 1×1 convolutions are linear layers."""
     rules = [
         (r"^stem\.", "downsample_layers.0."),
         (r"^stages\.(\d)\.downsample\.", r"downsample_layers.\1."),
@@ -120,11 +120,12 @@ class Case(NamedTuple):
 
     name: str
     layout: Callable[[State, nn.Module], State]
-    made: dict[str, Any] = {}
-    """Options of the model that the file is of, besides those of both."""
+    file_options: dict[str, Any] = {}
+    """Further options of the model in the file."""
     both: dict[str, Any] = {}
-    asked: dict[str, Any] = {}
-    """Options of the encoder."""
+    """Options of both models."""
+    encoder_options: dict[str, Any] = {}
+    """Further options of the encoder."""
     size: int = 224
 
 
@@ -136,7 +137,7 @@ CASES = {
         "swin_tiny_patch4_window7_224",
         swin,
         both=SMALL_SWIN,
-        asked={"img_size": 256, "window_size": 8},
+        encoder_options={"img_size": 256, "window_size": 8},
         size=256,
     ),
     "vit": Case("vit_base_patch16_224", plain, both=SMALL_VIT),
@@ -174,23 +175,23 @@ def test_authors_files_load_as_timm_loads_them(
     case: str, bands: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     torch.manual_seed(0)
-    name, layout, made, both, asked, size = CASES[case]
-    whole = timm.create_model(name, **both, **made)
-    for parameter in whole.parameters():  # also those that timm starts at zero or one
+    name, layout, file_options, both, encoder_options, size = CASES[case]
+    full_model = timm.create_model(name, **both, **file_options)
+    for parameter in full_model.parameters():  # also those that timm starts at zero or one
         nn.init.normal_(parameter, std=0.2)
     file = tmp_path / "official.pth"
-    torch.save(layout(dict(whole.state_dict()), whole), file)
+    torch.save(layout(dict(full_model.state_dict()), full_model), file)
 
     caplog.set_level(logging.INFO)
-    encoder = Encoder(name, weights=file, in_chans=bands, **both, **asked).eval()
+    encoder = Encoder(name, weights=file, in_chans=bands, **both, **encoder_options).eval()
     theirs: Any = timm.create_model(
         name,
         pretrained=True,
         features_only=True,
         pretrained_cfg_overlay={"file": str(file)},
-        **encoder.recipe.options,
+        **encoder.spec.options,
     ).eval()
-    side = asked.get("img_size", size)
+    side = encoder_options.get("img_size", size)
     image = torch.randn(1, bands, *((side, side) if isinstance(side, int) else side))
     with torch.no_grad():
         ours, expected = encoder.body(image), theirs(image)

@@ -16,7 +16,7 @@ from pixelwise.models.sync_batchnorm import release, synchronise
 
 
 def network() -> nn.Module:
-    """Each kind of batch-norm: plain, with an activation, without weights, and one that stands still."""
+    """Each kind of batch-norm: plain, with an activation, without weights, and a frozen one."""
     torch.manual_seed(0)
     still = nn.BatchNorm2d(4)
     still.running_mean.add_(1)
@@ -26,7 +26,7 @@ def network() -> nn.Module:
 
 
 def step(model: nn.Module, images: Tensor, processes: int = 1) -> dict[str, Any]:
-    """Two passes; the output, the gradients (as DDP averages them) and the running statistics."""
+    """Return output, gradients (averaged as in DDP) and running statistics after two passes."""
     for _ in range(2):
         output = model(images)
     weights = torch.arange(output.numel() // len(output)).view(output.shape[1:])
@@ -51,7 +51,7 @@ def one_of_two(rank: int, folder: Path) -> None:
     distributed.destroy_process_group()
 
 
-def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
+def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
     multiprocessing.spawn(one_of_two, (tmp_path,), nprocs=2)
     expected = step(network(), images())
     for rank in (0, 1):
@@ -61,7 +61,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.fast
-def test_evaluation_and_release_are_the_layers_own() -> None:
+def test_evaluation_and_release_use_the_original_forward() -> None:
     model, plain = network(), network()
     keys, layers = list(model.state_dict()), list(model.modules())
     synchronise(model)
@@ -73,7 +73,7 @@ def test_evaluation_and_release_are_the_layers_own() -> None:
 
 
 @pytest.mark.fast
-def test_a_layer_that_does_more_is_refused() -> None:
+def test_an_unsupported_batchnorm_is_refused() -> None:
     class Scaled(nn.BatchNorm2d):
         def forward(self, input: Tensor) -> Tensor:
             return 2 * super().forward(input)

@@ -14,7 +14,7 @@ from pixelwise.build.instantiate import check_target, make
 from pixelwise.build.model import _plain
 from pixelwise.data.io.images import ImageReader
 from pixelwise.errors import UserError
-from pixelwise.inference import Tiling, View
+from pixelwise.inference import TTA, Tiling
 from pixelwise.prediction.writer import MapOptions
 from pixelwise.runtime.device import precision, windows
 
@@ -61,7 +61,7 @@ def prediction_settings(config: DictConfig) -> dict[str, Any]:
     }
 
 
-def views(config: DictConfig) -> list[View]:
+def views(config: DictConfig) -> list[TTA]:
     """The test-time augmentation of conf/views.yaml."""
     names = [config.tta] if isinstance(config.tta, str) else config.tta or []
     return [make(config.views[name], f"views.{name}") for name in names]

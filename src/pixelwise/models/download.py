@@ -1,4 +1,4 @@
-"""What timm has on the network: asked for in seconds, so that no run waits minutes for its retries."""
+"""Check within seconds that pretrained weights can be downloaded; timm itself retries for minutes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from timm.models import load_model_config_from_hf, resolve_pretrained_cfg
 from pixelwise.errors import UserError
 
 HUB = ("hf_hub:", "hf-hub:")
-"""How timm writes the name of a model that is described on the Hugging Face hub."""
+"""Prefixes in timm's names of models on the Hugging Face hub."""
 
 TIMEOUT_S = 5.0
-"""How long the network may take to answer."""
+"""Seconds to wait for an answer of the network."""
 
 
 def resolve_hub(name: str) -> tuple[str, dict[str, Any]]:
-    """The architecture that a model of the hub has, with its options of `timm.create_model`.
+    """Return the architecture of a model on the hub, and its options for `timm.create_model`.
 
     Args:
-        name: `hf_hub:owner/name`; any other is returned as it is.
+        name: name of a model. A name without the prefix `hf_hub:` is returned unchanged, without options.
 
     Raises:
-        UserError: the hub does not answer, or has no such model.
+        UserError: the hub does not answer, or it has no such model.
     """
     if not name.startswith(HUB):
         return name, {}
@@ -42,23 +42,23 @@ def resolve_hub(name: str) -> tuple[str, dict[str, Any]]:
     try:
         config, architecture, options = load_model_config_from_hf(repository)
     except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"encoder.name: {name} is no model of timm", found=error) from error
-    options.pop("in_chans", None)  # of the images, which the weights are adapted to
+        raise UserError(f"encoder.name: {name} is not a timm model", found=error) from error
+    options.pop("in_chans", None)  # the number of bands comes from the data
     return architecture, {**options, "pretrained_cfg": config}
 
 
 def require_download(name: str, options: Mapping[str, Any]) -> None:
-    """Fail at once, instead of after minutes of retries, when timm's weights cannot be had.
+    """Raise an error at once if timm's weights are not available, instead of after minutes of retries.
 
     Args:
-        name: of a model of timm.
-        options: of `timm.create_model`, which may say where its weights are.
+        name: name of a timm model.
+        options: options for `timm.create_model`, which may name the source of the weights.
 
     Raises:
-        UserError: there are none, or they are neither in a cache nor can they be downloaded.
+        UserError: timm has no weights for the model, or they are not in the cache and cannot be downloaded.
     """
-    asked = (options.get(key) for key in ("pretrained_cfg", "pretrained_cfg_overlay"))
-    config = resolve_pretrained_cfg(name, *asked)
+    sources = (options.get(key) for key in ("pretrained_cfg", "pretrained_cfg_overlay"))
+    config = resolve_pretrained_cfg(name, *sources)
     if not config.has_weights:
         raise UserError(
             f"encoder.pretrained: timm has no weights for {name!r}",
@@ -76,32 +76,35 @@ def require_download(name: str, options: Mapping[str, Any]) -> None:
         url = config.url if isinstance(config.url, str) else config.url[0]
         file = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(url).path).name)
         if not file.is_file():
-            _answers(what, lambda: get_session().head(url, timeout=TIMEOUT_S), fix)
+            _require_answer(what, lambda: get_session().head(url, timeout=TIMEOUT_S), fix)
 
 
 def require_hub(what: str, repository: str, files: Sequence[str], fix: str) -> None:
-    """Fail in seconds where none of the files is in the cache and the hub does not have the repository.
+    """Raise an error within seconds if no file is in the cache and the hub does not have the repository.
 
     Args:
-        what: is wanted, for the message.
+        what: description of the files, for the message.
         repository: `owner/name`, or `owner/name@revision`.
-        files: any of which is enough.
-        fix: what to do besides going online.
+        files: names of files, one of which is enough.
+        fix: what the user can do besides connecting to the network.
+
+    Raises:
+        UserError: the hub does not answer, or it has no such repository.
     """
     name, _, revision = repository.partition("@")
     cached = (huggingface_hub.try_to_load_from_cache(name, file, revision=revision or None) for file in files)
     if not any(isinstance(path, str) for path in cached):
         hub = huggingface_hub.HfApi()
-        _answers(what, lambda: hub.model_info(name, revision=revision or None, timeout=TIMEOUT_S), fix)
+        _require_answer(what, lambda: hub.model_info(name, revision=revision or None, timeout=TIMEOUT_S), fix)
 
 
-def _answers(what: str, ask: Callable[[], object], fix: str) -> None:
+def _require_answer(what: str, ask: Callable[[], object], fix: str) -> None:
     try:
         ask()
-    except Exception as error:  # of httpx, of requests or of the hub, by its version
+    except Exception as error:  # from httpx, requests or huggingface_hub, depending on the version
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(
-            f"{what} is neither in the cache nor to be downloaded",
+            f"{what} is not in the cache and cannot be downloaded",
             found=reason,
             fix=f"connect to the network, {fix}",
         ) from error

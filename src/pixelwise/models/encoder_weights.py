@@ -1,4 +1,4 @@
-"""An encoder's weights from a file: converted as timm does, with what matched and what did not."""
+"""Load an encoder's weights from a file, converted as timm does, and report what matched."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from timm.models import (
-    _builder,
-    adapt_input_conv,
-    load_state_dict,
-)
+from timm.models import _builder, adapt_input_conv, load_state_dict
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError, some
@@ -25,33 +21,33 @@ from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, on_meta
 log = logging.getLogger(__name__)
 
 COUNTER = "num_batches_tracked"
-"""Of every batch-norm: it fits any model, and says nothing."""
+"""A buffer of every batch-norm; it fits any model, so that it does not count as a match."""
 
 PREFIXES = ("", "model.encoder.", "encoder.", "model.", "backbone.")
-"""What training scripts, this project's among them, put before the names of an encoder's weights."""
+"""Prefixes that training scripts, also those of this project, add to the names of an encoder's weights."""
 
 MAY_MISS = 0.01
-"""Share of the weights of timm's model that may stay random without `encoder.allow_missing`."""
+"""Largest share of the timm model's weights that may stay random without `encoder.allow_missing`."""
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of the input, by channel."""
 
 
 def weights_file(path: Path) -> Path:
-    """The file itself, or that which a run folder or a hub folder keeps its weights in."""
+    """Return the file with the weights: in a run folder or hub folder, or the path itself."""
     inside = (path / name for name in ("checkpoints/best.ckpt", "model.safetensors"))
     return next((file for file in inside if file.is_file()), path)
 
 
 def read_state_dict(path: Path) -> dict[str, Any]:
-    """What a `.safetensors` file or a checkpoint holds, as timm reads it; nothing in it is executed."""
+    """Return the content of a `.safetensors` file or a checkpoint as timm reads it, executing no code."""
     if not path.is_file():
         raise UserError(
             f"encoder.weights: {path} is not a file",
             expected="a .ckpt, .pth or .safetensors file, a run folder or a hub folder",
         )
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # plain options, which many files keep
+        with torch.serialization.safe_globals([argparse.Namespace]):  # options in many checkpoints
             state = load_state_dict(str(path), weights_only=True)
         return {str(name): value for name, value in state.items()}
     except Exception as error:  # each format has its own exceptions; all mean the same here
@@ -59,9 +55,9 @@ def read_state_dict(path: Path) -> dict[str, Any]:
 
 
 def names_in_encoder(name: str) -> list[str]:
-    """What a tensor of a whole timm model may be called in an `Encoder`.
+    """Return the names that a tensor of a full timm model may have in an `Encoder`.
 
-    `features_only` wraps a model (`model.`, `body.`) or flattens its first level.
+    `features_only` wraps a model (`model.`, `body.`) or flattens the first level of its names.
     """
     flat = name.replace(".", "_", 1)
     return [f"body.{wrapper}{n}" for wrapper in ("", "model.", "body.") for n in (name, flat)]
@@ -69,123 +65,124 @@ def names_in_encoder(name: str) -> list[str]:
 
 @dataclass
 class Match:
-    """What of a file fits an encoder.
+    """The tensors of a file that fit an encoder.
 
     Attributes:
-        found: tensors by their names in the encoder.
-        misshapen: names and shapes of tensors that fit by name alone.
+        matched: tensors by their names in the encoder.
+        misshapen: names and shapes of tensors whose name fits but whose shape does not.
         unexpected: names that the encoder does not have.
-        failure: why timm could not convert the file; None where it could, or did not have to.
+        failure: the exception if timm could not convert the file; otherwise None.
     """
 
-    found: dict[str, Tensor] = field(default_factory=dict)
+    matched: dict[str, Tensor] = field(default_factory=dict)
     misshapen: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     failure: Exception | None = None
 
     @property
     def weights(self) -> int:
-        """How many numbers were found."""
-        return sum(tensor.numel() for name, tensor in self.found.items() if not name.endswith(COUNTER))
+        """Number of matched weights."""
+        return sum(tensor.numel() for name, tensor in self.matched.items() if not name.endswith(COUNTER))
 
 
 def load_encoder_weights(
-    encoder: nn.Module, recipe: TimmSpec, path: Path, allow_missing: bool = False
+    encoder: nn.Module, spec: TimmSpec, path: Path, allow_missing: bool = False
 ) -> Statistics | None:
-    """Copy the tensors that fit into the encoder and say which did not.
+    """Copy the matching tensors of a file into the encoder, and log which did not match.
 
-    Files of this project have the names of an `Encoder`. All others go through timm's own conversion of the
-    files that were published for the model, which renames tensors and resamples position embeddings, patch
-    embeddings and tables of relative positions. The first convolution of a model of three bands is adapted to
-    the encoder's, as timm adapts pretrained ones.
+    Files of this project use the names of an `Encoder`. All other files go through timm's own conversion of
+    the files published for the model. It renames tensors and resamples position embeddings, patch embeddings
+    and tables of relative positions. If the file is for three bands, the first convolution is adapted to the
+    encoder's bands, as timm does for pretrained weights.
 
     Args:
-        encoder: an `Encoder`; of its neck, which no file but this project's has, nothing is missed.
-        recipe: of its body.
+        encoder: an `Encoder`. Weights of its neck may be missing: only files of this project have them.
+        spec: how timm builds the encoder's body.
         path: a file, a run folder or a hub folder.
         allow_missing: accept that more than 1 % of the body's weights stay random.
 
     Returns:
-        The statistics that a file of this project keeps beside the weights; None for any other.
+        The mean and std that a file of this project stores beside the weights; None for other files.
 
     Raises:
-        UserError: the file cannot be read, or too little in it fits.
+        UserError: the file cannot be read, or too few of its tensors fit.
     """
     path = weights_file(path.expanduser())
     state, own = read_state_dict(path), encoder.state_dict()
-    match = match_encoder(state, own, recipe)
+    match = match_encoder(state, own, spec)
     needed = {n: t.numel() for n, t in own.items() if n.startswith("body.") and not n.endswith(COUNTER)}
-    missing = [name for name in needed if name not in match.found]
+    missing = [name for name in needed if name not in match.matched]
     share = sum(needed[name] for name in missing) / sum(needed.values())
     if not match.weights or (share > MAY_MISS and not allow_missing):
-        which = f"{share:.1%} of the encoder's weights are not" if match.weights else "nothing"
         raise UserError(
-            f"encoder.weights: {which} in {path}" + ("" if match.weights else " fits this encoder"),
+            f"encoder.weights: {share:.1%} of the encoder's weights are not in {path}"
+            if match.weights
+            else f"encoder.weights: no tensor in {path} fits this encoder",
             found=match.failure
-            or f"left over: {some([*match.misshapen, *match.unexpected], 3) or 'nothing'}",
+            or f"tensors that do not fit: {some([*match.misshapen, *match.unexpected], 3) or 'none'}",
             expected=f"tensors such as {some(missing, 3)}",
             fix="encoder.name must be the model that the weights were trained with"
-            + ("; encoder.allow_missing=true leaves the others random" if match.weights else ""),
+            + ("; encoder.allow_missing=true leaves the missing weights random" if match.weights else ""),
         )
-    encoder.load_state_dict(match.found, strict=False)
+    encoder.load_state_dict(match.matched, strict=False)
     log.info(
         "encoder.weights=%s: %d tensors matched, %d missing, %d unexpected",
-        path, len(match.found), len(missing), len(match.unexpected) + len(match.misshapen),
+        path, len(match.matched), len(missing), len(match.unexpected) + len(match.misshapen),
     )  # fmt: skip
     if match.unexpected:
-        log.info("encoder.weights: not of the encoder, left out: %s", some(match.unexpected, 8))
+        log.info("encoder.weights: skipped, not part of the encoder: %s", some(match.unexpected, 8))
     if match.misshapen:
-        log.warning("encoder.weights: of another shape, left out: %s", some(match.misshapen, 8))
+        log.warning("encoder.weights: skipped, another shape: %s", some(match.misshapen, 8))
     if missing:
         log.warning("encoder.weights: missing, %.2g %% stay random: %s", 100 * share, some(missing, 8))
     return _statistics(state)
 
 
-def match_encoder(state: Mapping[str, Any], own: Mapping[str, Tensor], recipe: TimmSpec) -> Match:
-    """The tensors of a file beside those of an encoder, whatever stands before their names.
+def match_encoder(state: Mapping[str, Any], own: Mapping[str, Tensor], spec: TimmSpec) -> Match:
+    """Match the tensors of a file with those of an encoder, whatever the prefix of their names.
 
     Args:
-        state: of the file.
-        own: of the encoder.
-        recipe: of the encoder's body.
+        state: tensors of the file, by name.
+        own: tensors of the encoder, by name.
+        spec: how timm builds the encoder's body.
     """
     for prefix in PREFIXES:
         if any(name.startswith(f"{prefix}body.") and name.removeprefix(prefix) in own for name in state):
-            return _match_own(state, prefix, own, recipe)
+            return _match_own(state, prefix, own, spec)
     prefixes = [prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in state)]
-    matches = (_match_timm(state, prefix, own, recipe) for prefix in prefixes)
+    matches = (_match_timm(state, prefix, own, spec) for prefix in prefixes)
     return max(matches, key=lambda match: match.weights, default=Match())
 
 
-def _match_own(state: Mapping[str, Any], prefix: str, own: Mapping[str, Tensor], recipe: TimmSpec) -> Match:
-    """A file of this project; timm converts it only where the encoder was built for another size."""
+def _match_own(state: Mapping[str, Any], prefix: str, own: Mapping[str, Tensor], spec: TimmSpec) -> Match:
+    """Match a file of this project; timm converts it only if its encoder was built for another size."""
     inside, outside = _without(prefix, state)
     match = Match(unexpected=outside)
     _compare(inside, own, lambda name: [name], match)
     if not match.misshapen:
         return match
-    whole = recipe.whole().state_dict()  # timm tells layouts apart by what is there, such as a classifier
-    back = {known: name for name in whole for known in names_in_encoder(name)}
-    body = whole | {back[name]: tensor for name, tensor in inside.items() if name in back}
-    neck = {name: tensor for name, tensor in inside.items() if name in own and name not in back}
+    full = spec.full_model().state_dict()  # timm recognises a layout by its tensors, such as a classifier's
+    timm_names = {own_name: name for name in full for own_name in names_in_encoder(name)}
+    body = full | {timm_names[name]: tensor for name, tensor in inside.items() if name in timm_names}
+    neck = {name: tensor for name, tensor in inside.items() if name in own and name not in timm_names}
     converted = Match(unexpected=match.unexpected)
-    tensors, converted.failure = convert(body, recipe)
+    tensors, converted.failure = convert(body, spec)
     _compare(tensors, own, names_in_encoder, converted)
     _compare(neck, own, lambda name: [name], converted)
     return converted
 
 
-def _match_timm(state: Mapping[str, Any], prefix: str, own: Mapping[str, Tensor], recipe: TimmSpec) -> Match:
-    """A file of any other origin."""
+def _match_timm(state: Mapping[str, Any], prefix: str, own: Mapping[str, Tensor], spec: TimmSpec) -> Match:
+    """Match a file that is not from this project."""
     inside, outside = _without(prefix, state)
-    tensors, failure = convert(inside, recipe)
+    tensors, failure = convert(inside, spec)
     match = Match(unexpected=outside, failure=failure)
     _compare(tensors, own, names_in_encoder, match)
     return match
 
 
 def _without(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What has the prefix, without it; and the names of what has not."""
+    """Return the tensors whose names have the prefix, without it, and the names of all others."""
     inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     return inside, [name for name in state if not name.startswith(prefix)]
 
@@ -196,41 +193,42 @@ def _compare(
     names: Callable[[str], list[str]],
     match: Match,
 ) -> None:
-    """Add to a match what fits under one of its names, and what does not."""
+    """Add each tensor to the matched, misshapen or unexpected ones of `match`."""
     for name, tensor in tensors.items():
         if isinstance(tensor, Tensor) and tensor.is_meta:
-            continue  # of timm's model, not of the file
-        known = next((candidate for candidate in names(name) if candidate in own), None)
-        if known is None or not isinstance(tensor, Tensor):
+            continue  # comes from timm's model, not from the file
+        own_name = next((candidate for candidate in names(name) if candidate in own), None)
+        if own_name is None or not isinstance(tensor, Tensor):
             match.unexpected.append(name)
-        elif (fit := _fit(tensor, own[known])) is not None:
-            match.found[known] = fit
+        elif (fit := _fit(tensor, own[own_name])) is not None:
+            match.matched[own_name] = fit
         else:
-            match.misshapen.append(f"{name} {tuple(tensor.shape)} for {tuple(own[known].shape)}")
+            match.misshapen.append(f"{name} {tuple(tensor.shape)} for {tuple(own[own_name].shape)}")
 
 
-def _fit(tensor: Tensor, wanted: Tensor) -> Tensor | None:
-    """The tensor, if need be adapted from three bands to those of the encoder; None where it does not fit."""
-    if tensor.shape == wanted.shape:
+def _fit(tensor: Tensor, target: Tensor) -> Tensor | None:
+    """Return the tensor, adapted from three bands to the encoder's if needed, or None if it does not fit."""
+    if tensor.shape == target.shape:
         return tensor
-    if tensor.ndim == wanted.ndim == 4 and tensor.shape[1] == 3:
-        adapted = adapt_input_conv(wanted.shape[1], tensor)
-        return adapted if adapted.shape == wanted.shape else None
+    if tensor.ndim == target.ndim == 4 and tensor.shape[1] == 3:
+        adapted = adapt_input_conv(target.shape[1], tensor)
+        return adapted if adapted.shape == target.shape else None
     return None
 
 
-def convert(state: Mapping[str, Any], recipe: TimmSpec) -> tuple[dict[str, Any], Exception | None]:
-    """A published file with the names and shapes of timm's model.
+def convert(state: Mapping[str, Any], spec: TimmSpec) -> tuple[dict[str, Any], Exception | None]:
+    """Convert the tensors of a published file to the names and shapes of timm's model.
 
-    Each family of timm hands its conversion (`checkpoint_filter_fn`) to `build_model_with_cfg`, which gives
-    it to `load_pretrained` together with the model: that call is taken over, for a model without memory.
+    Each timm model family passes its conversion (`checkpoint_filter_fn`) to `build_model_with_cfg`, which
+    passes it to `load_pretrained` together with the model. This function replaces `load_pretrained` and
+    builds the model on the meta device, without memory.
 
     Args:
-        state: of the file; it is not changed.
-        recipe: of the model.
+        state: tensors of the file, by name; not changed.
+        spec: how timm builds the model.
 
     Returns:
-        The converted tensors and None; or, where timm fails, those of the file and why.
+        The converted tensors and None, or the unchanged tensors and timm's exception.
     """
     converted: dict[str, Any] = dict(state)
 
@@ -240,19 +238,19 @@ def convert(state: Mapping[str, Any], recipe: TimmSpec) -> tuple[dict[str, Any],
         nonlocal converted
         if filter_fn is not None:
             arguments = (dict(state), model)[: len(inspect.signature(filter_fn).parameters)]
-            with torch.device("cpu"):  # of the model, only shapes are asked
+            with torch.device("cpu"):  # the conversion uses only shapes of the model
                 converted = dict(filter_fn(*arguments))
 
     try:
         with on_meta(), patch.object(_builder, "load_pretrained", load_pretrained):
-            recipe.build(pretrained=True)
+            spec.build(pretrained=True)
     except TIMM_ERRORS as error:
         return dict(state), error
     return converted, None
 
 
 def _statistics(state: Mapping[str, Any]) -> Statistics | None:
-    """Those by which a composition normalises its input."""
+    """Return the mean and std that a composition normalises its input with, if the file holds them."""
     for prefix in ("", "model."):
         mean, std = (state.get(f"{prefix}normalize.{name}") for name in ("mean", "std"))
         if mean is not None and std is not None:

@@ -1,4 +1,4 @@
-"""Batch-norm over the images of all processes, so that a model does not depend on how many share a batch."""
+"""Batch-norm over the images of all processes, so that training does not depend on their number."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pixelwise.errors import UserError
 
 
 def synchronise(module: nn.Module) -> None:
-    """Let every batch-norm that trains use the mean and variance of all processes, whose shares are equal.
+    """Let all batch-norms in training mode use mean and variance over all processes (of equal batch size).
 
     The layers stay the same objects, unlike with `SyncBatchNorm.convert_sync_batchnorm`, which loses the
-    activation in timm's `BatchNormAct2d` and fails at layers whose weights are fixed.
+    activation in timm's `BatchNormAct2d` and fails for layers with fixed weights.
 
     Raises:
-        UserError: a layer computes something else besides, which would be lost.
+        UserError: a layer does more than batch-norm and activation, which would be lost.
     """
     for name, norm in module.named_modules():
         if not isinstance(norm, _BatchNorm) or isinstance(norm, nn.SyncBatchNorm):
@@ -43,7 +43,7 @@ def release(module: nn.Module) -> None:
 
 
 def _forward(norm: _BatchNorm, features: Tensor) -> Tensor:
-    """What the layer's own `forward` gives, over the images of all processes while it trains."""
+    """Replace a layer's `forward`: in training mode, use the images of all processes."""
     if not norm.training:
         return type(norm).forward(norm, features)
     momentum, tracked = norm.momentum, norm.num_batches_tracked
@@ -70,7 +70,7 @@ def _on_cpu(
     momentum: float,
     processes: int,
 ) -> Tensor:
-    """PyTorch's `SyncBatchNorm`, which exists for GPUs only, on (B, C, …) features."""
+    """Compute PyTorch's `SyncBatchNorm`, which exists for GPUs only, on the CPU for features (B, C, …)."""
     values = features.to(torch.promote_types(features.dtype, torch.float32))
     others = [axis for axis in range(values.ndim) if axis != 1]
     shape = (1, -1, *[1] * (values.ndim - 2))
@@ -90,18 +90,18 @@ def _on_cpu(
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """The sum over all processes. Each computes with it, so their gradients add up in the backward pass."""
+    """Sum over all processes; the backward pass sums the gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:
-        """All processes' sum."""
+        """Return the sum over all processes."""
         total = own.clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> Tensor:
-        """All processes' gradients."""
-        total = slope.clone()
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """Return the sum of the gradients of all processes."""
+        total = grad.clone()
         distributed.all_reduce(total)
         return total

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from pixelwise.errors import UserError
-from pixelwise.inference import Blender, View, with_tta
+from pixelwise.inference import TTA, Blender, with_tta
 from pixelwise.losses import WeightedSum
 from pixelwise.losses.sums import Labels, counts_images, over_processes, share_of_step
 from pixelwise.metrics import Sum
@@ -72,7 +72,7 @@ class Module(L.LightningModule):
         self.index_of_loss = -1
         self.results: dict[str, float] = {}
         """Scores of the last evaluation in full precision, by flat name such as "test/miou"."""
-        self.views: Sequence[View] = ()
+        self.views: Sequence[TTA] = ()
         """Test-time augmentation of evaluations."""
         self._sums: dict[str, Sum] = {}
         self._blender = Blender()
