@@ -38,7 +38,7 @@ TOLERANCE = 1e-4
 
 
 def build_ours(decoder: str, encoder: str, classes: int = 3) -> Composition:
-    """Return the composition with a decoder of conf/, random norm parameters, and logits of the order of 1."""
+    """Return the composition with a decoder of conf/, random norm parameters and logits of the order of 1."""
     config = OmegaConf.load(CONF / f"{decoder}.yaml")
     body = Encoder(encoder, output_stride=OmegaConf.select(config, "encoder_output_stride", default=32))
     built = build.make(config, "decoder", channels=body.channels, strides=body.strides)

@@ -16,7 +16,6 @@ from torch import Tensor
 from pixelwise import build, runs
 from pixelwise.augmentation import CenterCrop
 from pixelwise.build import restore
-from pixelwise.data.io.images import read_image
 from pixelwise.errors import UserError
 from pixelwise.export.agreement import Agreement, accepts, compare
 from pixelwise.export.format import Format, Subject
@@ -104,7 +103,7 @@ def sample_image(config: DictConfig, view: CenterCrop, file: str | None = None) 
     """
     try:
         if file is not None:
-            image = read_image(Path(file).expanduser(), config.data.channels)
+            image = build.image_reader(config).read(Path(file).expanduser()).image
         else:
             source = build.source(config)
             split = source.split("test") or source.split("val")

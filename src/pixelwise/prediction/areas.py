@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.io.rasters import GeoReference
+from pixelwise.data.io.raster_reader import GeoReference
 from pixelwise.types import IGNORE
 
 EQUATOR, FLATTENING = 6378137.0, 1 / 298.257223563

@@ -10,9 +10,8 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from pixelwise.data.io.listing import some
 from pixelwise.data.io.rasters import gdal
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, some
 from pixelwise.inference import Forward, View, with_tta
 from pixelwise.models import Composition
 from pixelwise.prediction.files import check_resources, find_images, prepare_output

@@ -11,7 +11,7 @@ from pixelwise import checks
 from pixelwise.data.tiles.cache import CELL, Prepared
 from pixelwise.errors import UserError, guess, some
 from pixelwise.inference.tiling import Tiling
-from pixelwise.types import Raw
+from pixelwise.types import IGNORE, NODATA, Raw
 
 
 class CropSampling:
@@ -68,6 +68,8 @@ class TileSplit:
         """The index of each window's tile."""
         self._area = np.cumsum([tile.height * tile.width for tile in self.tiles])
         self._share, self._rare = 0.0, []
+        self.remarks: list[str] = []
+        """What is worth knowing though it stops nothing."""
         self.draws: int | None = None
         """Training crops an epoch, or None where the split is not trained on."""
         if draws is not None:
@@ -82,7 +84,16 @@ class TileSplit:
         tile, window = self._tile(index), self.windows[index]
         border = None if tile.border is None else np.array(tile.border[window.area])
         target = np.array(tile.target[window.area])
-        return Raw(self.image(index), target, self.key(index), border=border, window=window)
+        nodata = target == NODATA
+        target[nodata] = IGNORE
+        return Raw(
+            self.image(index),
+            target,
+            self.key(index),
+            border=border,
+            nodata=nodata if nodata.any() else None,
+            window=window,
+        )
 
     def draw(self, index: int, rng: np.random.Generator) -> Raw:
         """A whole tile to cut a crop from, still on disk; perhaps with a pixel that the crop has to show.
@@ -124,7 +135,9 @@ class TileSplit:
     def target(self, index: int) -> np.ndarray:
         """(h, w) uint8 index mask of what no later window shows: together they hold each pixel once."""
         (top, _, _, rows, _), (left, _, _, columns, _) = self.windows[index]
-        return np.array(self._tile(index).target[top : top + rows, left : left + columns])
+        target = np.array(self._tile(index).target[top : top + rows, left : left + columns])
+        target[target == NODATA] = IGNORE
+        return target
 
     @property
     def originals(self) -> list[tuple[str, tuple[int, int], int]]:
