@@ -174,20 +174,20 @@ def report(rows: list[Row], decoders: Iterable[str], output_strides: Mapping[str
     lines = [
         "# Encoders",
         "",
-        f"Every model of timm {timm.__version__} with every decoder ({', '.join(decoders)}), built on the "
-        "meta device. Made by `python tools/encoders.py docs/encoders.md`.",
+        f"All models of timm {timm.__version__} with every decoder ({', '.join(decoders)}), tried with "
+        "tensor shapes only. `python tools/encoders.py docs/encoders.md` writes this page.",
         "",
         "| | models |",
         "|---|---:|",
-        f"| in timm | {len(rows)} |",
+        f"| all models of timm | {len(rows)} |",
         f"| work with every decoder at their own size | {len(rows) - len(native)} |",
         f"| work with every decoder at {size} | {len(rows) - len(odd)} |",
-        f"| … including those built for it with `+encoder.img_size` | {len(rows) - len(lost)} |",
+        f"| work at {size}, some only if built for it with `+encoder.img_size` | {len(rows) - len(lost)} |",
         *_kinds(rows, output_strides),
-        *_section("Not at their own size", native),
-        *_section(f"Not at {size}, with any option", lost),
+        *_section("Fail at their own size", native),
+        *_section(f"Fail at {size}, also with `+encoder.img_size`", lost),
         *_section(
-            f"At {size} only if built for it with `+encoder.img_size`",
+            f"Work at {size} only if built for it with `+encoder.img_size`",
             {name: reason for name, reason in odd.items() if name not in lost},
         ),
     ]
@@ -199,16 +199,16 @@ def _kinds(rows: list[Row], output_strides: Mapping[str, int]) -> Iterator[str]:
     sizes: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         sizes["fixed size" if row.sizes.endswith("only") else row.sizes or "not built"].append(row)
-    yield from ("", "| accepts | models | examples |", "|---|---:|---|")
+    yield from ("", "| input | models | examples |", "|---|---:|---|")
     for words, same in sorted(sizes.items(), key=lambda item: -len(item[1])):
         yield f"| {words} | {len(same)} | {_examples(same)} |"
     if output_strides:
-        yield from ("", "| dilated | models | examples |", "|---|---:|---|")
+        yield from ("", "| output stride | models | examples |", "|---|---:|---|")
     for decoder, stride in output_strides.items():
         dilated = [row for row in rows if row.sizes and stride not in row.plain]
         plain = [row for row in rows if stride in row.plain]
-        words = f"not: use {decoder} with `decoder.encoder_output_stride=32`"
-        yield f"| to stride {stride}, as {decoder} requires | {len(dilated)} | {_examples(dilated)} |"
+        words = f"cannot be dilated: for {decoder} set `decoder.encoder_output_stride=32`"
+        yield f"| dilated to {stride}, for {decoder} | {len(dilated)} | {_examples(dilated)} |"
         yield f"| {words} | {len(plain)} | {_examples(plain)} |"
 
 

@@ -265,12 +265,12 @@ def test_the_table_of_encoders_has_counts_and_reasons() -> None:
     assert [row.plain for row in rows] == [(), (8,), (8,)]
     text = report(rows, decoders, {"linear": 8})
     for line in (
-        "| in timm | 3 |",
+        "| all models of timm | 3 |",
         "| work with every decoder at their own size | 2 |",
         "| work with every decoder at 200×264 | 1 |",
-        "| … including those built for it with `+encoder.img_size` | 2 |",
-        "| to stride 8, as linear requires | 1 | test_resnet |",
-        "| not: use linear with `decoder.encoder_output_stride=32` | 2 | test_vit, test_vit_relpos |",
+        "| work at 200×264, some only if built for it with `+encoder.img_size` | 2 |",
+        "| dilated to 8, for linear | 1 | test_resnet |",
+        "| cannot be dilated: for linear set `decoder.encoder_output_stride=32` | 2 | test_vit, ",
         "- narrow: five maps are too many (1): `test_resnet`",
         "- images of 160×160 only (1): `test_vit_relpos`",
     ):
