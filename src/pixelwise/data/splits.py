@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pixelwise.data.io.listing import subfolders
 from pixelwise.errors import UserError
+from pixelwise.types import Source, Split
 
 SPLITS = ("train", "val", "test")
 _NEARLY = ("training", "valid", "validation", "dev", "testing")
@@ -27,6 +28,35 @@ def split_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, Path]:
         if name.lower() in (*SPLITS, *_NEARLY):
             raise UserError(f"{folder / name} has a name that is not read", expected="train, val or test")
     return {name: folder / name for name in SPLITS if (folder / name).is_dir()}
+
+
+def split_of(source: Source, name: str) -> Split | None:
+    """The split "train", "val" or "test" of a source, or None where it has no such split.
+
+    Raises:
+        UserError: a class of the user's own lacks its base class; or as the source says.
+    """
+    check_base(source, Source, "data.source")
+    split = source.split(name)
+    if split is not None:
+        check_base(split, Split, f"data.source: the {name} split")
+    return split
+
+
+def check_base(found: object, base: type[Source | Split], what: str) -> None:
+    """Refuse a class of the user's own that does not inherit from `Source` or `Split`.
+
+    Raises:
+        UserError: it does not.
+    """
+    if not isinstance(found, base):
+        kind = type(found).__name__
+        raise UserError(
+            f"{what} has not the base class that it needs",
+            found=f"class {kind} in {type(found).__module__}",
+            expected=f"a class that inherits from pixelwise.types.{base.__name__}",
+            fix=f"class {kind}({base.__name__}); see docs/howto/data.md",
+        )
 
 
 def deal(keys: Sequence[str], val: float = 0, test: float = 0, seed: int = 0) -> dict[str, list[str]]:

@@ -19,8 +19,8 @@ def survey(data: DataModule) -> dict[str, Any]:
     Raises:
         UserError: an image or a label cannot be used.
     """
-    if describe := getattr(data.source, "describe", None):
-        log.info(describe())
+    if origin := data.source.describe():
+        log.info(origin)
     report = {name: fact for name, fact in data.fingerprint.items() if fact is not None}
     for name, histogram in histograms(data).items():
         shares = dict(zip(data.classes, histogram.shares.tolist(), strict=True))

@@ -17,7 +17,7 @@ from pixelwise.data.io.listing import existing_root, find_images, read_sizes
 from pixelwise.data.labels import Labels
 from pixelwise.data.splits import deal, split_folders
 from pixelwise.errors import UserError, some
-from pixelwise.types import Raw
+from pixelwise.types import Raw, Source, Split
 
 
 class Item(NamedTuple):
@@ -30,8 +30,8 @@ class Item(NamedTuple):
     """A mask file, or a class index."""
 
 
-class FolderSplit:
-    """Images and their labels, one file each, read when asked for (a `pixelwise.types.Split`).
+class FolderSplit(Split):
+    """Images and their labels, one file each, read when asked for.
 
     Args:
         items: in any order.
@@ -71,12 +71,12 @@ class FolderSplit:
         return self.read_target(self.items[index].target)
 
     def stored_bytes(self, index: int) -> int:
-        """Bytes of the item's files: changes with most edits, and costs no reading."""
+        """Bytes of the image and, if it is a file, of the mask."""
         return sum(path.stat().st_size for path in self.items[index] if isinstance(path, Path))
 
 
-class FolderSegmentation:
-    """Images and masks of equal name, in one of three layouts (a `pixelwise.types.Source`).
+class FolderSegmentation(Source):
+    """Images and masks of equal name, in one of three layouts.
 
         root/train/images/a.jpg   root/train/masks/a.png        likewise val, test
         root/images/train/a.jpg   root/masks/train/a.png        likewise val, test
@@ -116,7 +116,7 @@ class FolderSegmentation:
         self.places = self._find_places(images, masks)
         self.shares = dict(split or {})
 
-    def split(self, name: str) -> FolderSplit | None:
+    def split(self, name: str) -> Split | None:
         """The split, checked, or None.
 
         Raises:

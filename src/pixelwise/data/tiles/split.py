@@ -11,7 +11,7 @@ from pixelwise import checks
 from pixelwise.data.tiles.cache import CELL, Prepared
 from pixelwise.errors import UserError, guess, some
 from pixelwise.inference.tiling import Tiling
-from pixelwise.types import Raw
+from pixelwise.types import Raw, Split
 
 
 class CropSampling:
@@ -44,8 +44,8 @@ class CropSampling:
         return [list(classes).index(name) for name in self.rare]
 
 
-class TileSplit:
-    """Overlapping windows of prepared tiles, in reading order (a `pixelwise.types.Split`).
+class TileSplit(Split):
+    """Overlapping windows of prepared tiles, in reading order.
 
     Args:
         tiles: in the order of the items.
@@ -64,12 +64,9 @@ class TileSplit:
         self.tiles, self.tiling = list(tiles), tiling
         windows = [tiling.windows((tile.height, tile.width)) for tile in self.tiles]
         self.windows = list(chain.from_iterable(windows))
-        self.tile_of = [tile for tile, of_tile in enumerate(windows) for _ in of_tile]
-        """The index of each window's tile."""
+        self.tile_of: list[int] = [tile for tile, of_tile in enumerate(windows) for _ in of_tile]
         self._area = np.cumsum([tile.height * tile.width for tile in self.tiles])
         self._share, self._rare = 0.0, []
-        self.draws: int | None = None
-        """Training crops an epoch, or None where the split is not trained on."""
         if draws is not None:
             self.draws = draws.count or len(self.windows)
             self._share = draws.share
@@ -126,9 +123,13 @@ class TileSplit:
         (top, _, _, rows, _), (left, _, _, columns, _) = self.windows[index]
         return np.array(self._tile(index).target[top : top + rows, left : left + columns])
 
+    def stored_bytes(self, index: int) -> int:
+        """Bytes of the window's tile."""
+        return self._tile(index).stored_bytes
+
     @property
     def originals(self) -> list[tuple[str, tuple[int, int], int]]:
-        """Name, (H, W) and bytes of each tile: what the data are, however they are cut."""
+        """Name, (H, W) and bytes of each tile."""
         return [(tile.name, (tile.height, tile.width), tile.stored_bytes) for tile in self.tiles]
 
     def _tile(self, index: int) -> Prepared:

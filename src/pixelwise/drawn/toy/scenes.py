@@ -13,7 +13,7 @@ import numpy as np
 from pixelwise.drawn.toy.drawing import HEAD, Canvas, Figure, Sprite, light
 from pixelwise.drawn.toy.figures import ANIMALS, POST, THINGS
 from pixelwise.errors import UserError
-from pixelwise.types import Raw, Split
+from pixelwise.types import Raw, Source, Split
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
 """A part of the key of each scene's random numbers, so that no two splits share a scene."""
@@ -88,7 +88,7 @@ def paint_scene(rng: np.random.Generator, size: int, labels: list[int], scales: 
 
 # --------------------------------------------------------------------------------------------- sources
 @dataclass(frozen=True)
-class _ToySplit:
+class _ToySplit(Split):
     """Draws scene `index` from (seed, name, index) alone, whatever the order and however many there are."""
 
     toy: _Toy
@@ -111,7 +111,7 @@ class _ToySplit:
         return self.toy.size, self.toy.size
 
 
-class _Toy:
+class _Toy(Source):
     """What both sources share; a subclass says how to paint an item and which classes it has.
 
     Args:
