@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     from torch import Tensor
@@ -104,6 +104,56 @@ class Source:
     def describe(self) -> str:
         """Where the splits come from, in one line for the start of a run; "" says nothing."""
         return ""
+
+
+ERODED = "eroded"
+"""The protocol that leaves out pixels near another class; see `Raw.border`."""
+
+
+class ScoreName(NamedTuple):
+    """The flat name of a score in its parts: `split[/protocol]/score[/class]`.
+
+    "test/iou/car" is the IoU of cars, "test/eroded/iou/car" the same without pixels near another class,
+    "val/five_class/miou" a mean that leaves classes out, "val/loss/dice" a part of the loss.
+    """
+
+    split: str
+    protocol: str
+    """`ERODED`, the name of a convention, both ("eroded/five_class"), or ""."""
+    score: str
+    """Its own name; of the loss and its parts "loss" or "loss/dice"."""
+    class_name: str | None = None
+    """None for a score that is of no single class."""
+
+    @classmethod
+    def parse(cls, name: str, classes: Iterable[str]) -> ScoreName:
+        """Take a name apart.
+
+        Args:
+            name: as in `metrics.json`.
+            classes: names of the classes, which may hold slashes and be equal to names of scores.
+        """
+        split, _, rest = name.partition("/")
+        if rest == "loss" or rest.startswith("loss/"):
+            return cls(split, "", rest)
+        eroded = rest.startswith(f"{ERODED}/")
+        rest = rest.removeprefix(f"{ERODED}/")
+        label = max((label for label in classes if rest.endswith(f"/{label}")), key=len, default=None)
+        convention, _, score = rest.removesuffix(f"/{label}" if label is not None else "").rpartition("/")
+        return cls(split, "/".join(filter(None, (ERODED * eroded, convention))), score, label)
+
+    @property
+    def kind(self) -> str:
+        """Protocol and score, without split and class: "eroded/iou"."""
+        return "/".join(filter(None, (self.protocol, self.score)))
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether it is the loss, or a part of it."""
+        return self.score.partition("/")[0] == "loss"
+
+    def __str__(self) -> str:
+        return "/".join(part for part in self if part)
 
 
 class Sample(TypedDict):

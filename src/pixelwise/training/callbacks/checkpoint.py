@@ -18,7 +18,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from pixelwise.errors import UnknownName, UserError, nearest
 from pixelwise.runs.checkpoints import file_of
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
-from pixelwise.types import Batch
+from pixelwise.types import ERODED, Batch
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Checkpoint(L.Callback):
         packages = {type(callback).__module__.split(".")[0] for callback in callbacks}
         if names is not None and packages <= {"pixelwise", "lightning"}:
             parts = [f"loss/{part}" for loss in own.losses for part in loss.parts]
-            eroded = [f"eroded/{name}" for name in names()]
+            eroded = [f"{ERODED}/{name}" for name in names()]
             self._check_monitor([f"val/{name}" for name in ("loss", *parts, *names(), *eroded)])
 
     def _check_monitor(self, logged: Iterable[str]) -> None:
