@@ -61,7 +61,9 @@ def sweep_of(folder: Path, scores: dict[str, float | None]) -> Path:
         loss, seed = name.split("_")
         (folder / name).mkdir(parents=True)
         (folder / name / "overrides.yaml").write_text(f"- loss={loss}\n- seed={seed}\n- epochs=2\n")
-        (folder / name / "config.yaml").write_text("data: {classes: [cat]}\ntask: {monitor: val/miou, mode: max}\n")
+        (folder / name / "config.yaml").write_text(
+            "data: {classes: [cat]}\ntask: {monitor: val/miou, mode: max}\n"
+        )
         if score is None:
             sweep.note(folder / name, "failed", "ValueError: <no>")
         else:

@@ -15,6 +15,7 @@ import psutil
 from pixelwise.data.io.images import SUFFIXES
 from pixelwise.data.io.listing import some
 from pixelwise.errors import UserError
+from pixelwise.files import write_json
 from pixelwise.prediction.writer import Plan
 
 
@@ -85,7 +86,7 @@ def prepare_output(
             raise UserError(
                 f"output={output} holds predictions of other {other}", fix="another output=, or remove it"
             )
-        note.write_text(json.dumps(identity) + "\n")
+        write_json(note, identity)
     except OSError as error:
         raise UserError(f"output={output} cannot be written", found=error) from error
 

@@ -15,7 +15,7 @@ from pixelwise.augmentation import CenterCrop
 from pixelwise.data.io.images import read_image, read_size
 from pixelwise.data.io.rasters import RasterReader, gdal
 from pixelwise.errors import UserError
-from pixelwise.files import whole_files
+from pixelwise.files import write_rows
 from pixelwise.inference import Forward
 from pixelwise.prediction.writer import MapOptions, Plan, is_raster
 
@@ -89,9 +89,7 @@ class ProbabilityWriter:
     def close(self) -> None:
         """Write the table at once."""
         rows = [["file", "class", *self.classes], *(self.rows[name] for name in sorted(self.rows))]
-        with whole_files(self.file.with_suffix(""), [".csv"]) as part:  # noqa: SIM117, replaced when closed
-            with part[".csv"].open("w", newline="") as stream:
-                csv.writer(stream).writerows(rows)
+        write_rows(self.file, rows)
 
 
 class TagWriter(ProbabilityWriter):
