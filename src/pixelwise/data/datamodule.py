@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 
+from pixelwise import checks
 from pixelwise.augmentation import CenterCrop, Transform
 from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
 from pixelwise.data.samplers import EvaluationBatches, Permutation, Share, TrainingBatches
@@ -52,17 +53,14 @@ class DataModule(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for key, value, low in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
-            if not isinstance(value, int) or value < low:
-                raise UserError(f"data.{key}", found=value, expected=f"a whole number of at least {low}")
         names = [classes] if isinstance(classes, str) else list(map(str, classes))
         if len(names) < 2 or len(set(names)) < len(names):
             expected = "two or more different names; [background, road] for a binary task"
             raise UserError("data.classes", found=classes, expected=expected)
         self.source = source
         self.classes = tuple(classes)
-        self.batch_size = batch_size
-        self.num_workers = num_workers
+        self.batch_size = checks.whole("data.batch_size", batch_size, 1)
+        self.num_workers = checks.whole("data.num_workers", num_workers, 0)
         self.view = CenterCrop(eval_size)
         self.verify = verify
         self.target = target

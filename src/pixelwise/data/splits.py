@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+from pixelwise import checks
 from pixelwise.data.io.listing import subfolders
 from pixelwise.errors import UserError
 from pixelwise.types import Source, Split
@@ -52,10 +53,10 @@ def check_base(found: object, base: type[Source | Split], what: str) -> None:
     if not isinstance(found, base):
         kind = type(found).__name__
         raise UserError(
-            f"{what} has not the base class that it needs",
-            found=f"class {kind} in {type(found).__module__}",
-            expected=f"a class that inherits from pixelwise.types.{base.__name__}",
-            fix=f"class {kind}({base.__name__}); see docs/howto/data.md",
+            f"{what} is no {base.__name__}",
+            found="null" if found is None else f"an instance of {type(found).__module__}.{kind}",
+            expected=f"an instance of a class that inherits from pixelwise.types.{base.__name__}",
+            fix=None if found is None else f"class {kind}({base.__name__}); see docs/howto/data.md",
         )
 
 
@@ -74,13 +75,13 @@ def deal(keys: Sequence[str], val: float = 0, test: float = 0, seed: int = 0) ->
     Raises:
         UserError: a share is no number or negative, or nothing is left to train on.
     """
-    if not all(isinstance(share, int | float) for share in (val, test)) or not isinstance(seed, int):
-        found = f"val={val}, test={test}, seed={seed}"
-        raise UserError("data.source.split", found=found, expected="two shares and a whole number")
-    if min(val, test) < 0 or val + test >= 1:
+    for name, share in (("val", val), ("test", test)):
+        checks.number(f"data.source.split.{name}", share, 0, below=1)
+    checks.whole("data.source.split.seed", seed)
+    if val + test >= 1:
         what = "data.source.split leaves nothing to train on"
         raise UserError(what, found=f"val={val}, test={test}", expected="shares from 0, together below 1")
-    order = sorted(keys, key=lambda key: blake2b(f"{int(seed)}/{key}".encode()).digest())
+    order = sorted(keys, key=lambda key: blake2b(f"{seed}/{key}".encode()).digest())
     at_least = 1 if len(keys) >= 3 else 0
     n_val, n_test = (max(round(share * len(keys)), at_least if share else 0) for share in (val, test))
     return {"val": order[:n_val], "test": order[n_val : n_val + n_test], "train": order[n_val + n_test :]}

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixelwise import checks
 from pixelwise.errors import UserError
 
 Network = Callable[[Tensor], Tensor]
@@ -78,11 +79,10 @@ class Scales:
     """
 
     def __init__(self, factors: Sequence[float]) -> None:
-        if not factors or not all(isinstance(f, int | float) and 0 < f <= 8 for f in factors):
-            raise UserError(
-                "views.scales.factors", found=factors, expected="numbers above 0, as in [0.75,1,1.25]"
-            )
-        self.factors = tuple(factors)
+        key, expected = "views.scales.factors", "numbers above 0, at most 8, as in [0.75,1,1.25]"
+        if not factors:
+            raise UserError(key, found=factors, expected=expected)
+        self.factors = [checks.number(key, each, high=8, above=0, expected=expected) for each in factors]
 
     def __call__(self, network: Network, image: Tensor) -> Tensor:
         """Mean over the sizes."""

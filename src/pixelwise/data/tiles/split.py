@@ -27,11 +27,10 @@ class CropSampling:
     """
 
     def __init__(self, count: int | None = None, rare: Sequence[str] = (), share: float = 0.0) -> None:
-        if count is not None and (not isinstance(count, int) or count < 1):
-            raise UserError("data.source.draws.count", found=count, expected="crops an epoch, 1 or more")
-        self.count = count
+        key, crops = "data.source.draws.count", "crops an epoch, 1 or more, or null"
+        self.count = None if count is None else checks.whole(key, count, 1, expected=crops)
         self.rare = tuple(rare)
-        self.share = checks.number("data.source.draws.share", share, 0, 1)
+        self.share = checks.strength("data.source.draws.share", share, 1)
 
     def indices(self, classes: Sequence[str]) -> list[int]:
         """The rare classes' indices."""

@@ -14,6 +14,7 @@ import rasterio
 from rasterio.transform import from_origin
 from rich.progress import track
 
+from pixelwise import checks
 from pixelwise.data.sources.potsdam import Potsdam
 from pixelwise.data.sources.potsdam_files import FOLDERS, tile_name
 from pixelwise.data.tiles.erosion import eroded
@@ -53,8 +54,7 @@ def draw_release(
     Raises:
         UserError: an argument is out of range, the folder cannot be written, or holds tiles drawn otherwise.
     """
-    if not isinstance(size, int) or not SMALLEST <= size <= 20000:
-        raise UserError("data.source.size", found=size, expected=f"{SMALLEST} to 20000 pixels")
+    checks.whole("data.source.size", size, SMALLEST, 20000)
     if unknown := set(parts) - set(PARTS):
         raise UserError("data.source.parts", found=sorted(unknown), expected=", ".join(PARTS))
     tiles = [tile_name(tile) for tile in tiles]

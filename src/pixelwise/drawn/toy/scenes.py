@@ -6,10 +6,12 @@ everything in between come from the same distributions, so a model that scores w
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from pixelwise import checks
 from pixelwise.drawn.toy.drawing import HEAD, Canvas, Figure, Sprite, light
 from pixelwise.drawn.toy.figures import ANIMALS, POST, THINGS
 from pixelwise.errors import UserError
@@ -129,18 +131,14 @@ class _Toy(Source):
             expected = f"a name for each of {', '.join(self.known)}, in this order"
             fix = f"data.classes=[{','.join(self.known)}]"
             raise UserError(what, found=list(classes), expected=expected, fix=fix)
-        if type(size) is not int or size < 32:  # on anything smaller the ears are gone
-            what = "data.source.size, which is data.crop_size: no scene has this size"
-            expected = "one number of pixels, at least 32, to tell a cat from a dog"
-            raise UserError(what, found=size, expected=expected, fix="data.crop_size=96")
+        pixels = "one number of pixels, at least 32, to tell a cat from a dog"  # below that the ears are gone
+        key = "data.source.size, which is data.crop_size"
+        self.size = checks.whole(key, size, 32, expected=pixels, fix="data.crop_size=96")
         for name, count in counts.items():
-            if name not in SPLITS or count < 1:
-                what = f"data.source.counts.{name}: no such split, or no scene in it"
-                expected = f"1 or more for {', '.join(SPLITS)}"
-                raise UserError(what, found=count, expected=expected, fix=f"~data.source.counts.{name}")
-        if type(seed) is not int or seed < 0:
-            raise UserError("data.source.seed", found=seed, expected="a whole number from 0")
-        self.counts, self.seed, self.size = dict(counts), seed, size
+            expected = f"1 scene or more for {', '.join(SPLITS)}"
+            key, low = f"data.source.counts.{name}", 1 if name in SPLITS else math.inf
+            checks.whole(key, count, low, expected=expected, fix=f"~{key}")
+        self.counts, self.seed = dict(counts), checks.whole("data.source.seed", seed, 0)
 
     def paint(self, rng: np.random.Generator, index: int) -> tuple[np.ndarray, np.ndarray | int]:
         """Image and target of one item."""
