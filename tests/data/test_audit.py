@@ -15,7 +15,7 @@ from pixelwise.data.sources.class_folders import FolderClassification
 from pixelwise.data.sources.folder import FolderSegmentation
 from pixelwise.data.statistics import class_histogram, fingerprint
 from pixelwise.errors import UserError
-from pixelwise.types import Raw
+from pixelwise.types import Raw, Source, Split
 
 pytestmark = pytest.mark.fast
 
@@ -164,11 +164,8 @@ def test_image_labels_count_images(tmp_path):
     assert result.problems == []
 
 
-class Whole:
-    """The least a source can be: `types.Source` and `types.Split` and nothing beyond."""
-
-    def split(self, name):
-        return self if name == "train" else None
+class Least(Split):
+    """The least a split can be."""
 
     def __len__(self):
         return 2
@@ -180,11 +177,16 @@ class Whole:
         return 3, 3
 
 
+class LeastSource(Source):
+    def split(self, name):
+        return Least() if name == "train" else None
+
+
 def test_any_source_can_be_audited():
-    result = audit(Whole(), ["a", "b"])
+    result = audit(LeastSource(), ["a", "b"])
     assert result.splits[0].histogram.pixels.tolist() == [9, 9]
-    assert result.problems == []
-    assert fingerprint({"train": Whole(), "val": None}, ["a", "b"])["train"]["images"] == 2
+    assert (result.problems, result.origin) == ([], "")
+    assert fingerprint({"train": Least(), "val": None}, ["a", "b"])["train"]["images"] == 2
 
 
 def test_the_histogram_stops_at_an_unknown_label(root):

@@ -231,7 +231,9 @@ def test_unreadable_files_are_all_listed_before_training(tmp_path):
     ("split", "message"),
     [
         ({"val": 0.6, "test": 0.4}, "nothing to train on"),
-        ({"val": -0.1}, "nothing to train on"),
+        ({"val": -0.1}, r"split\.val[\s\S]*from 0 to below 1"),
+        ({"val": "some"}, r"split\.val[\s\S]*from 0 to below 1"),
+        ({"seed": 1.5}, r"split\.seed[\s\S]*a whole number"),
     ],
 )
 def test_impossible_shares_are_refused(tmp_path, split, message):

@@ -43,11 +43,11 @@ class Colour:
         hue: float = 0.0,
         p: float = 1.0,
     ) -> None:
-        self.brightness = checks.number("augmentation.colour.brightness", brightness, 0, 1)
-        self.contrast = checks.number("augmentation.colour.contrast", contrast, 0, 1)
-        self.saturation = checks.number("augmentation.colour.saturation", saturation, 0, 1)
-        self.hue = checks.number("augmentation.colour.hue", hue, 0, 0.5)
-        self.p = checks.number("augmentation.colour.p", p, 0, 1)
+        self.brightness = checks.strength("augmentation.colour.brightness", brightness, 1)
+        self.contrast = checks.strength("augmentation.colour.contrast", contrast, 1)
+        self.saturation = checks.strength("augmentation.colour.saturation", saturation, 1)
+        self.hue = checks.strength("augmentation.colour.hue", hue, 0.5)
+        self.p = checks.strength("augmentation.colour.p", p, 1)
 
     def __call__(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Pair:
         """Change the colours of image (H, W, C); integers are rounded and clipped to their dtype's range."""
@@ -73,7 +73,7 @@ class Blur:
 
     def __init__(self, sigma: Sequence[float] = (0.5, 1.5), p: float = 0.5) -> None:
         self.sigma = checks.interval("augmentation.extra.blur.sigma", sigma)
-        self.p = checks.number("augmentation.extra.blur.p", p, 0, 1)
+        self.p = checks.strength("augmentation.extra.blur.p", p, 1)
 
     def __call__(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Pair:
         """Blur image (H, W, C)."""

@@ -32,7 +32,9 @@ class RandomCrop:
     def __init__(
         self, size: int | Sequence[int], rescale: bool = False, geometry: Geometry | None = None
     ) -> None:
-        self.size = checks.extent("augmentation.size", size)
+        self.size = checks.extent(
+            "augmentation.size", size, fix="data.crop_size=512, which presets read it from"
+        )
         self.rescale = rescale
         self.geometry = geometry or Geometry()
 

@@ -43,14 +43,14 @@ class Geometry:
         shear: float = 0.0,
         translate: float = 0.0,
     ) -> None:
-        self.hflip = checks.number("augmentation.geometry.hflip", hflip, 0, 1)
-        self.vflip = checks.number("augmentation.geometry.vflip", vflip, 0, 1)
-        self.rot90 = checks.number("augmentation.geometry.rot90", rot90, 0, 1)
-        self.rotate = np.deg2rad(checks.number("augmentation.geometry.rotate", rotate, 0, 180))
+        self.hflip = checks.strength("augmentation.geometry.hflip", hflip, 1)
+        self.vflip = checks.strength("augmentation.geometry.vflip", vflip, 1)
+        self.rot90 = checks.strength("augmentation.geometry.rot90", rot90, 1)
+        self.rotate = np.deg2rad(checks.strength("augmentation.geometry.rotate", rotate, 180))
         self.log_scale = np.log(checks.interval("augmentation.geometry.scale", scale))
         self.log_ratio = np.log(checks.interval("augmentation.geometry.ratio", ratio))
-        self.shear = np.deg2rad(checks.number("augmentation.geometry.shear", shear, 0, 60))
-        self.translate = checks.number("augmentation.geometry.translate", translate, 0, 1)
+        self.shear = np.deg2rad(checks.strength("augmentation.geometry.shear", shear, 60))
+        self.translate = checks.strength("augmentation.geometry.translate", translate, 1)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Draw one matrix.

@@ -37,7 +37,9 @@ class Augmentation:
         colour: Transform | None = None,
         extra: Mapping[str, Transform | None] | None = None,
     ) -> None:
-        self.size = checks.extent("augmentation.size", size)
+        self.size = checks.extent(
+            "augmentation.size", size, fix="data.crop_size=512, which presets read it from"
+        )
         centred = rescale and geometry is None
         self.crop = CenterCrop(self.size) if centred else RandomCrop(self.size, rescale, geometry)
         self.colour = colour

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from pixelwise import checks
 from pixelwise.build.instantiate import make
 from pixelwise.data.datamodule import DataModule
 from pixelwise.data.statistics import channel_statistics
@@ -28,10 +29,8 @@ def model(config: DictConfig) -> Composition:
     mean = config.data.mean or encoder.mean or [0.0] * config.data.channels
     std = config.data.std or encoder.std or [1.0] * config.data.channels
     for key, numbers in (("mean", mean), ("std", std)):
-        low = 0.0 if key == "std" else -math.inf
-        if not _are_numbers(_plain(numbers), config.data.channels, low):
-            expected = f"{config.data.channels} numbers{' above 0' if key == 'std' else ''}, one a channel"
-            raise UserError(f"data.{key}", found=_plain(numbers), expected=expected)
+        above = 0.0 if key == "std" else -math.inf
+        checks.numbers(f"data.{key}", _plain(numbers), config.data.channels, above)
     return Composition(encoder, decoder, head, Normalize(mean, std))
 
 
@@ -72,15 +71,6 @@ def without_downloads(config: DictConfig) -> DictConfig:
     if "checkpoint_path" in config.encoder:  # an option of timm
         config.encoder.checkpoint_path = ""
     return config
-
-
-def _are_numbers(values: Any, count: int, above: float) -> bool:
-    """Whether it is a list of so many finite numbers, each above a limit."""
-    return (
-        isinstance(values, Sequence)
-        and len(values) == count
-        and all(isinstance(v, int | float) and above < v < math.inf for v in values)
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pixelwise.cli.hints import explain
 from pixelwise.errors import UserError
+from pixelwise.files import write_text
 from pixelwise.overrides import CONF, key_of, nodes
 
 
@@ -49,7 +50,7 @@ def write_problem_list(lines: Sequence[str]) -> Path | None:
     if not lines:
         file.unlink(missing_ok=True)
         return None
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(file, "\n".join(lines) + "\n")
     return file
 
 

@@ -47,7 +47,7 @@ class Samples(Dataset[Sample | UserError]):
         self.augmentations = augmentations
         self.seed = seed
         self.encode = encode
-        self.draw = getattr(split, "draw", None) if training and getattr(split, "draws", None) else None
+        self.draw = split.draw if training and split.draws else None
         self.training = training
         self.mean = mean
 

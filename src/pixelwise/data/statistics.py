@@ -59,7 +59,7 @@ def class_histogram(split: Split, classes: Sequence[str]) -> Histogram:
         UserError: a label file is damaged or holds a value without a meaning.
     """
     histogram = Histogram(classes)
-    for target in in_threads(lambda index: part(split, "target", index), len(split)):
+    for target in in_threads(split.target, len(split)):
         histogram.add(target)
     return histogram
 
@@ -68,27 +68,16 @@ def fingerprint(splits: Mapping[str, Split | None], classes: Sequence[str]) -> d
     """What tells two data sets apart without reading them through, in plain types.
 
     Returns:
-        `{"classes": [...], "train": {"images": n, "hash": "..."}, ...}`; the hash covers each item's key,
-        image size and, where the split knows them, the bytes of its files. Where items are windows of larger
-        images, which the split lists as `originals`, it covers those.
+        `{"classes": [...], "train": {"images": n, "hash": "..."}, ...}`; the hash covers the key, the size
+        and the bytes of each of the split's `originals`.
     """
     result: dict[str, Any] = {"classes": [str(name) for name in classes]}
     for name, split in splits.items():
-        if split is None:
-            continue
-        stored_bytes = getattr(split, "stored_bytes", lambda index: 0)
-        items = getattr(split, "originals", None) or [
-            (part(split, "key", i), split.size(i), stored_bytes(i)) for i in range(len(split))
-        ]
-        digest = blake2b(repr(sorted(items)).encode(), digest_size=8).hexdigest()
-        result[name] = {"images": len(items), "hash": digest}
+        if split is not None:
+            originals = sorted(split.originals)
+            digest = blake2b(repr(originals).encode(), digest_size=8).hexdigest()
+            result[name] = {"images": len(originals), "hash": digest}
     return result
-
-
-def part(split: Split, name: str, index: int) -> Any:
-    """An item's "image", "target" or "key": by the split's method of that name, else from the whole item."""
-    reader = getattr(split, name, None)
-    return reader(index) if reader else getattr(split[index], name)
 
 
 def in_threads(function: Callable[[int], Any], count: int) -> Iterator[Any]:

@@ -15,7 +15,7 @@ from pixelwise.build import restore
 from pixelwise.export.format import Network, Subject
 from pixelwise.export.timm_twin import write_twin
 from pixelwise.files import write_json
-from pixelwise.types import IGNORE
+from pixelwise.types import IGNORE, ScoreName
 
 log = logging.getLogger(__name__)
 
@@ -87,14 +87,15 @@ class Hub:
         """Return the scores that have a name on the hub, with the classes they include."""
         results = []
         for name, value in subject.scores.items():
-            split, _, score = name.partition("/")
+            parsed = ScoreName.parse(name, subject.model.classes)
+            score = parsed.kind if parsed.class_name is None else ""
             if score in self.metrics and value == value:  # undefined scores are NaN
                 results.append(
                     EvalResult(
                         task_type=self.pipeline_tag,
                         dataset_type=self.dataset,
                         dataset_name=self.dataset,
-                        dataset_split=split,
+                        dataset_split=parsed.split,
                         metric_type=self.metrics[score],
                         metric_name=score,
                         metric_value=value,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixelwise.errors import UserError
+from pixelwise import checks
 
 GRID = 32
 """Windows start at multiples of this number of pixels, the coarsest stride of most encoders."""
@@ -68,21 +68,14 @@ class Tiling:
     key: InitVar[str] = ""
 
     def __post_init__(self, key: str) -> None:
-        sides = [self.window] * 2 if isinstance(self.window, int) else list(self.window)
-        if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-            expected = "a number of pixels above 0, or [height, width]"
-            raise UserError(f"{key}window", found=self.window, expected=expected)
-        if type(self.overlap) not in (int, float) or not 0 <= self.overlap < 1:
-            expected = "a fraction of the window, from 0 to below 1"
-            raise UserError(f"{key}overlap", found=self.overlap, expected=expected)
-        if type(self.batch_size) is not int or self.batch_size < 1:
-            raise UserError(
-                f"{key}batch_size", found=self.batch_size, expected="a whole number of at least 1"
-            )
+        fraction = "a fraction of the window, from 0 to below 1"
+        checks.extent(f"{key}window", self.window)
+        checks.number(f"{key}overlap", self.overlap, 0, below=1, expected=fraction)
+        checks.whole(f"{key}batch_size", self.batch_size, 1)
 
     def spans(self, shape: tuple[int, int]) -> tuple[list[Span], list[Span]]:
         """Return the windows along both axes of an image (H, W)."""
-        sides = [self.window] * 2 if isinstance(self.window, int) else self.window
+        sides = checks.extent("window", self.window)
         rows, columns = (_spans(n, side, self.overlap) for n, side in zip(shape, sides, strict=True))
         return rows, columns
 

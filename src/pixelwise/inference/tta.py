@@ -14,6 +14,7 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixelwise import checks
 from pixelwise.errors import UserError
 
 Network = Callable[[Tensor], Tensor]
@@ -79,13 +80,10 @@ class Scales:
     """
 
     def __init__(self, factors: Sequence[float]) -> None:
-        if not factors or not all(isinstance(f, int | float) and 0 < f <= 8 for f in factors):
-            raise UserError(
-                "views.scales.factors",
-                found=factors,
-                expected="numbers above 0 and at most 8, as in [0.75,1,1.25]",
-            )
-        self.factors = tuple(factors)
+        key, expected = "views.scales.factors", "numbers above 0 and at most 8, as in [0.75,1,1.25]"
+        if not factors:
+            raise UserError(key, found=factors, expected=expected)
+        self.factors = [checks.number(key, each, high=8, above=0, expected=expected) for each in factors]
 
     def __call__(self, network: Network, image: Tensor) -> Tensor:
         """Return the mean over the scales."""

@@ -14,6 +14,7 @@ import psutil
 
 from pixelwise.data.io.listing import image_files, is_image
 from pixelwise.errors import UserError, some
+from pixelwise.files import write_json
 from pixelwise.prediction.writer import Plan
 
 
@@ -86,7 +87,7 @@ def prepare_output(
             raise UserError(
                 f"output={output} holds predictions of other {other}", fix="another output=, or remove it"
             )
-        note.write_text(json.dumps(identity) + "\n")
+        write_json(note, identity)
     except OSError as error:
         raise UserError(f"output={output} cannot be written", found=error) from error
 

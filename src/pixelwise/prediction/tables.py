@@ -13,7 +13,7 @@ from torch import Tensor
 from pixelwise.augmentation import CenterCrop
 from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.nodata import filled
-from pixelwise.files import whole_files
+from pixelwise.files import write_rows
 from pixelwise.inference import Forward
 from pixelwise.prediction.writer import MapOptions, Plan
 
@@ -72,9 +72,7 @@ class ProbabilityWriter:
     def close(self) -> None:
         """Write the table at once."""
         rows = [["file", "class", *self.classes], *(self.rows[name] for name in sorted(self.rows))]
-        with whole_files(self.file.with_suffix(""), [".csv"]) as part:  # noqa: SIM117, replaced when closed
-            with part[".csv"].open("w", newline="") as stream:
-                csv.writer(stream).writerows(rows)
+        write_rows(self.file, rows)
 
 
 class TagWriter(ProbabilityWriter):

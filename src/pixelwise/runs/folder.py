@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pixelwise.errors import UserError
-from pixelwise.files import _RESTORE, read_json, write_json, write_text
+from pixelwise.files import RESTORE, read_json, write_json, write_text
 from pixelwise.runs.environment import _git, environment
 
 PARTS = ("data", "encoder", "decoder", "task", "trainer", "schedule")
@@ -102,7 +102,7 @@ def open_run(folder: str | Path, key: str = "run") -> Path:
     config = load_config(folder)
     if missing := [part for part in PARTS if part not in config]:
         found = f"nothing below {', '.join(missing)}"
-        raise UserError(f"{folder / 'config.yaml'} is no run's config", found=found, fix=_RESTORE)
+        raise UserError(f"{folder / 'config.yaml'} is no run's config", found=found, fix=RESTORE)
     return folder.resolve()
 
 
@@ -110,7 +110,7 @@ def load_config(folder: Path) -> DictConfig:
     """The config of a run."""
     config = _load(folder / "config.yaml")
     if not isinstance(config, DictConfig):
-        raise UserError(f"{folder / 'config.yaml'} is no run's config", found="a list", fix=_RESTORE)
+        raise UserError(f"{folder / 'config.yaml'} is no run's config", found="a list", fix=RESTORE)
     return config
 
 
@@ -118,7 +118,7 @@ def load_overrides(folder: Path) -> list[str]:
     """What was typed for a run."""
     overrides = _load(folder / "overrides.yaml")
     if not OmegaConf.is_list(overrides):
-        raise UserError(f"{folder / 'overrides.yaml'} is no list of overrides", fix=_RESTORE)
+        raise UserError(f"{folder / 'overrides.yaml'} is no list of overrides", fix=RESTORE)
     return list(map(str, overrides))
 
 
@@ -126,7 +126,7 @@ def _load(file: Path) -> Any:
     try:
         return OmegaConf.load(file)
     except (OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
-        raise UserError(f"{file} cannot be read", found=error, fix=_RESTORE) from error
+        raise UserError(f"{file} cannot be read", found=error, fix=RESTORE) from error
 
 
 def write_scores(file: Path, scores: Mapping[str, float]) -> None:

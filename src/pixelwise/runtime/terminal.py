@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from pixelwise.types import ERODED, ScoreName
+
 log = logging.getLogger(__name__)
 
 
@@ -31,21 +33,19 @@ def show(content: RenderableType, width: int = 100) -> None:
 
 
 def score_table(scores: Mapping[str, float], title: str, classes: Sequence[str]) -> Table:
-    """Return one table of `stage/mean` and `stage/score/class`: means first, then a row for each class.
+    """Return one table of scores by flat name (`ScoreName`): means first, then a row for each class.
 
-    Scores with eroded labels, `stage/eroded/…`, get their own columns.
+    Scores with eroded labels get their own columns.
     """
     rows: dict[str, dict[str, float]] = {}
     for name, value in scores.items():
-        _, _, score = name.partition("/")
-        prefix = "eroded\n" if score.startswith("eroded/") else ""
-        kind, _, label = score.removeprefix("eroded/").rpartition("/")
-        of_class = bool(kind) and label in classes
-        row = f"  {label}" if of_class else f"{kind}: {label}" if kind else label
-        column = kind if of_class else "score"
-        rows.setdefault(row if of_class else row.replace("_", " "), {})[prefix + column] = value
+        _, protocol, score, label = ScoreName.parse(name, classes)
+        eroded, convention = protocol.startswith(ERODED), protocol.removeprefix(ERODED).strip("/")
+        mean = f"{convention}: {score}" if convention else score
+        row, column = (mean.replace("_", " "), "score") if label is None else (f"  {label}", mean)
+        rows.setdefault(row, {})[f"{ERODED}\n{column}" if eroded else column] = value
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    columns.sort(key=lambda column: ("score" not in column, column.startswith("eroded")))
+    columns.sort(key=lambda column: ("score" not in column, column.startswith(ERODED)))
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for column in ("", *columns):
         table.add_column(column, justify="right" if column else "left", no_wrap=not column)

@@ -9,6 +9,7 @@ import lightning as L
 
 from pixelwise import files, runs
 from pixelwise.data.survey import survey
+from pixelwise.reports.drawing import save_picture
 from pixelwise.reports.run_page import write
 from pixelwise.reports.schedule_figure import draw, to_json
 from pixelwise.runs import checkpoints
@@ -90,9 +91,7 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
         compare(run.data.fingerprint, folder / "data.json")
         _compare_processes(folder, run.trainer.world_size)
     files.write_json(folder / "plan.json", to_json(run.outline))
-    picture = folder / "pictures/plan.png"
-    picture.parent.mkdir(exist_ok=True)
-    draw(run.outline).savefig(picture)
+    save_picture(draw(run.outline), folder / "pictures/plan.png")
     environment = files.read_json(folder / "environment.json")
     for logger in run.trainer.loggers:
         logger.log_hyperparams(run.config | {"environment": environment})

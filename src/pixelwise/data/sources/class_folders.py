@@ -14,10 +14,11 @@ from pixelwise.data.remarks import of_orientation
 from pixelwise.data.sources.folder import FolderSplit, Item
 from pixelwise.data.splits import SPLITS, deal, split_folders
 from pixelwise.errors import UserError, nearest, some
+from pixelwise.types import Source
 
 
-class FolderClassification:
-    """Images with one class each, in one of three layouts (a `pixelwise.types.Source`).
+class FolderClassification(Source):
+    """Images with one class each, in one of three layouts.
 
         root/train/cat/a.jpg        likewise val, test
         root/cat/a.jpg              dealt at random by `split`, class by class

@@ -18,7 +18,7 @@ from pixelwise.data.labels import Labels
 from pixelwise.data.remarks import how_exif_fits, of_colour_tables, of_orientation
 from pixelwise.data.splits import deal, split_folders
 from pixelwise.errors import UserError, some
-from pixelwise.types import IGNORE, Raw
+from pixelwise.types import IGNORE, Raw, Source, Split
 
 
 class Item(NamedTuple):
@@ -31,8 +31,8 @@ class Item(NamedTuple):
     """A mask file, or a class index."""
 
 
-class FolderSplit:
-    """Images and their labels, one file each, read when asked for (a `pixelwise.types.Split`).
+class FolderSplit(Split):
+    """Images and their labels, one file each, read when asked for.
 
     Args:
         items: in any order.
@@ -83,12 +83,12 @@ class FolderSplit:
         return self.read_target(item.target)
 
     def stored_bytes(self, index: int) -> int:
-        """Bytes of the item's files: changes with most edits, and costs no reading."""
+        """Bytes of the image and, if it is a file, of the mask."""
         return sum(path.stat().st_size for path in self.items[index] if isinstance(path, Path))
 
 
-class FolderSegmentation:
-    """Images and masks of equal name, in one of three layouts (a `pixelwise.types.Source`).
+class FolderSegmentation(Source):
+    """Images and masks of equal name, in one of three layouts.
 
         root/train/images/a.jpg   root/train/masks/a.png        likewise val, test
         root/images/train/a.jpg   root/masks/train/a.png        likewise val, test
@@ -135,7 +135,7 @@ class FolderSegmentation:
         self.places = self._find_places(images, masks)
         self.shares = dict(split or {})
 
-    def split(self, name: str) -> FolderSplit | None:
+    def split(self, name: str) -> Split | None:
         """The split, checked, or None.
 
         Raises:

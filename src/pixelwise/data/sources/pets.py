@@ -22,6 +22,7 @@ from pixelwise.data.labels import Labels
 from pixelwise.data.sources.folder import FolderSplit, Item
 from pixelwise.data.splits import deal
 from pixelwise.errors import UserError, guess, some
+from pixelwise.types import Source
 
 SPECIES = {"1": "cat", "2": "dog"}
 
@@ -39,7 +40,7 @@ class Animal(NamedTuple):
         return self.name.rpartition("_")[0]
 
 
-class _Pets:
+class _Pets(Source):
     """What both sources share; a subclass says what the target of an animal is.
 
     Args:

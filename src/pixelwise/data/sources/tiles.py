@@ -137,7 +137,7 @@ class Tiles(FolderSegmentation):
         self.draws = draws or CropSampling()
         self.draws.indices(self.classes)
 
-    def split(self, name: str) -> TileSplit | None:  # type: ignore[override]
+    def split(self, name: str) -> TileSplit | None:
         """The split, prepared if it was not, or None.
 
         Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +14,13 @@ import rasterio
 from rasterio.transform import from_origin
 from rich.progress import track
 
+from pixelwise import checks
 from pixelwise.data.sources.potsdam import Potsdam
 from pixelwise.data.sources.potsdam_files import FOLDERS, tile_name
 from pixelwise.data.tiles.erosion import eroded
 from pixelwise.drawn.city.city import Scene, draw_city
 from pixelwise.errors import UserError
+from pixelwise.files import whole_file, write_text
 
 PALETTE = np.array(
     [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0]], np.uint8
@@ -55,8 +56,7 @@ def draw_release(
         UserError: an argument is out of range, or the folder cannot be written or holds tiles of another size
             or seed.
     """
-    if not isinstance(size, int) or not SMALLEST <= size <= 20000:
-        raise UserError("data.source.size", found=size, expected=f"{SMALLEST} to 20000 pixels")
+    checks.whole("data.source.size", size, SMALLEST, 20000)
     if unknown := set(parts) - set(PARTS):
         raise UserError("data.source.parts", found=sorted(unknown), expected=", ".join(PARTS))
     tiles = [tile_name(tile) for tile in tiles]
@@ -83,7 +83,7 @@ def _claim(root: Path, size: int, seed: int) -> None:
             expected=text.strip(),
             fix="choose another data.root=, or remove that folder",
         )
-    note.write_text(text)
+    write_text(note, text)
 
 
 def _place(root: Path, part: str, tile: str, zips: bool = False) -> Path:
@@ -119,15 +119,13 @@ def _write(root: Path, tile: str, scene: Scene, parts: Sequence[str]) -> None:
         file = _place(root, part, tile)
         if file.exists():
             continue
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{os.getpid()}_{file.name}")
-        if part == "nDSM":
-            cv2.imwrite(str(temporary), scene.height, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        else:
-            _write_tiff(temporary, bands[part](), transform, packed=file.parent.name.startswith("5"))
-            world = (PIXEL, 0, 0, -PIXEL, transform.c + PIXEL / 2, transform.f - PIXEL / 2)
-            file.with_suffix(".tfw").write_text("".join(f"{number:.12g}\n" for number in world))
-        temporary.replace(file)
+        with whole_file(file) as temporary:
+            if part == "nDSM":
+                cv2.imwrite(str(temporary), scene.height, [cv2.IMWRITE_JPEG_QUALITY, 95])
+            else:
+                _write_tiff(temporary, bands[part](), transform, packed=file.parent.name.startswith("5"))
+                world = (PIXEL, 0, 0, -PIXEL, transform.c + PIXEL / 2, transform.f - PIXEL / 2)
+                write_text(file.with_suffix(".tfw"), "".join(f"{number:.12g}\n" for number in world))
 
 
 def _write_tiff(file: Path, pixels: np.ndarray, transform: rasterio.Affine, packed: bool) -> None:
@@ -155,11 +153,12 @@ def _pack(root: Path, parts: Sequence[str]) -> None:
     for part in parts:
         archive = _place(root, part, "0_0", zips=True)
         folder = archive.with_suffix("")
-        temporary = archive.with_name(f".{os.getpid()}_{archive.name}")
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        with (
+            whole_file(archive) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed,
+        ):
             for file in sorted(path for path in folder.rglob("*") if path.is_file()):
                 packed.write(file, file.relative_to(folder))
-        temporary.replace(archive)
         shutil.rmtree(folder)
 
 

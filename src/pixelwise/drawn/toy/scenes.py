@@ -6,14 +6,16 @@ from the same distributions, so that a model needs to learn shapes to get good s
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from pixelwise import checks
 from pixelwise.drawn.toy.drawing import HEAD, Canvas, Figure, Sprite, light
 from pixelwise.drawn.toy.figures import ANIMALS, OBJECTS, POST
 from pixelwise.errors import UserError
-from pixelwise.types import Raw, Split
+from pixelwise.types import Raw, Source, Split
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
 """Part of the random key of each scene, so that no two splits have a scene in common."""
@@ -88,7 +90,7 @@ def paint_scene(rng: np.random.Generator, size: int, labels: list[int], scales: 
 
 # --------------------------------------------------------------------------------------------- sources
 @dataclass(frozen=True)
-class _ToySplit:
+class _ToySplit(Split):
     """Draws scene `index` from (seed, name, index) alone, whatever the order and number of scenes."""
 
     toy: _Toy
@@ -111,7 +113,7 @@ class _ToySplit:
         return self.toy.size, self.toy.size
 
 
-class _Toy:
+class _Toy(Source):
     """Base class of both sources; a subclass defines its classes and draws the items.
 
     Args:
@@ -132,18 +134,13 @@ class _Toy:
             expected = f"a name for each of {', '.join(self.class_names)}, in this order"
             fix = f"data.classes=[{','.join(self.class_names)}]"
             raise UserError(what, found=list(classes), expected=expected, fix=fix)
-        if type(size) is not int or size < 32:  # in smaller images the ears are not visible
-            what = "data.source.size (read from data.crop_size): scenes cannot be drawn in this size"
-            expected = "a whole number of pixels, at least 32, so that cats and dogs can be told apart"
-            raise UserError(what, found=size, expected=expected, fix="data.crop_size=96")
+        expected = "a whole number of pixels, at least 32, so that cats and dogs can be told apart"
+        key = "data.source.size (read from data.crop_size)"
+        self.size = checks.whole(key, size, 32, expected=expected, fix="data.crop_size=96")
         for name, count in counts.items():
-            if name not in SPLITS or count < 1:
-                what = f"data.source.counts.{name}: unknown split, or no scenes"
-                expected = f"1 or more for {', '.join(SPLITS)}"
-                raise UserError(what, found=count, expected=expected, fix=f"~data.source.counts.{name}")
-        if type(seed) is not int or seed < 0:
-            raise UserError("data.source.seed", found=seed, expected="a whole number from 0")
-        self.counts, self.seed, self.size = dict(counts), seed, size
+            key, low = f"data.source.counts.{name}", 1 if name in SPLITS else math.inf
+            checks.whole(key, count, low, expected=f"1 or more for {', '.join(SPLITS)}", fix=f"~{key}")
+        self.counts, self.seed = dict(counts), checks.whole("data.source.seed", seed, 0)
 
     def paint(self, rng: np.random.Generator, index: int) -> tuple[np.ndarray, np.ndarray | int]:
         """Return the image and the target of one item."""
