@@ -18,7 +18,7 @@ from pixelwise.cli.command import command
 from pixelwise.cli.hints import check_views
 
 
-@command("evaluate")
+@command("evaluate", starts_from="run")
 def main(config: DictConfig) -> None:
     """Build everything from the run folder, score its best weights."""
     check_views(config)

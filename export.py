@@ -23,7 +23,7 @@ from pixelwise.cli.hints import check_choice
 log = logging.getLogger(__name__)
 
 
-@command("export")
+@command("export", starts_from="run")
 def main(config: DictConfig) -> None:
     """Restore the model, write it, compare."""
     check_choice("format", config.format, config.formats)

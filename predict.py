@@ -26,7 +26,7 @@ from pixelwise.cli.job import overrides
 log = logging.getLogger(__name__)
 
 
-@command("predict")
+@command("predict", starts_from="run")
 def main(config: DictConfig) -> None:
     """Rebuild the model from the run folder and predict."""
     check_views(config)

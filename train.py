@@ -1,4 +1,19 @@
-"""Train a model: `python train.py task=segmentation loss=dice` (`--help` lists every choice)."""
+"""Train a model.
+
+python train.py                                             toy cats and dogs, segmented
+python train.py task=segmentation loss=dice
+python train.py task=classification                         the same encoder with a pooling head
+python train.py data=folder data.root=DIR 'data.classes=[background,road]'
+python train.py data=potsdam data.root=DIR                  aerial tiles of any size; task=tagging, too
+python train.py schedule=freeze_then_finetune augmentation=strong encoder.name=convnext_tiny
+python train.py -m loss=cross_entropy,dice,ce_dice seed=1,2 one run for each combination
+python scripts/search.py search=loss_and_rate               let Optuna choose
+python train.py debug=one_batch                             does it run at all?
+python scripts/plan.py schedule=three_phase                 draw a schedule without training
+python train.py resume=runs/latest                          go on with the newest run
+python evaluate.py run=RUN      python predict.py run=RUN input=FILES output=DIR
+python export.py run=RUN format=onnx                        python scripts/report.py RUN_OR_SWEEP
+"""
 
 import logging
 import sys
@@ -11,7 +26,7 @@ from pixelwise.cli.job import check_mode, choices, differences, output_folder, o
 log = logging.getLogger(__name__)
 
 
-@command("train")
+@command("train", starts_from="resume")
 def main(config: DictConfig) -> float | None:
     """Make the run folder or go on in one, build everything, train; returns what a sweep compares."""
     from pixelwise import runs

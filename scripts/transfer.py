@@ -13,8 +13,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from pixelwise.cli.application import compose_alone
 from pixelwise.cli.command import command
-from pixelwise.cli.job import compose_alone
 
 
 @command("transfer")

@@ -17,7 +17,7 @@ from pixelwise.build.instantiate import make
 from pixelwise.build.model import model, resolve_statistics, without_downloads
 from pixelwise.build.outline import outline_of
 from pixelwise.build.trainer import make_trainer
-from pixelwise.cli.checks import check_numbers, check_phases, check_requirements, phases
+from pixelwise.cli.checks import phases
 from pixelwise.data.datamodule import DataModule
 from pixelwise.data.survey import histograms
 from pixelwise.errors import UserError
@@ -50,9 +50,6 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
     hide_warnings()
     config = config.copy() if training else without_downloads(config)
     OmegaConf.resolve(config)
-    check_requirements(config)
-    check_numbers(config)
-    check_phases(config)
     L.seed_everything(config.seed, workers=True, verbose=False)
     data_module = data(config)
     if training and data_module.verify and not (folder / "data.json").is_file():

@@ -23,8 +23,9 @@ from typing import IO, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from pixelwise.cli.options import options
 from pixelwise.errors import UserError
-from pixelwise.overrides import CONF, key_of
+from pixelwise.overrides import key_of
 from pixelwise.runs import sweep
 from pixelwise.runtime.processes import interruptible
 from pixelwise.sweeps import summary
@@ -49,8 +50,7 @@ def search(config: DictConfig, overrides: Sequence[str], folder: Path, train: Pa
         UserError: for a search that is not described, that differs from the folder's, or without any score.
     """
     if "search" not in config:
-        options = sorted(file.stem for file in (CONF / "search").glob("*.yaml"))
-        raise UserError("search=… must be given", expected=f"one of conf/search: {', '.join(options)}")
+        raise UserError("search=… must be given", expected=", ".join(options("search")))
     log.info("search folder: %s", folder)
     lock = _lock(folder)
     fixed = [o for o in overrides if key_of(o).split(".")[0] not in ("search", "sweep", "resume")]
