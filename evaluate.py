@@ -30,7 +30,7 @@ def main(config: DictConfig) -> None:
     folder = runs.open_run(config.run)
     if rank() == 0:
         print(f"run folder: {folder}, weights {config.checkpoint}")
-    run = build.run(config, folder, training=False)
+    run = build.evaluation(config, folder)
     run.module.views = build.views(config)
     scores = evaluate(run, folder, config.split, config.checkpoint, config.averaged)
     if config.output is not None and rank() == 0:

@@ -19,7 +19,6 @@ from pixelwise.schedules.freezing import parameter_counts
 from pixelwise.training.callbacks import checkpoint
 from pixelwise.training.evaluate import score
 from pixelwise.training.failures import explain_failure
-from pixelwise.training.loggers.wandb import WandbRun
 from pixelwise.training.run import Run
 
 log = logging.getLogger(__name__)
@@ -38,15 +37,14 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
     Returns:
         The validation score that chose the best epoch: what a sweep may compare, unlike a test score.
     """
-    status = 1
+    status = "failed"
     try:
         best = _fit_and_score(run, folder, start)
-        status = 0
+        status = "finished"
     finally:
         _report(folder)
         for logger in run.trainer.loggers:
-            if isinstance(logger, WandbRun):
-                logger.end(status)
+            logger.finalize(status)
         leave_process_group()
     return best
 
