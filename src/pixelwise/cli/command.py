@@ -26,7 +26,9 @@ from pixelwise.cli.hints import alternatives, explain, stop
 from pixelwise.cli.job import output_folder, write_problem_list
 from pixelwise.cli.options import groups, options
 from pixelwise.errors import UnknownName, UserError
+from pixelwise.runtime.own_packages import find_own_packages
 from pixelwise.runtime.processes import SIGNALS, listen, rank
+from pixelwise.runtime.program import arguments, as_started
 
 Job = Callable[[DictConfig], Any]
 
@@ -50,8 +52,11 @@ def command(
     def decorate(job: Job) -> Callable[[], None]:
         name = job.__globals__["__file__"].rpartition("/")[2].removesuffix(".py")
 
+        usage = as_started(job.__globals__["__doc__"])
+
         @functools.wraps(job)
         def guarded(config: DictConfig) -> Any:
+            find_own_packages()
             sys.argv[:] = typed  # what a launcher of further processes repeats, and what the run folder notes
             try:
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -61,7 +66,8 @@ def command(
                 unknown[:] = [error] if isinstance(error, UnknownName) else []
                 listed = write_problem_list(error.every) if error.every and rank() == 0 else None
                 all_of_it = f"\n  all:      {listed}" if listed else ""
-                raise CompactHydraException(f"\nerror: {error}{all_of_it}") from error
+                told = as_started(f"\nerror: {error}{all_of_it}")
+                raise CompactHydraException(told) from error
             except SystemExit as end:
                 if end.code in [128 + number for number in SIGNALS]:
                     tell_how_to_go_on(config)
@@ -71,18 +77,18 @@ def command(
             if rank() == 0:  # the others may be deep in waiting for one that left
                 listen()
             typed[:] = sys.argv
-            arguments = [*typed[1:], *settings]
+            words = [*arguments(), *settings]
             try:
                 if starts_from == "run":
-                    arguments = run_arguments.start_from_run(arguments, job.__globals__["__doc__"])
+                    words = run_arguments.start_from_run(words, usage)
                 elif starts_from == "resume":
-                    arguments = run_arguments.go_on_from_run(arguments)
+                    words = run_arguments.go_on_from_run(words)
                 if rank() > 0:
-                    arguments = run_arguments.nonzero_rank_args(arguments)
+                    words = run_arguments.nonzero_rank_args(words)
                 parser = get_args_parser()
-                flags = parser.parse_args(arguments)
+                flags = parser.parse_args(words)
                 if flags.help:
-                    print(help_text(job.__globals__["__doc__"]))
+                    print(help_text(usage))
                     return
                 flags.config_name = flags.config_name or config_name
                 run_and_report(lambda: _start(Application(name, flags.config_dir), guarded, flags, parser))
@@ -160,4 +166,4 @@ Completion in bash:   source scripts/completion.bash"""
 def tell_how_to_go_on(config: DictConfig) -> None:
     """The last line of a training that a signal ended, however far it was."""
     if rank() == 0 and "resume" in config and (output_folder() / "config.yaml").is_file():
-        log.info("stopped; go on with: python train.py resume=%s", output_folder())
+        log.info("stopped; go on with: %s resume=%s", as_started("python train.py"), output_folder())

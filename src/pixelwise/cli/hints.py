@@ -15,6 +15,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from pixelwise.cli.options import groups, is_group, options
 from pixelwise.errors import UserError, guess, nearest
 from pixelwise.overrides import key_of, nodes, quoted
+from pixelwise.runtime.program import as_started
 
 PLUGINS = {"hydra/launcher": "pip install 'pixelwise[processes,slurm]' brings joblib's and submitit's"}
 """How to come by options that are not files of conf/."""
@@ -22,7 +23,7 @@ PLUGINS = {"hydra/launcher": "pip install 'pixelwise[processes,slurm]' brings jo
 
 def stop(error: UserError) -> NoReturn:
     """Say it and leave, as the shell expects of a command that was typed wrongly."""
-    print(f"error: {error}", file=sys.stderr)
+    print(as_started(f"error: {error}"), file=sys.stderr)
     sys.exit(2)
 
 

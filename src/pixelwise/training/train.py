@@ -15,6 +15,7 @@ from pixelwise.runs import checkpoints
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.device import device_name, name_of
 from pixelwise.runtime.processes import leave_process_group, rank
+from pixelwise.runtime.program import as_started
 from pixelwise.schedules.freezing import parameter_counts
 from pixelwise.training.callbacks import checkpoint
 from pixelwise.training.evaluate import score
@@ -102,4 +103,5 @@ def _report(folder: Path) -> None:
         except OSError as error:
             log.warning("the report could not be written: %s", error)
         except Exception:
-            log.exception("the report could not be written; python scripts/report.py %s tries again", folder)
+            again = as_started("python scripts/report.py")
+            log.exception("the report could not be written; %s %s tries again", again, folder)
