@@ -64,7 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def program(wheel: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """`program(*words)` runs `pixelwise WORDS`, installed from the wheel, beside the libraries that are here."""
+    """`program(*words)` runs `pixelwise WORDS`, with the wheel and the libraries that are here."""
     place = tmp_path_factory.mktemp("environment")
     venv.create(place, with_pip=False)
     python = place / "bin/python"
