@@ -217,7 +217,7 @@ def test_six_jobs_with_a_failing_one_killed_half_way_are_gone_on_with(
 
     other = drill(tmp_path, *command, "epochs=3")
     assert other.returncode == 1
-    assert "this would be another training than the one that it resumes" in other.stdout
+    assert "the resumed training would differ from the one that was started" in other.stdout
 
 
 # ------------------------------------------------------------------------------------ where jobs run

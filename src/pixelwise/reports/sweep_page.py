@@ -35,7 +35,7 @@ def job_rows(jobs: Sequence[Job], keys: Sequence[str], scores: Sequence[str]) ->
     rows = [["job", *keys, *scores, "state"]]
     for job in jobs:
         choices = [short(job.choices.get(key, "")) for key in keys]
-        rows.append([job.name, *choices, *(number(job.scores.get(score)) for score in scores), job.told])
+        rows.append([job.name, *choices, *(number(job.scores.get(score)) for score in scores), job.status])
     return rows
 
 
