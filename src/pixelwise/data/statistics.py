@@ -89,12 +89,12 @@ def in_threads(function: Callable[[int], Any], count: int) -> Iterator[Any]:
             yield from pool.map(function, range(start, min(start + 64, count)))
 
 
-def channel_statistics(split: Split, most: int = 256) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over at most `most` images, spread evenly.
+def channel_statistics(split: Split) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over at most 256 images, spread evenly.
 
     In units of `Normalize`: integers scaled to [0, 1]. A constant channel gets a deviation of 1.
     """
-    indices = np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)
+    indices = np.linspace(0, len(split) - 1, min(256, len(split))).round().astype(int)
     pixels = square = count = 0.0
     for index in indices:
         image = split[int(index)].image

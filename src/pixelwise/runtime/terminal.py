@@ -24,10 +24,10 @@ class Print(logging.Handler):
         print(self.format(record), flush=True)
 
 
-def show(content: RenderableType, width: int = 100) -> None:
+def show(content: RenderableType) -> None:
     """Log something that rich can draw, as plain text, so that terminal and train.log agree."""
     buffer = io.StringIO()
-    Console(file=buffer, width=width, force_jupyter=False).print(content)  # a notebook would take it away
+    Console(file=buffer, width=100, force_jupyter=False).print(content)  # a notebook would take it away
     log.info("%s", "\n" + buffer.getvalue().rstrip())
 
 

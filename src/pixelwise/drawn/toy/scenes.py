@@ -25,9 +25,9 @@ Scene = tuple[np.ndarray, np.ndarray]
 
 
 # ---------------------------------------------------------------------------------------------- scenes
-def _spread(rng: np.random.Generator, count: int, gap: float, tries: int = 16) -> np.ndarray:
-    """Centres (count,), complex from 0 to 1: the first try that keeps them `gap` apart, or else the best."""
-    centres = rng.uniform(0.2, 0.8, (tries, count)) + 1j * rng.uniform(0.32, 0.7, (tries, count))
+def _spread(rng: np.random.Generator, count: int, gap: float) -> np.ndarray:
+    """Centres (count,), complex from 0 to 1: of 16 tries the first `gap` apart, or the best."""
+    centres = rng.uniform(0.2, 0.8, (16, count)) + 1j * rng.uniform(0.32, 0.7, (16, count))
     distances = np.abs(centres[:, :, None] - centres[:, None]) + 2 * np.eye(count)
     return centres[distances.min((1, 2)).clip(max=gap).argmax()]
 
