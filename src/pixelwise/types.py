@@ -19,6 +19,10 @@ IGNORE = 255
 """The label of pixels that count nowhere: not in a loss, not in a score."""
 
 
+NODATA = 254
+"""The label of pixels at which the image itself is nodata, until the sample is made: then the image holds the
+mean of the training images there, and the label is `IGNORE`."""
+
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0}
 """The stored value that becomes 1.0, by dtype; float images are taken as they are."""
 
@@ -29,13 +33,16 @@ class Raw(NamedTuple):
     image: np.ndarray
     """(H, W, C), in the source's dtype: uint8, uint16 or float32."""
     target: np.ndarray | int
-    """(H, W) uint8 index mask with `IGNORE` for pixels that do not count; or one class index."""
+    """(H, W) uint8 index mask with `IGNORE` for pixels that do not count, or `NODATA`; or one class index."""
     key: str
     """Names the item in messages, tables and predictions; unique within its split."""
     border: np.ndarray | None = None
     """(H, W) bool, True where scores of eroded labels do not look; None where there are no such scores."""
     focus: tuple[int, int] | None = None
     """(x, y) of a pixel that a random crop has to show; None for a crop anywhere."""
+    nodata: np.ndarray | None = None
+    """(H, W) bool, True where the image is nodata; None where it is so nowhere, or the mask says it by
+    `NODATA`."""
     window: Window | None = None
     """Where in a larger image this lies, whose windows are items in reading order and are scored as one."""
 
@@ -55,6 +62,8 @@ class Split:
     """How larger images are cut into the items; None where the items are whole images."""
     tile_of: Sequence[int] | None = None
     """The number of the larger image that each item is a window of; None as above."""
+    remarks: Sequence[str] = ()
+    """Warnings about the files that do not stop a training, one sentence each."""
 
     def __len__(self) -> int:
         """Number of items."""
@@ -184,5 +193,8 @@ class Batch(TypedDict):
     key: list[str]
     border: NotRequired[Tensor]
     """(B, H, W) bool."""
+    labels: NotRequired[Tensor]
+    """(2, K + 1) int64: labelled pixels of each class, then images with a label; of this batch, then of all
+    batches of its optimizer step. Only where a step has several batches."""
     window: NotRequired[list[Window]]
     """B of one image, in reading order."""

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.fast
 
 CLASSES = ["a", "b"]
 BY_ITEM = ("size", "key", "image", "target", "stored_bytes", "__getitem__")
-OF_ALL = ("draws", "tiling", "tile_of", "originals")
+OF_ALL = ("draws", "tiling", "tile_of", "remarks", "originals")
 
 
 class Everything(Split):
@@ -30,6 +30,7 @@ class Everything(Split):
     draws = 5
     tiling = Tiling(4, 0)
     tile_of = (0, 0, 1)
+    remarks = ("a remark",)
 
     def __len__(self) -> int:
         return 3

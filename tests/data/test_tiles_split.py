@@ -126,8 +126,8 @@ def test_a_crop_of_a_rare_class_holds_it(tiles, geometry):
         rng = np.random.default_rng(index)
         raw = split.draw(index, rng)
         assert raw.target[raw.focus[::-1]] == 2
-        linear = augment.view.geometry.draw(np.random.default_rng(index + 1000))
-        centre = augment.view._place(raw.image, linear, np.random.default_rng(index), raw.focus)
+        linear = augment.crop.geometry.draw(np.random.default_rng(index + 1000))
+        centre = augment.crop._draw_centre(raw.image, linear, np.random.default_rng(index), raw.focus)
         seen = linear @ (np.array(raw.focus) + 0.5 - centre) + 16
         assert ((seen > 0) & (seen < 32)).all()
         places.append((*raw.focus, *seen))

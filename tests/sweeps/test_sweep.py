@@ -241,7 +241,7 @@ def test_jobs_in_processes_of_their_own(
     done = script("train.py", *command)
     assert done.returncode == 1, done.stderr
     assert states(tmp_path / "runs/s") == {working: "finished", failing: "failed"}
-    assert "knows no model 'test_resnet_of_mine'" in (tmp_path / f"runs/s/{failing}/outcome.json").read_text()
+    assert "has no model 'test_resnet_of_mine'" in (tmp_path / f"runs/s/{failing}/outcome.json").read_text()
     noted = json.loads((tmp_path / f"runs/s/{working}/environment.json").read_text())["command"]
     assert noted.startswith(f"{Path(sys.executable).name} {ROOT / 'train.py'} -m encoder=test_resnet ")
     shown = " ".join(done.stdout.split())  # the table at the end breaks long reasons

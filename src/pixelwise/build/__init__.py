@@ -2,7 +2,7 @@
 
 from pixelwise.build.instantiate import make
 from pixelwise.build.model import model, resolve_statistics, without_downloads
-from pixelwise.build.prediction import prediction_identity, prediction_settings, views, writer
+from pixelwise.build.prediction import image_reader, prediction_identity, prediction_settings, views, writer
 from pixelwise.build.run import (
     augmentations,
     check_optimizer,
@@ -20,6 +20,7 @@ __all__ = [
     "augmentations",
     "check_optimizer",
     "data",
+    "image_reader",
     "loss",
     "make",
     "model",

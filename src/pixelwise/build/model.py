@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -34,20 +35,33 @@ def model(config: DictConfig) -> Composition:
 
 
 def resolve_statistics(network: Composition, config: DictConfig, data_module: DataModule) -> None:
-    """Where neither config nor pretrained weights say mean or std, measure it on the training split."""
-    told = {key: config.data[key] or getattr(network.encoder, key) for key in ("mean", "std")}
-    if all(told.values()):
+    """Where the config leaves mean or std open, take what the loaded weights expect, else measure it.
+
+    Both are measured on the training split. What was found is told as the overrides that pin it.
+    """
+    encoder: Any = network.encoder
+    open_keys = [key for key in ("mean", "std") if not config.data[key]]
+    expected = {key: getattr(encoder, key) for key in open_keys if getattr(encoder, key)}
+    if expected:
+        log.info("%s: as %s expects", _overrides(expected), getattr(encoder, "expected_by", "the encoder"))
+    if len(expected) == len(open_keys):
         return
-    measured = dict(zip(told, channel_statistics(data_module["train"]), strict=True))
+    measured = dict(zip(("mean", "std"), channel_statistics(data_module["train"]), strict=True))
     if len(measured["mean"]) != config.data.channels:
         raise UserError(
             "data.channels",
             found=config.data.channels,
             expected=f"{len(measured['mean'])}, as in the images",
         )
-    network.normalize.set(**{key: list(told[key] or values) for key, values in measured.items()})
-    words = [f"data.{key}={[round(v, 4) for v in measured[key]]}" for key in told if not told[key]]
-    log.info("%s: measured on the training split", " ".join(words))
+    missing = {key: measured[key] for key in open_keys if key not in expected}
+    known = {key: config.data[key] or getattr(encoder, key) for key in ("mean", "std")}
+    network.normalize.set(**{key: list(missing.get(key) or known[key]) for key in known})
+    log.info("%s: measured on the training split", _overrides(missing))
+
+
+def _overrides(statistics: Mapping[str, Sequence[float]]) -> str:
+    """What to type for these statistics."""
+    return " ".join(f"data.{key}=[{','.join(f'{v:.6g}' for v in vs)}]" for key, vs in statistics.items())
 
 
 def without_downloads(config: DictConfig) -> DictConfig:

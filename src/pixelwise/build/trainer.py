@@ -10,11 +10,14 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from pixelwise.build.instantiate import make
 from pixelwise.errors import UserError
+from pixelwise.models.sync_batchnorm import release, synchronise
 from pixelwise.runtime.device import precision
 from pixelwise.schedules.schedule import Plan
 from pixelwise.training.callbacks.checkpoint import WholeFile
@@ -24,6 +27,20 @@ from pixelwise.training.callbacks.signals import StopOnSignal
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
 
 log = logging.getLogger(__name__)
+
+
+class SyncBatchNorm(LayerSync):
+    """Lightning's hook to synchronise batch-norm while training."""
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Called before the strategy wraps the module."""
+        synchronise(model)
+        return model
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Called when training is over."""
+        release(model)
+        return model
 
 
 def make_trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: bool = True) -> L.Trainer:
@@ -37,6 +54,7 @@ def make_trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: b
     settings["max_steps"] = _cut("max_steps", settings["max_steps"], phase_plan.steps)
     settings["log_every_n_steps"] = min(settings["log_every_n_steps"], phase_plan.batches_per_epoch)
     if training:
+        phase_plan.check_accumulation()
         check_validates(settings, phase_plan)
     callbacks = [make(c, f"callbacks.{n}") for n, c in config.callbacks.items() if c]
     progress: list[L.Callback] = [c for c in callbacks if isinstance(c, ProgressBar)]
@@ -48,10 +66,12 @@ def make_trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: b
         follow = [Position(phase_plan, config.seed), ScheduleCallback(phase_plan)]
         callbacks = [*follow, *callbacks, StopOnSignal()]
     settings["strategy"] = strategy(config, phase_plan)
+    synchronised = settings.pop("sync_batchnorm", False)
+    plugins: list[Any] = [WholeFile(), SyncBatchNorm()] if synchronised else [WholeFile()]
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             **settings,
-            plugins=[WholeFile()],
+            plugins=plugins,
             default_root_dir=folder,
             logger=loggers,
             callbacks=callbacks if training else progress,
@@ -67,6 +87,9 @@ def make_trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: b
             found=error,
             fix="trainer=default takes the device that is there; or trainer.accelerator=… trainer.devices=…",
         ) from error
+    if training and synchronised and trainer.world_size == 1:
+        log.warning("trainer.sync_batchnorm=true has no effect on one process")
+    return trainer
 
 
 def _cut(key: str, limit: int | None, planned: int) -> int:

@@ -91,6 +91,8 @@ class DataModule(L.LightningDataModule):
         self.histograms: dict[str, Histogram] = {}  # of the splits, once the survey has read their labels
         self._augmentations: Sequence[Transform] = ()
         self._phase_of: Callable[[int, int], int] = lambda epoch, batch: 0
+        self._in_step: Callable[[int], int] | None = None
+        self._mean: Callable[[], Sequence[float]] | None = None
 
     def __getitem__(self, name: str) -> Split:
         """A split that exists."""
@@ -123,20 +125,42 @@ class DataModule(L.LightningDataModule):
         """This process among those of the trainer."""
         return Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
 
-    def follow(self, augmentations: Sequence[Transform], phase_of: Callable[[int, int], int]) -> None:
-        """Train with one augmentation a phase, the phase being a function of (epoch, batch)."""
+    def follow(
+        self,
+        augmentations: Sequence[Transform],
+        phase_of: Callable[[int, int], int],
+        in_step: Callable[[int], int] | None = None,
+        mean: Callable[[], Sequence[float]] | None = None,
+    ) -> None:
+        """Set what training takes from the schedule and the network.
+
+        Args:
+            augmentations: one for each phase.
+            phase_of: (epoch, batch) → index of the phase.
+            in_step: as in `TrainingBatches`.
+            mean: returns the mean of each channel that the network subtracts; nodata pixels are set to it.
+        """
         self._augmentations = augmentations
         self._phase_of = phase_of
+        self._in_step = in_step
+        self._mean = mean
 
     def train_dataloader(self) -> Loader:
         """Shuffled, augmented, resumable."""
-        samples = Samples(self["train"], self._augmentations, self.seed, self.target, training=True)
+        samples = Samples(
+            self["train"],
+            self._augmentations,
+            self.seed,
+            self.target,
+            training=True,
+            mean=self._mean and self._mean(),
+        )
         order = Permutation(self.samples_per_epoch, self.seed)
-        batches = TrainingBatches(order, self.batch_size, self._phase_of, self.share)
+        batches = TrainingBatches(order, self.batch_size, self._phase_of, self.share, self._in_step)
         return Loader(
             samples,
             batch_sampler=batches,
-            collate_fn=Collate(),
+            collate_fn=Collate(classes=len(self.classes) if self._in_step else 0),
             **worker_settings(self.num_workers, self.seed),
         )
 
@@ -152,7 +176,7 @@ class DataModule(L.LightningDataModule):
         split = self[name]
         sizes = [self.view.size or split.size(i) for i in range(len(split))]
         return EvaluationLoader(
-            Samples(split, [self.view], self.seed, self.target),
+            Samples(split, [self.view], self.seed, self.target, mean=self._mean and self._mean()),
             batch_sampler=EvaluationBatches(sizes, self.batch_size, self.share, split.tile_of),
             collate_fn=Collate(self.batch_size),
             **worker_settings(self.num_workers, self.seed),

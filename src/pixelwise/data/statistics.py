@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise.errors import UserError
 from pixelwise.types import FULL_SCALE, IGNORE, Split
 
 
@@ -92,15 +93,22 @@ def in_threads(function: Callable[[int], Any], count: int) -> Iterator[Any]:
 def channel_statistics(split: Split) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel over at most 256 images, spread evenly.
 
-    In units of `Normalize`: integers scaled to [0, 1]. A constant channel gets a deviation of 1.
+    In units of `Normalize`: integers scaled to [0, 1]. Pixels that are nodata are left out. A constant
+    channel gets a deviation of 1.
+
+    Raises:
+        UserError: these images hold nothing but nodata.
     """
     indices = np.linspace(0, len(split) - 1, min(256, len(split))).round().astype(int)
     pixels = square = count = 0.0
     for index in indices:
-        image = split[int(index)].image
+        raw = split[int(index)]
+        image = raw.image if raw.nodata is None else raw.image[~raw.nodata]
         values = image.reshape(-1, image.shape[-1]).astype(np.float64)  # sums of float32 lose whole pixels
         values /= FULL_SCALE.get(image.dtype.name, 1.0)
         pixels, square, count = pixels + values.sum(0), square + (values**2).sum(0), count + len(values)
+    if not count:
+        raise UserError("data.mean cannot be measured", found="nothing but nodata in the images of train")
     mean = np.asarray(pixels) / count
     std = np.sqrt(np.maximum(np.asarray(square) / count - mean**2, 0))
     return mean.tolist(), np.where(std > 1e-6, std, 1.0).tolist()

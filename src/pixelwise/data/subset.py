@@ -30,6 +30,7 @@ class Subset(Split):
     def __init__(self, split: Split, indices: Sequence[int]) -> None:
         self.split, self.indices = split, indices
         self.tiling = split.tiling
+        self.remarks = split.remarks
         self.tile_of = split.tile_of and [split.tile_of[index] for index in indices]
 
     def __len__(self) -> int:

@@ -21,6 +21,9 @@ def survey(data: DataModule) -> dict[str, Any]:
     """
     if origin := data.source.describe():
         log.info(origin)
+    for name, split in data.splits.items():
+        for remark in split.remarks if split else ():
+            log.warning("%s: %s", name, remark)
     report = {name: fact for name, fact in data.fingerprint.items() if fact is not None}
     for name, histogram in histograms(data).items():
         shares = dict(zip(data.classes, histogram.shares.tolist(), strict=True))

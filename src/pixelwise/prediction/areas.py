@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.io.rasters import GeoReference
+from pixelwise.data.io.raster_reader import GeoReference
 from pixelwise.files import write_rows
 from pixelwise.types import IGNORE
 

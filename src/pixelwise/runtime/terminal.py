@@ -1,4 +1,4 @@
-"""Tables for people, printed and logged alike."""
+"""Tables and log records on the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Print(logging.Handler):
-    """Print records to whatever standard output is at the moment, so that a progress bar stays below."""
+    """A handler that prints records to the current `sys.stdout`, so that progress bars stay below them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
@@ -25,16 +25,17 @@ class Print(logging.Handler):
 
 
 def show(content: RenderableType) -> None:
-    """Log something that rich can draw, as plain text, so that terminal and train.log agree."""
+    """Log a table or other rich object as plain text, so that the terminal and train.log are equal."""
     buffer = io.StringIO()
-    Console(file=buffer, width=100, force_jupyter=False).print(content)  # a notebook would take it away
+    # without force_jupyter=False, a notebook would capture the output
+    Console(file=buffer, width=100, force_jupyter=False).print(content)
     log.info("%s", "\n" + buffer.getvalue().rstrip())
 
 
 def score_table(scores: Mapping[str, float], title: str, classes: Sequence[str]) -> Table:
-    """Means first, then a row for each class, in one table; scores by flat name (`ScoreName`).
+    """Return one table of scores by flat name (`ScoreName`): means first, then a row for each class.
 
-    Scores of eroded labels stand in columns of their own.
+    Scores with eroded labels get their own columns.
     """
     rows: dict[str, dict[str, float]] = {}
     for name, value in scores.items():

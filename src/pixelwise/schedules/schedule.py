@@ -88,6 +88,20 @@ class Plan:
         """Index of the phase that a batch of an epoch belongs to."""
         return self.index_at(epoch * self.steps_per_epoch + batch // self.accumulate)
 
+    def in_step(self, batch: int) -> int:
+        """Number of batches of the optimizer step that begins with this batch of an epoch."""
+        return max(1, min(self.accumulate, self.batches_per_epoch - batch))
+
+    def check_accumulation(self) -> None:
+        """Refuse to accumulate over more batches than an epoch has, where each step ends at the latest."""
+        if self.accumulate > self.batches_per_epoch:
+            raise UserError(
+                "trainer.accumulate_grad_batches: a step cannot go on into the next epoch",
+                found=f"{self.accumulate}, with {self.batches_per_epoch} batches an epoch",
+                expected=f"at most {self.batches_per_epoch}",
+                fix="a smaller number, or a smaller data.batch_size",
+            )
+
 
 KEYS = (
     "epochs",

@@ -126,6 +126,8 @@ class Potsdam(Source):
         UserError: the root or the arguments are wrong, or files are missing.
     """
 
+    exact_bands = True
+
     def __init__(
         self,
         root: str | Path,

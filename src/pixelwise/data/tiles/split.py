@@ -11,7 +11,7 @@ from pixelwise import checks
 from pixelwise.data.tiles.cache import CELL, Prepared
 from pixelwise.errors import UserError, guess, some
 from pixelwise.inference.tiling import Tiling
-from pixelwise.types import Raw, Split
+from pixelwise.types import IGNORE, NODATA, Raw, Split
 
 
 class CropSampling:
@@ -66,6 +66,7 @@ class TileSplit(Split):
         self.tile_of: list[int] = [tile for tile, of_tile in enumerate(windows) for _ in of_tile]
         self._area = np.cumsum([tile.height * tile.width for tile in self.tiles])
         self._share, self._rare = 0.0, []
+        self.remarks: list[str] = []
         if draws is not None:
             self.draws = draws.count or len(self.windows)
             self._share = draws.share
@@ -78,7 +79,16 @@ class TileSplit(Split):
         tile, window = self._tile(index), self.windows[index]
         border = None if tile.border is None else np.array(tile.border[window.area])
         target = np.array(tile.target[window.area])
-        return Raw(self.image(index), target, self.key(index), border=border, window=window)
+        nodata = target == NODATA
+        target[nodata] = IGNORE
+        return Raw(
+            self.image(index),
+            target,
+            self.key(index),
+            border=border,
+            nodata=nodata if nodata.any() else None,
+            window=window,
+        )
 
     def draw(self, index: int, rng: np.random.Generator) -> Raw:
         """A whole tile to cut a crop from, still on disk; perhaps with a pixel that the crop has to show.
@@ -120,7 +130,9 @@ class TileSplit(Split):
     def target(self, index: int) -> np.ndarray:
         """(h, w) uint8 index mask of what no later window shows: together they hold each pixel once."""
         (top, _, _, rows, _), (left, _, _, columns, _) = self.windows[index]
-        return np.array(self._tile(index).target[top : top + rows, left : left + columns])
+        target = np.array(self._tile(index).target[top : top + rows, left : left + columns])
+        target[target == NODATA] = IGNORE
+        return target
 
     def stored_bytes(self, index: int) -> int:
         """Bytes of the window's tile."""
