@@ -1,52 +1,6 @@
-"""Train a model: `python train.py task=segmentation loss=dice` (`--help` lists every choice)."""
+"""Train a model: `python train.py --help` says more."""
 
-import logging
-import sys
-
-from omegaconf import DictConfig
-
-from pixelwise.cli.command import command
-from pixelwise.cli.job import check_mode, choices, differences, output_folder, overrides
-
-log = logging.getLogger(__name__)
-
-
-@command("train")
-def main(config: DictConfig) -> float | None:
-    """Make the run folder or go on in one, build everything, train; returns what a sweep compares."""
-    from pixelwise import runs
-    from pixelwise.cli.checks import check_choices
-    from pixelwise.runs import resume
-    from pixelwise.runtime.processes import rank
-    from pixelwise.sweeps import hydra_callback
-
-    check_mode(config)
-    check_choices(config, overrides())
-    folder = output_folder()
-    resuming = config.resume is not None or hydra_callback.begun(folder)
-    changed = differences("train", config)  # before the clock and the machine are written into it
-    if resuming:
-        going_on = resume.reopen(folder, config, overrides())
-        if going_on is None:
-            return None
-        config = going_on
-    elif rank() == 0:
-        runs.create(folder, config, overrides())
-        runs.add_to_environment(folder, choices=choices())
-        config = runs.load_config(folder)
-    log.info("run folder: %s", folder)
-    log.info("differs from the defaults in: %s", " ".join(changed) or "nothing")
-
-    from pixelwise import build
-    from pixelwise.runs import checkpoints  # torch is imported from here on
-    from pixelwise.training.train import train
-
-    start = checkpoints.newest(folder) if resuming else None
-    sys.argv[1:] = [f"resume='{folder}'"]  # how Lightning starts further processes of this training
-    best = train(build.run(config, folder), folder, start)
-    log.info("run folder: %s", folder)
-    return best
-
+from pixelwise.commands.train import main
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,7 @@
 #
 #     source scripts/completion.bash        # for good: a line with its full path in ~/.bashrc
 #     python train.py lo<TAB> loss=<TAB> optimizer.<TAB> data.root=~/<TAB>
+#     pixelwise train lo<TAB>
 #
 # Hydra's own (`python train.py -sc install=bash`) starts every script behind `python`, whatever it does with
 # `-sc`, and takes `=` out of the shell's word breaks, after which no file name completes. This one asks
@@ -10,7 +11,8 @@ _pixelwise()
 {
     local line=${COMP_LINE:0:COMP_POINT} script=${COMP_WORDS[1]} word prefix
     COMPREPLY=()
-    if (( COMP_CWORD < 2 )) || ! grep -qs -e '^@command(' -- "$script"; then return; fi
+    if (( COMP_CWORD < 2 )); then return; fi
+    if [[ ${COMP_WORDS[0]} != pixelwise ]] && ! grep -qs '^from pixelwise.commands' -- "$script"; then return; fi
     word=${line##* }
     if [[ $word == *=[./~]* ]]; then return; fi
     prefix=${word%"${word##*[=@:]}"}        # the shell breaks words here and keeps this part itself
@@ -18,4 +20,4 @@ _pixelwise()
         "${COMP_WORDS[0]}" "$script" -sc query=bash 2> /dev/null)" -- "$word"))
     COMPREPLY=("${COMPREPLY[@]#"$prefix"}")
 }
-complete -o nospace -o default -F _pixelwise python python3
+complete -o nospace -o default -F _pixelwise python python3 pixelwise

@@ -1,31 +1,6 @@
-"""Does a classifier's encoder help a segmenter that has few labelled masks?
+"""Train segmenters with and without the encoder of a classifier: `--help` says more."""
 
-    python scripts/transfer.py
-    python scripts/transfer.py both.encoder=resnet50 'masks=[16,64]' steps=1000 output=runs/resnet50
-
-For each seed trains a classifier, then for each number of masks two segmenters by the same command: one from
-scratch, one with `encoder.weights=` the classifier's. Writes every run's folder, and transfer.{md,png,json}
-with mIoU against the number of masks. Started again, it keeps the runs that are finished.
-"""
-
-from functools import partial
-from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
-
-from pixelwise.cli.command import command
-from pixelwise.cli.job import compose_alone
-
-
-@command("transfer")
-def main(config: DictConfig) -> None:
-    """Train what is missing, show what came out."""
-    from pixelwise.sweeps.transfer import Story, tell
-
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    story = Story(**{key: plain[key] for key in ("seeds", "masks", "both", "classifier", "segmenter")})
-    tell(story, config.output, partial(compose_alone, "train"))
-
+from pixelwise.commands.transfer import main
 
 if __name__ == "__main__":
     main()

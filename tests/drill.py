@@ -8,6 +8,7 @@ process of its own.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import io
 import json
@@ -29,7 +30,6 @@ def sabotage() -> None:
     import lightning as L
     import torch
 
-    from pixelwise import build
     from pixelwise.training.callbacks import position
 
     class Drill(L.Callback):
@@ -73,14 +73,15 @@ def sabotage() -> None:
             if self.due(trainer, "test"):
                 die()
 
-    made = build.make_trainer
+    building = importlib.import_module("pixelwise.build.run")
+    made = building.training_loop
 
     def trainer(*arguments: Any, **settings: Any) -> L.Trainer:
         result = made(*arguments, **settings)
         result.callbacks.insert(-1, Drill())  # type: ignore[attr-defined]
         return result
 
-    build.make_trainer = trainer
+    building.training_loop = trainer
     save = torch.save
 
     def half(content: dict[str, Any], stream: Any) -> None:

@@ -19,7 +19,7 @@ def compose(*words: str) -> DictConfig:
     Raises:
         UserError: for a word that fits nothing, with what was probably meant.
     """
-    from pixelwise.cli.job import compose_alone
+    from pixelwise.cli.application import compose_alone
 
     return compose_alone("train", words)
 

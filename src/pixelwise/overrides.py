@@ -8,7 +8,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-CONF = Path(__file__).parents[2] / "conf"
+_HERE = Path(__file__).parent
+CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parents[1] / "conf"
+"""The project's config files: within the installed package, or at the root of a clone."""
 
 
 def quoted(value: str) -> str:

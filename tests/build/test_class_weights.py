@@ -143,7 +143,7 @@ def test_evaluation_takes_the_weights_of_the_run_and_not_those_of_other_data(
 
     config = runs.load_config(folder)
     config.data.source.counts.train = 3  # other scenes
-    again = build.run(config, folder, training=False)
+    again = build.evaluation(config, folder)
     assert recorded(again.config["loss"]) == [weights, None]
     assert counted(again) != weights
     with caplog.at_level(logging.INFO):

@@ -181,6 +181,29 @@ def test_a_damaged_file_of_a_run_is_named(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("file", "added"),
+    [
+        ("config.yaml", "hydra: {callbacks: {evil: {_target_: os.system, command: touch evil}}}"),
+        ("config.yaml", "defaults: [{hydra/launcher: joblib}]"),
+        ("overrides.yaml", "- +hydra.callbacks.evil={_target_:os.system,command:touch evil}"),
+        ("overrides.yaml", "- hydra/launcher=joblib"),
+    ],
+)
+def test_a_run_folder_cannot_steer_hydra(
+    file: str, added: str, trained: Path, script: Script, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    with (tmp_path / "run" / file).open("a") as stream:
+        stream.write(f"{added}\n")
+    done = script("train.py", "resume=run")
+    assert done.returncode == 2
+    assert "steer Hydra" in done.stderr
+    if file == "config.yaml":
+        assert "steer Hydra" in script("evaluate.py", "run=run").stderr
+    assert not (tmp_path / "evil").exists()
+
+
 @pytest.mark.parametrize(("name", "key"), [("evaluate.py", "run"), ("train.py", "resume")])
 def test_a_run_folder_may_have_any_name(
     name: str, key: str, trained: Path, script: Script, tmp_path: Path
@@ -226,7 +249,7 @@ def test_an_error_in_a_job_is_one_message_and_a_traceback_only_if_asked_for(
     done = script("train.py", "hydra.run.dir=run", env={"HYDRA_FULL_ERROR": "1"})
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "run_folder.py" in done.stderr
+    assert "runs/folder.py" in done.stderr
 
 
 @pytest.mark.slow

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
-from pixelwise import build
+from pixelwise import build, runs
+from pixelwise.cli.application import compose_alone
+from pixelwise.cli.run_arguments import offer_config
 from pixelwise.errors import UserError
 from pixelwise.prediction.files import find_images, prepare_output
 from pixelwise.prediction.predict import predict
@@ -42,8 +43,8 @@ def job(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     monkeypatch.chdir(tmp_path)
 
     def job(*typed: str, run: Path = trained) -> int:
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            config = compose("predict", [f"run={run}", *typed, f"hydra.searchpath=[file://{run}]"])
+        offer_config(runs.load_config(run))
+        config = compose_alone("predict", [f"run={run}", *typed])
         weights, output = run / "checkpoints/best.ckpt", Path(config.output)
         images = find_images(config.input)
         model = checkpoints.load_model(build.model(config), weights)

@@ -8,7 +8,7 @@ import pytest
 from tools import options
 
 pytestmark = pytest.mark.fast
-NOT_CHOSEN = {"data/source", "hydra/help", "hydra/job_logging"}
+NOT_CHOSEN = {"data/source", "hydra/job_logging"}
 """Folders of conf/ that follow from other choices."""
 
 

@@ -120,7 +120,7 @@ def test_evaluate_and_load_take_the_average_unless_asked_otherwise(watched: tupl
     folder, watch = watched
 
     def again(**options: Any) -> dict[str, float]:
-        run = build.run(runs.load_config(folder), folder, training=False)
+        run = build.evaluation(runs.load_config(folder), folder)
         return evaluate(run, folder, **options)
 
     recorded = runs.read_scores(folder / "metrics.json")
@@ -137,10 +137,10 @@ def test_scoring_on_val_after_training_scores_the_best_weights(
     small = ["encoder=test_resnet", "epochs=3", "data.crop_size=32", "data.batch_size=2", "optimizer.lr=0.05"]
     folder = folder_of(compose, tmp_path / "run", *folders("segmentation"), *small, *WITH_EMA)
     train(build.run(runs.load_config(folder), folder), folder)
-    run = build.run(runs.load_config(folder), folder, training=False)
+    run = build.evaluation(runs.load_config(folder), folder)
     recorded = runs.read_scores(folder / "metrics.json")
     assert {n: str(v) for n, v in evaluate(run, folder).items()} == {n: str(v) for n, v in recorded.items()}
-    last = build.run(runs.load_config(folder), folder, training=False)
+    last = build.evaluation(runs.load_config(folder), folder)
     assert evaluate(last, folder, weights="last")["val/loss"] != recorded["val/loss"]
 
 

@@ -52,3 +52,9 @@ def test_a_fresh_run_does_not_go_on_with_what_lies_there(tmp_path: Path) -> None
     log.log_metrics({"loss": 2.0}, step=0)
     log.save()
     assert log.file.read_text() == "loss,step\n2.0,0\n"
+
+
+def test_a_training_that_failed_before_its_first_row_leaves_no_file(tmp_path: Path) -> None:
+    log = MetricsCSVLogger(tmp_path / "metrics.csv")
+    log.finalize("failed")
+    assert not log.file.exists()

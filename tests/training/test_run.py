@@ -156,14 +156,14 @@ def test_evaluate_on_images_of_several_sizes_repeats_the_score(
 ) -> None:
     small = ["encoder=test_resnet", "epochs=1", "data.crop_size=32", "data.batch_size=2"]
     folder = fit("run", *small, *folders("segmentation"), base=())
-    run = build.run(runs.load_config(folder), folder, training=False)
+    run = build.evaluation(runs.load_config(folder), folder)
     assert len({run.data["val"].size(i) for i in range(3)}) == 2
     runs.write_scores(folder / "again.json", evaluate(run, folder))
     assert (folder / "again.json").read_text() == scores(folder)
 
 
 def test_other_weights_and_splits_can_be_scored(trained: Path) -> None:
-    run = build.run(runs.load_config(trained), trained, training=False)
+    run = build.evaluation(runs.load_config(trained), trained)
     names = evaluate(run, trained, split="val", weights="last").keys()
     assert all(name.startswith("val/") for name in names)
     with pytest.raises(UserError, match="split"):

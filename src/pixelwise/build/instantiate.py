@@ -11,6 +11,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.errors import UserError
+from pixelwise.runtime.own_packages import VARIABLE, own_packages
 
 ALLOWED = (
     "pixelwise.",
@@ -23,7 +24,7 @@ ALLOWED = (
     "optuna.samplers.",
     "optuna.pruners.",
 )
-"""Modules whose classes a config may name. Your own package goes here, too."""
+"""Modules whose classes a config may name, besides those of the packages in PIXELWISE_PACKAGES."""
 
 
 def make(config: Any, key: str, **arguments: Any) -> Any:
@@ -78,12 +79,17 @@ def check_target(target: str, key: str) -> None:
     The module in which the class was defined counts, so that no allowed module lends its imports; and
     a function is refused, for some of them run commands or unpickle files.
     """
-    expected = "a class of " + ", ".join(name.rstrip(".") for name in ALLOWED)
-    if not target.startswith(ALLOWED):
-        raise UserError(f"{key}._target_: {target!r} is not allowed", expected=expected)
+    allowed = (*ALLOWED, *(f"{name}." for name in own_packages()))
+    refused = UserError(
+        f"{key}._target_: {target!r} is not allowed",
+        expected="a class of " + ", ".join(name.rstrip(".") for name in allowed),
+        fix=f"{VARIABLE}=NAME in the environment admits a package of your own",
+    )
+    if not target.startswith(allowed):
+        raise refused
     try:
         found = get_object(target)
     except Exception as error:
         raise UserError(f"{key}._target_: {target!r} cannot be imported", found=error) from error
-    if not inspect.isclass(found) or not f"{found.__module__}.".startswith(ALLOWED):
-        raise UserError(f"{key}._target_: {target!r} is not allowed", expected=expected)
+    if not inspect.isclass(found) or not f"{found.__module__}.".startswith(allowed):
+        raise refused

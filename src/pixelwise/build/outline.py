@@ -9,8 +9,8 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pixelwise.cli.options import options
 from pixelwise.models import Composition
-from pixelwise.overrides import CONF
 from pixelwise.reports.schedule_figure import ScheduleOutline, describe_augmentation, describe_loss
 from pixelwise.schedules.freezing import parameter_counts
 from pixelwise.schedules.param_groups import parameter_groups
@@ -50,8 +50,8 @@ def outline_of(plan: Plan, model: Composition, config: Mapping[str, Any]) -> Sch
 def ready_augmentations(data: Mapping[str, Any]) -> dict[str, Any]:
     """The files of `conf/augmentation` as they are for these data, where nothing else decides."""
     known: dict[str, Any] = {}
-    for file in sorted((CONF / "augmentation").glob("*.yaml")):
+    for name, file in options("augmentation").items():
         with suppress(OmegaConfBaseException):
             settings = OmegaConf.create({"data": data, "one": OmegaConf.load(file)})
-            known[file.stem] = OmegaConf.to_container(settings.one, resolve=True)
+            known[name] = OmegaConf.to_container(settings.one, resolve=True)
     return known

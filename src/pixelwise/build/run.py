@@ -16,8 +16,8 @@ from pixelwise.build import class_weights
 from pixelwise.build.instantiate import make
 from pixelwise.build.model import model, resolve_statistics, without_downloads
 from pixelwise.build.outline import outline_of
-from pixelwise.build.trainer import make_trainer
-from pixelwise.cli.checks import check_numbers, check_phases, check_requirements, phases
+from pixelwise.build.trainer import evaluation_loop, training_loop
+from pixelwise.cli.checks import phases
 from pixelwise.data.datamodule import DataModule
 from pixelwise.data.survey import histograms
 from pixelwise.errors import UserError
@@ -39,29 +39,73 @@ GROUPING = ("layer_decay", "decay_norms")
 """Keys of `optimizer` that say how parameters are grouped, not how they are stepped."""
 
 
-def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
-    """Build a whole run. The order matters: the seed first, and the plan after the data it spans.
+def run(config: DictConfig, folder: Path) -> Run:
+    """Build a training. The order matters: the seed first, and the plan after the data it spans.
 
     Args:
-        config: composed; interpolations are resolved here.
+        config: composed and checked; interpolations are resolved here.
         folder: the run folder.
-        training: False leaves out what a checkpoint is about to replace.
+
+    Raises:
+        UserError: for settings that a class of the config refuses, and for a training that could not learn.
     """
-    hide_warnings()
-    config = config.copy() if training else without_downloads(config)
-    OmegaConf.resolve(config)
-    check_requirements(config)
-    check_numbers(config)
-    check_phases(config)
-    L.seed_everything(config.seed, workers=True, verbose=False)
+    config = _prepared(config)
     data_module = data(config)
-    if training and data_module.verify and not (folder / "data.json").is_file():
+    if data_module.verify and not (folder / "data.json").is_file():
         histograms(data_module)  # all that is damaged is told at once, before the first of it stops something
     phase_plan = plan(config, data_module)
     network = model(config)
-    if training:
-        resolve_statistics(network, config, data_module)
-        check_something_trains(phase_plan, network)
+    resolve_statistics(network, config, data_module)
+    check_something_trains(phase_plan, network)
+    learner = module(config, network, data_module, phase_plan, folder)
+    check_optimizer(learner)
+    if config.compile:
+        learner.model.compile()
+    return _run(training_loop(config, folder, phase_plan), learner, data_module, phase_plan)
+
+
+def evaluation(config: DictConfig, folder: Path) -> Run:
+    """Build what scores the weights of a finished training, which a checkpoint is about to bring.
+
+    Args:
+        config: of the run; interpolations are resolved here.
+        folder: the run folder, of which nothing is written.
+    """
+    config = _prepared(without_downloads(config))
+    data_module = data(config)
+    phase_plan = plan(config, data_module)
+    learner = module(config, model(config), data_module, phase_plan, folder)
+    if config.compile:
+        learner.model.compile()
+    return _run(evaluation_loop(config, folder, phase_plan), learner, data_module, phase_plan)
+
+
+def _prepared(config: DictConfig) -> DictConfig:
+    """A copy with its interpolations resolved; everything random starts from its seed from here on."""
+    hide_warnings()
+    config = config.copy()
+    OmegaConf.resolve(config)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    return config
+
+
+def _run(loop: L.Trainer, module: Module, data_module: DataModule, phase_plan: Plan) -> Run:
+    outline = outline_of(phase_plan, module.model, module.config)
+    return Run(loop, module, data_module, phase_plan, module.config, outline)
+
+
+def module(
+    config: DictConfig, network: Composition, data_module: DataModule, phase_plan: Plan, folder: Path
+) -> Module:
+    """The model with its losses, scores and optimizer; the data module gets its augmentations.
+
+    Args:
+        config: resolved; automatic class weights become numbers in place.
+        network: the model.
+        data_module: its data.
+        phase_plan: the phases of the training.
+        folder: the run folder, which may say what the training split held.
+    """
     class_weights.resolve(config, data_module, folder)
     losses = phase_losses(config)
     data_module.follow(
@@ -70,7 +114,7 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
         in_step=phase_plan.in_step if phase_plan.accumulate > 1 else None,
         mean=lambda: network.normalize.mean.tolist(),
     )
-    module = Module(
+    built = Module(
         model=network,
         losses=losses,
         scores=make(config.task.scores, "task.scores", classes=data_module.classes),
@@ -80,14 +124,8 @@ def run(config: DictConfig, folder: Path, training: bool = True) -> Run:
             parameter_groups, **{k: config.optimizer[k] for k in GROUPING if k in config.optimizer}
         ),
     )
-    if training:
-        check_optimizer(module)
-    module.config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    if config.compile:
-        module.model.compile()
-    loop = make_trainer(config, folder, phase_plan, training)
-    outline = outline_of(phase_plan, network, module.config)
-    return Run(loop, module, data_module, phase_plan, module.config, outline)
+    built.config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return built
 
 
 def outline(config: DictConfig) -> ScheduleOutline:

@@ -43,39 +43,73 @@ class SyncBatchNorm(LayerSync):
         return model
 
 
-def make_trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: bool = True) -> L.Trainer:
-    """Lightning's trainer; the plan says how long, `trainer.max_epochs` and `max_steps` only shorten.
+def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Trainer:
+    """Lightning's trainer as long as the plan; `trainer.max_epochs` or `max_steps` shorten it.
 
-    Without training it shows its progress and leaves the run folder and the loggers alone.
+    Args:
+        config: resolved.
+        folder: the run folder.
+        phase_plan: the phases of the training.
     """
+    settings = _limits(config, phase_plan)
+    phase_plan.check_accumulation()
+    check_validates(settings, phase_plan)
+    named = {name: node for name, node in config.logger.items() if OmegaConf.is_dict(node)}
+    loggers = [make(node, f"logger.{name}", save_dir=str(folder)) for name, node in named.items()]
+    callbacks = [make(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
+    trainer = _trainer(
+        config,
+        settings,
+        phase_plan,
+        default_root_dir=folder,
+        logger=[MetricsCSVLogger(folder / "metrics.csv"), *loggers],
+        callbacks=[
+            Position(phase_plan, config.seed),
+            ScheduleCallback(phase_plan),
+            *callbacks,
+            StopOnSignal(),
+        ],
+    )
+    if config.trainer.get("sync_batchnorm") and trainer.world_size == 1:
+        log.warning("trainer.sync_batchnorm=true has no effect on one process")
+    return trainer
+
+
+def evaluation_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Trainer:
+    """Lightning's trainer for scoring: it shows its progress, and writes to no run folder and no logger."""
+    callbacks = [make(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
+    return _trainer(
+        config,
+        _limits(config, phase_plan),
+        phase_plan,
+        default_root_dir=folder,
+        logger=[],
+        callbacks=[callback for callback in callbacks if isinstance(callback, ProgressBar)],
+    )
+
+
+def _limits(config: DictConfig, phase_plan: Plan) -> dict[str, Any]:
+    """The settings of Lightning's trainer, held to the plan."""
     settings = dict(config.trainer)
     settings["precision"] = precision(settings["precision"], settings["accelerator"])
     settings["max_epochs"] = _cut("max_epochs", settings["max_epochs"], phase_plan.epochs)
     settings["max_steps"] = _cut("max_steps", settings["max_steps"], phase_plan.steps)
     settings["log_every_n_steps"] = min(settings["log_every_n_steps"], phase_plan.batches_per_epoch)
-    if training:
-        phase_plan.check_accumulation()
-        check_validates(settings, phase_plan)
-    callbacks = [make(c, f"callbacks.{n}") for n, c in config.callbacks.items() if c]
-    progress: list[L.Callback] = [c for c in callbacks if isinstance(c, ProgressBar)]
-    loggers = []
-    if training:
-        named = {name: node for name, node in config.logger.items() if OmegaConf.is_dict(node)}
-        loggers = [make(node, f"logger.{name}", save_dir=str(folder)) for name, node in named.items()]
-        loggers.insert(0, MetricsCSVLogger(folder / "metrics.csv"))
-        follow = [Position(phase_plan, config.seed), ScheduleCallback(phase_plan)]
-        callbacks = [*follow, *callbacks, StopOnSignal()]
+    return settings
+
+
+def _trainer(
+    config: DictConfig, settings: dict[str, Any], phase_plan: Plan, callbacks: list[L.Callback], **rest: Any
+) -> L.Trainer:
     settings["strategy"] = strategy(config, phase_plan)
-    synchronised = settings.pop("sync_batchnorm", False)
-    plugins: list[Any] = [WholeFile(), SyncBatchNorm()] if synchronised else [WholeFile()]
+    plugins: list[Any] = [WholeFile(), *([SyncBatchNorm()] if settings.pop("sync_batchnorm", False) else [])]
     try:
-        trainer = L.Trainer(
+        return L.Trainer(
             **settings,
+            **rest,
             plugins=plugins,
-            default_root_dir=folder,
-            logger=loggers,
-            callbacks=callbacks if training else progress,
-            enable_progress_bar=bool(progress),
+            callbacks=callbacks,
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
             enable_checkpointing=False,  # `callbacks.checkpoint` does it
             enable_model_summary=False,  # each phase prints its parts
             use_distributed_sampler=False,
@@ -87,9 +121,6 @@ def make_trainer(config: DictConfig, folder: Path, phase_plan: Plan, training: b
             found=error,
             fix="trainer=default takes the device that is there; or trainer.accelerator=… trainer.devices=…",
         ) from error
-    if training and synchronised and trainer.world_size == 1:
-        log.warning("trainer.sync_batchnorm=true has no effect on one process")
-    return trainer
 
 
 def _cut(key: str, limit: int | None, planned: int) -> int:

@@ -6,12 +6,15 @@ Imports no torch, so that a refusal comes at once.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
 
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, guess
+from pixelwise.overrides import nodes
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +39,50 @@ def phases(config: DictConfig) -> dict[str, Any]:
     return {name: phase for name, phase in found.items() if phase is not None}
 
 
+def check(config: DictConfig) -> None:
+    """Refuse a composed config that no command can work with. Whatever is composed comes by here once.
+
+    Raises:
+        UserError: for the first reason.
+    """
+    check_given(config)
+    check_references(config)
+    if all(part in config for part in ("task", "schedule", "trainer")):
+        check_requirements(config)
+        check_numbers(config)
+        check_phases(config)
+
+
+def check_given(config: DictConfig) -> None:
+    """Refuse a config in which something is left open."""
+    missing = [key for key, node in nodes(config) if node._is_missing()]
+    if missing := [key for key in missing if not key.startswith("hydra.")]:
+        raise UserError("must be given: " + ", ".join(missing), fix=f"add {missing[0]}=… to the command")
+
+
+def check_references(config: DictConfig) -> None:
+    """Refuse a value that names a key which does not exist, as data.split=NAME does one of data.splits."""
+    try:
+        of_job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        OmegaConf.to_container(of_job, resolve=True)
+    except InterpolationKeyError as error:
+        # the exception knows where the reference stands, and only its text knows what it refers to
+        named = re.search(r"Interpolation key '([^']+)'", str(error))
+        node: Any = config
+        for name in named[1].split(".") if named else ():
+            if name not in node:
+                options = list(map(str, node))
+                raise UserError(
+                    f"{named[1] if named else name}: there is no {name}",
+                    expected=", ".join(options),
+                    fix=guess("did you mean …?", name, options),
+                ) from error
+            node = node[name]
+        raise
+
+
 def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse what cannot work together, and overrides that the schedule's phases do not follow.
+    """Refuse overrides that have no effect on a training, as the schedule's phases do not follow them.
 
     Args:
         config: composed.
@@ -46,9 +91,6 @@ def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
         UserError: for the first of them.
     """
-    check_requirements(config)
-    check_numbers(config)
-    check_phases(config)
     if "search" in config:
         raise UserError("search=… has no effect on one training", fix="python scripts/search.py search=…")
     followed = str(OmegaConf.to_container(config.schedule, resolve=False))

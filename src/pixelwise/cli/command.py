@@ -5,51 +5,69 @@ Imports neither torch nor Lightning, so that `--help`, `--cfg job` and a typo ar
 
 from __future__ import annotations
 
+import argparse
 import functools
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
-import hydra
-from hydra.errors import CompactHydraException
+from hydra._internal.utils import get_args_parser, run_and_report
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, ConfigCompositionException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from pixelwise.cli.hints import check, stop
+from pixelwise.cli import run_arguments
+from pixelwise.cli.application import Application
+from pixelwise.cli.checks import check, check_given, check_references
+from pixelwise.cli.hints import alternatives, explain, stop
 from pixelwise.cli.job import output_folder, write_problem_list
-from pixelwise.cli.run_arguments import go_on_from_run, nonzero_rank_args, start_from_run, sweep_dirname
+from pixelwise.cli.options import groups, options
 from pixelwise.errors import UnknownName, UserError
-from pixelwise.overrides import CONF
+from pixelwise.runtime.own_packages import find_own_packages
 from pixelwise.runtime.processes import SIGNALS, listen, rank
+from pixelwise.runtime.program import arguments, as_started
 
 Job = Callable[[DictConfig], Any]
 
 log = logging.getLogger(__name__)
 
 
-def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], None]]:
-    """Make a root script's function a command that `conf/<config_name>.yaml` configures.
-
-    A config that has a `run` key starts from that run folder's own `config.yaml`.
+def command(
+    config_name: str, *settings: str, starts_from: Literal["run", "resume"] | None = None
+) -> Callable[[Job], Callable[[], None]]:
+    """Make a function a command. Its config is `conf/<config_name>.yaml`, its help its module's docstring.
 
     Args:
         config_name: a file of conf/, without suffix.
         *settings: overrides that always hold for this command.
+        starts_from: the key that names a run folder: "run" where the command needs one and takes its config,
+            "resume" where it may repeat what was typed for one.
     """
     typed: list[str] = []
     unknown: list[UnknownName] = []
 
     def decorate(job: Job) -> Callable[[], None]:
+        name = job.__globals__["__file__"].rpartition("/")[2].removesuffix(".py")
+
+        usage = as_started(job.__globals__["__doc__"])
+
         @functools.wraps(job)
         def guarded(config: DictConfig) -> Any:
+            find_own_packages()
             sys.argv[:] = typed  # what a launcher of further processes repeats, and what the run folder notes
             try:
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    check(config)
                 return job(config)
             except UserError as error:
                 unknown[:] = [error] if isinstance(error, UnknownName) else []
                 listed = write_problem_list(error.every) if error.every and rank() == 0 else None
                 all_of_it = f"\n  all:      {listed}" if listed else ""
-                raise CompactHydraException(f"\nerror: {error}{all_of_it}") from error
+                told = as_started(f"\nerror: {error}{all_of_it}")
+                raise CompactHydraException(told) from error
             except SystemExit as end:
                 if end.code in [128 + number for number in SIGNALS]:
                     tell_how_to_go_on(config)
@@ -59,31 +77,93 @@ def command(config_name: str, *settings: str) -> Callable[[Job], Callable[[], No
             if rank() == 0:  # the others may be deep in waiting for one that left
                 listen()
             typed[:] = sys.argv
-            arguments = [*typed[1:], *settings]
-            content = (CONF / f"{config_name}.yaml").read_text()
+            words = [*arguments(), *settings]
             try:
-                if "\nrun: ???" in content:
-                    arguments = start_from_run(arguments, job.__globals__["__doc__"])
-                elif "\nresume: null" in content:
-                    arguments = go_on_from_run(arguments)
+                if starts_from == "run":
+                    words = run_arguments.start_from_run(words, usage)
+                elif starts_from == "resume":
+                    words = run_arguments.go_on_from_run(words)
                 if rank() > 0:
-                    arguments = nonzero_rank_args(arguments)
-                check(config_name, arguments)
+                    words = run_arguments.nonzero_rank_args(words)
+                parser = get_args_parser()
+                flags = parser.parse_args(words)
+                if flags.help:
+                    print(help_text(usage))
+                    return
+                flags.config_name = flags.config_name or config_name
+                run_and_report(lambda: _start(Application(name, flags.config_dir), guarded, flags, parser))
             except UserError as error:
                 stop(error)
-            sys.argv[1:] = sweep_dirname(arguments)
-            try:
-                hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
             except SystemExit as end:
-                one_job = not {"-m", "--multirun"} & {*arguments}
-                raise SystemExit(2 if unknown and one_job else end.code) from None
+                raise SystemExit(2 if unknown and not flags.multirun else end.code) from None
 
         return main
 
     return decorate
 
 
+def _start(
+    application: Application, job: Job, flags: argparse.Namespace, parser: argparse.ArgumentParser
+) -> None:
+    """Do what the command's flags ask for; without any, run one job.
+
+    Raises:
+        SystemExit: with status 2 and a message, for what cannot be composed.
+    """
+    name, words = flags.config_name, flags.overrides
+    GlobalHydra.instance().clear()
+    GlobalHydra.instance().initialize(application)
+    try:
+        if flags.hydra_help:
+            application.hydra_help(name, parser, flags)
+        elif flags.shell_completion:
+            application.shell_completion(name, words)
+        elif flags.info:
+            application.show_info(flags.info, name, words)
+        elif flags.cfg:
+            application.show_cfg(name, words, flags.cfg, flags.package, flags.resolve)
+        elif flags.multirun:
+            _check_values(application, name, words)
+            words = run_arguments.sweep_dirname(words)
+            application.multirun(name, job, [*words, "hydra.mode=MULTIRUN"])
+        else:
+            application.run(name, job, [*words, "hydra.mode=RUN"])
+    except ConfigCompositionException as error:  # of a job that only two values together make impossible
+        stop(explain(error, words, application.config_loader.of_files))
+    except UserError as error:
+        stop(error)
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _check_values(application: Application, config_name: str, words: list[str]) -> None:
+    """Refuse a typo in one value of a sweep before its folder is made; each job checks the rest itself."""
+    for overrides in alternatives(words, application.config_loader):
+        try:
+            config = application.compose_config(config_name, overrides, RunMode.MULTIRUN)
+            check_given(config)
+            check_references(config)
+        except UserError:
+            print("job that cannot be composed:", " ".join(overrides), file=sys.stderr)
+            raise
+
+
+def help_text(usage: str) -> str:
+    """A command's docstring, with all groups and options."""
+    listed = (f"{group}: {', '.join(options(group))}" for group in groups())
+    return "\n".join([usage.strip(), "", "Groups and their options (group=option):", *listed, "", FOOTER])
+
+
+FOOTER = """\
+What each is for:     docs/options.md, or the first line of conf/GROUP/OPTION.yaml
+A key inside a group: optimizer.lr=3e-4 data.batch_size=16 trainer.devices=2
+Several of a group:   'callbacks=[default,ema]' 'logger=[wandb,tensorboard]'
+Jobs of a sweep run:  hydra/launcher=OPTION, a file of conf/hydra/launcher
+The composed config:  --cfg job     Hydra's own options: --hydra-help
+Completion in bash:   source scripts/completion.bash"""
+
+
 def tell_how_to_go_on(config: DictConfig) -> None:
     """The last line of a training that a signal ended, however far it was."""
     if rank() == 0 and "resume" in config and (output_folder() / "config.yaml").is_file():
-        log.info("stopped; go on with: python train.py resume=%s", output_folder())
+        log.info("stopped; go on with: %s resume=%s", as_started("python train.py"), output_folder())

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from pixelwise.cli.hints import explain
+from pixelwise.cli.application import Application, default_choices
+from pixelwise.cli.options import is_group
 from pixelwise.errors import UserError
 from pixelwise.files import write_text
-from pixelwise.overrides import CONF, key_of, nodes
+from pixelwise.overrides import key_of, nodes
 
 
 def check_mode(config: DictConfig) -> None:
@@ -75,25 +71,32 @@ def choices() -> dict[str, str]:
 
 def differences(config_name: str, config: DictConfig) -> list[str]:
     """What this job does otherwise than `conf/<config_name>.yaml` alone: choices, then single values."""
+    chosen = {g: o for g, o in HydraConfig.get().runtime.choices.items() if not g.startswith("hydra/")}
+    usual_choices = default_choices(config_name)
     # several files of a group, as in logger=[wandb,tensorboard], are no choice in Hydra's eyes
-    changed = [o for o in overrides() if "=[" in o and (CONF / key_of(o)).is_dir()]
-    for inner in (False, True):  # what a schedule chose for its phases follows from the schedule
-        usual = compose(config_name, changed, return_hydra_config=True).hydra.runtime.choices
-        changed += [
-            f"{group}={option}"
-            for group, option in HydraConfig.get().runtime.choices.items()
-            if ("@" in group) == inner and "/" not in group and group not in ("experiment", "debug")
-            if usual.get(group) != option
-        ]
-    default = dict(nodes(compose(config_name, changed)))
-    typed = {key_of(override) for override in overrides()}
+    changed = [o for o in overrides() if "=[" in o and is_group(key_of(o))]
+    changed += [
+        f"{group}={option}"
+        for group, option in chosen.items()
+        if "@" not in group and "/" not in group and group not in ("experiment", "debug")
+        if usual_choices.get(group) != option
+    ]
+    usual = Application(config_name).usual(config_name, changed)
+    of_phases = [  # what a schedule chose for its phases follows from the schedule
+        f"{group}={option}"
+        for group, option in chosen.items()
+        if "@" in group and usual.hydra.runtime.choices.get(group) != option
+    ]
+    below = tuple(choice.partition("@")[2].partition("=")[0] + "." for choice in of_phases)
+    default, typed = dict(nodes(usual)), {key_of(override) for override in overrides()}
+    values = []
     for key, node in nodes(config):
         same = key in default and (
             default[key] == node or (_of_the_moment(default[key]) and key not in typed)
         )
-        if not OmegaConf.is_dict(node) and not same:
-            changed.append(f"{key}={_as_typed(node)}")
-    return changed
+        if not OmegaConf.is_dict(node) and not same and (key in typed or not key.startswith(below)):
+            values.append(f"{key}={_as_typed(node)}")
+    return [*changed, *of_phases, *values]
 
 
 def _of_the_moment(node: Any) -> bool:
@@ -106,18 +109,3 @@ def _as_typed(node: Any) -> str:
     value = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_list(node) else node._value()
     text = json.dumps(value, ensure_ascii=False).replace('"', "").replace(", ", ",")
     return text if len(text) < 60 else text[:59] + "…"
-
-
-def compose_alone(config_name: str, words: Sequence[str]) -> DictConfig:
-    """What a root script would start from with these words: in a notebook, or within the job of another.
-
-    Raises:
-        UserError: for words that cannot be composed, with what was probably meant.
-    """
-    within = GlobalHydra.instance().is_initialized()
-    with nullcontext() if within else initialize_config_dir(str(CONF), version_base="1.3"):
-        try:
-            config = compose(config_name, list(words))
-        except (HydraException, OmegaConfBaseException) as error:
-            raise explain(error, compose(config_name)) from error
-    return config

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
 
-from pixelwise import runs
+from pixelwise.cli.options import is_group
 from pixelwise.errors import UserError
-from pixelwise.overrides import CONF, key_of, quoted
+from pixelwise.overrides import key_of, quoted
 
 STEERS_TRAINING = (
     *("epochs", "seed", "optimizer", "schedule", "augmentation", "logger", "sweep", "resume", "allow_change"),
@@ -30,10 +31,11 @@ def start_from_run(arguments: list[str], usage: str) -> list[str]:
         wanted = {"-h", "--help"} & set(arguments)
         print(usage.strip(), file=sys.stdout if wanted else sys.stderr)
         sys.exit(0 if wanted else 2)
+    from pixelwise import runs
+
     folder = runs.open_run(run.strip("'\""))
-    groups = {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra"}
     for argument in arguments:
-        if (name := argument.split("=")[0]) in groups:
+        if is_group(name := argument.split("=")[0]):
             raise UserError(
                 f"{argument}: a run keeps the {name} that it was trained with",
                 fix=f"single values can be overridden, as in {name}.KEY=VALUE",
@@ -42,18 +44,28 @@ def start_from_run(arguments: list[str], usage: str) -> list[str]:
         if below and ".loss." not in argument:
             raise UserError(f"{argument} has no effect: the run is trained already")
     arguments = [f"run={quoted(str(folder))}" if a.startswith("run=") else a for a in arguments]
-    return ["--config-dir", str(folder), *arguments]
+    offer_config(runs.load_config(folder))
+    return arguments
+
+
+def offer_config(config: DictConfig) -> None:
+    """Let conf/ name a run's config as `run_config`: its content, and no other file of the run folder."""
+    ConfigStore.instance().store("run_config", config)
 
 
 def complete_from_run(arguments: list[str]) -> list[str]:
     """While the shell completes a line, the run is in that line; before it is there, `run=` comes first."""
+    from pixelwise.runs import load_config
+
     words = os.environ.get("COMP_LINE", "").split()
     runs = [word.removeprefix("run=") for word in words if word.startswith("run=")]
     if words and not runs:
         print("run=")
         sys.exit(0)
     folder = Path(runs[0]).expanduser() if runs else Path()
-    return ["--config-dir", str(folder), *arguments] if (folder / "config.yaml").is_file() else arguments
+    if (folder / "config.yaml").is_file():
+        offer_config(load_config(folder))
+    return arguments
 
 
 def go_on_from_run(arguments: list[str]) -> list[str]:
@@ -61,6 +73,8 @@ def go_on_from_run(arguments: list[str]) -> list[str]:
     run = next((a.split("=", 1)[1] for a in arguments if a.startswith("resume=")), None)
     if run is None:
         return arguments
+    from pixelwise import runs
+
     folder = runs.open_run(run.strip("'\""), "resume")
     for flag in ("-m", "--multirun"):
         if flag in arguments:
@@ -80,11 +94,8 @@ def nonzero_rank_args(arguments: Sequence[str]) -> list[str]:
     return [*(a for a in arguments if key_of(a) != "hydra.job.name"), *folder, *logging]
 
 
-def sweep_dirname(arguments: Sequence[str]) -> list[str]:
+def sweep_dirname(overrides: Sequence[str]) -> list[str]:
     """Say which keys all jobs of a sweep share, so that their folders are named after the others."""
-    flags = get_args_parser().parse_args(list(arguments))
-    if not flags.multirun:
-        return list(arguments)
-    parsed = OverridesParser.create().parse_overrides(flags.overrides)
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
     shared = ", ".join(f"'{key_of(o.input_line or '')}'" for o in parsed if not o.is_sweep_override())
-    return [*arguments, f"hydra.job.config.override_dirname.exclude_keys=[{shared}]"]
+    return [*overrides, f"hydra.job.config.override_dirname.exclude_keys=[{shared}]"]

@@ -17,6 +17,7 @@ from pixelwise.files import write_text
 from pixelwise.reports.html import render
 from pixelwise.reports.run_charts import charts
 from pixelwise.runs.reader import RunReader, kind_of
+from pixelwise.runtime.program import as_started
 from pixelwise.types import IGNORE
 
 MOST_CELLS = 24
@@ -38,6 +39,7 @@ def write(folder: Path) -> Path:
         plan=plan(run),
         batches=batches(run),
         speed=speed(run),
+        train=as_started("python train.py"),
     )
     file = folder / "report.html"
     write_text(file, page)

@@ -8,20 +8,30 @@ import shlex
 import subprocess
 import sys
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pixelwise.files import read_json, write_json
+from pixelwise.runtime.program import CLONE, is_installed_program
 
-PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "timm", "hydra-core", "numpy", "pillow")
+PACKAGES = (
+    "pixelwise",
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "timm",
+    "hydra-core",
+    "numpy",
+    "pillow",
+)
 
 
 def environment() -> dict[str, Any]:
     """How to make a run again: command, commit, versions, processor."""
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "command": shlex.join(_command()),
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain")),
         "python": platform.python_version(),
@@ -37,7 +47,16 @@ def add_to_environment(folder: Path, **facts: Any) -> None:
     write_json(file, read_json(file) | facts)
 
 
+def _command() -> list[str]:
+    """What was typed, without the folder that the program is installed in."""
+    if is_installed_program():
+        return ["pixelwise", *sys.argv[1:]]
+    return [Path(sys.executable).name, *sys.argv]
+
+
 def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
     try:
         return version(package)
     except PackageNotFoundError:
@@ -45,10 +64,13 @@ def _version(package: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the code that runs, or None outside a repository."""
+    """What git says of the clone that runs, or else of the current folder; None outside a repository.
+
+    An installed package has no history: what may change is the user's own conf/ and package.
+    """
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+            ["git", *arguments], cwd=CLONE or Path.cwd(), capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -30,6 +30,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pixelwise.errors import UserError
 from pixelwise.files import RESTORE, read_json, write_json, write_text
+from pixelwise.overrides import key_of
 from pixelwise.runs.environment import _git, environment
 
 PARTS = ("data", "encoder", "decoder", "task", "trainer", "schedule")
@@ -103,6 +104,9 @@ def open_run(folder: str | Path, key: str = "run") -> Path:
     if missing := [part for part in PARTS if part not in config]:
         found = f"nothing below {', '.join(missing)}"
         raise UserError(f"{folder / 'config.yaml'} is no run's config", found=found, fix=RESTORE)
+    if steering := [str(key) for key in config if key in ("defaults", "hydra")]:
+        found = f"{' and '.join(steering)}, which would steer Hydra"
+        raise UserError(f"{folder / 'config.yaml'} is no run's config", found=found, fix=RESTORE)
     return folder.resolve()
 
 
@@ -119,7 +123,13 @@ def load_overrides(folder: Path) -> list[str]:
     overrides = _load(folder / "overrides.yaml")
     if not OmegaConf.is_list(overrides):
         raise UserError(f"{folder / 'overrides.yaml'} is no list of overrides", fix=RESTORE)
-    return list(map(str, overrides))
+    words = list(map(str, overrides))
+    if steering := [word for word in words if key_of(word).split(".")[0].split("/")[0] == "hydra"]:
+        found = f"{steering[0]}, which would steer Hydra"
+        raise UserError(
+            f"{folder / 'overrides.yaml'} holds more than a run's choices", found=found, fix=RESTORE
+        )
+    return words
 
 
 def _load(file: Path) -> Any:

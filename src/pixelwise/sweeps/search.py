@@ -23,34 +23,34 @@ from typing import IO, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from pixelwise.cli.options import options
 from pixelwise.errors import UserError
-from pixelwise.overrides import CONF, key_of
+from pixelwise.overrides import key_of
 from pixelwise.runs import sweep
 from pixelwise.runtime.processes import SIGNALS, interruptible
 from pixelwise.sweeps import summary
 
 log = logging.getLogger(__name__)
 
-TRAIN = Path(__file__).parents[3] / "train.py"
+TRAIN = (sys.executable, "-m", "pixelwise", "train")
 POLL = 0.2
 """Seconds between two looks at the running trials."""
 
 
-def search(config: DictConfig, overrides: Sequence[str], folder: Path, train: Path = TRAIN) -> None:
+def search(config: DictConfig, overrides: Sequence[str], folder: Path, train: Sequence[str] = TRAIN) -> None:
     """Run trials until `search.trials` have ended.
 
     Args:
         config: composed, with `search`.
         overrides: what was typed; all but the search's own keys goes to every trial.
         folder: of the search; a study in it is gone on with.
-        train: the script that a trial runs.
+        train: the command that a trial is.
 
     Raises:
         UserError: for a search that is not described, that differs from the folder's, or without any score.
     """
     if "search" not in config:
-        options = sorted(file.stem for file in (CONF / "search").glob("*.yaml"))
-        raise UserError("search=… must be given", expected=f"one of conf/search: {', '.join(options)}")
+        raise UserError("search=… must be given", expected=", ".join(options("search")))
     log.info("search folder: %s", folder)
     lock = _lock(folder)
     fixed = [o for o in overrides if key_of(o).split(".")[0] not in ("search", "sweep", "resume")]
@@ -134,7 +134,13 @@ class _Search:
     """The trials of a study, as many at a time as there are workers."""
 
     def __init__(
-        self, study: Any, config: DictConfig, fixed: Sequence[str], folder: Path, train: Path, lock: IO[str]
+        self,
+        study: Any,
+        config: DictConfig,
+        fixed: Sequence[str],
+        folder: Path,
+        train: Sequence[str],
+        lock: IO[str],
     ) -> None:
         self.study, self.settings, self.task = study, config.search, config.task
         self.fixed, self.folder, self.train, self.lock = fixed, folder, train, lock
@@ -180,7 +186,7 @@ class _Search:
         log.info("%s: %s", folder.name, " ".join(chosen))
         with (folder / "terminal.txt").open("ab") as terminal:
             process = subprocess.Popen(
-                [sys.executable, str(self.train), *arguments],
+                [*self.train, *arguments],
                 stdout=terminal,
                 stderr=terminal,
                 env=environment,

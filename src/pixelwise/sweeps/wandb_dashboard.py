@@ -153,9 +153,9 @@ def specification(made: ws.Workspace) -> str:
 
 
 KINDS = {
-    "CustomChart": "confusion matrix",
-    "ParameterImportancePlot": "importance of each choice",
-    "RunComparer": "run comparer",
+    wr.CustomChart: "confusion matrix",
+    wr.ParameterImportancePlot: "importance of each choice",
+    wr.RunComparer: "run comparer",
 }
 """Panels that have no title."""
 
@@ -163,9 +163,7 @@ KINDS = {
 def outline(made: ws.Workspace) -> dict[str, list[str]]:
     """The sections with their panels in words: the title, or else what kind it is."""
     return {
-        section.name: [
-            getattr(panel, "title", None) or KINDS[type(panel).__name__] for panel in section.panels
-        ]
+        section.name: [getattr(panel, "title", None) or KINDS[type(panel)] for panel in section.panels]
         for section in made.sections
     }
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import errno
+import inspect
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
+from torch.nn import functional
 
 from pixelwise.errors import UserError
 from pixelwise.training.run import Run
@@ -21,27 +27,34 @@ def explain_failure(error: Exception, run: Run, folder: Path, start: Path | None
         start: the checkpoint that it went on from.
     """
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
-        return _out_of_memory(run, text)
+    # PyTorch's allocator for the CPU raises a plain RuntimeError: nothing but its words tells it from others
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
+        return _out_of_memory(run, text or type(error).__name__)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
             f"{folder} cannot be written: the disk is full",
             found=error,
             fix=f"make room, then go on with python train.py resume={folder}",
         )
-    if start is not None and "loading state_dict" in text:
+    if start is not None and _raised_in(error, nn.Module.load_state_dict):
         return UserError(
             f"{start} does not fit the model that the config describes",
             found="; ".join(line.strip()[:200] for line in text.splitlines()[1:4]),
             fix="keep the model; another one starts from encoder.weights=RUN, in a run of its own",
         )
-    if "Expected more than 1 value per channel" in text:
+    if isinstance(error, ValueError) and _raised_in(error, functional.batch_norm):
         return UserError(
             f"batch-norm has one value a channel to learn from with data.batch_size={run.data.batch_size}",
             found=text,
             fix="data.batch_size=2 or more (and as many training images), or a larger data.crop_size",
         )
     return None
+
+
+def _raised_in(error: Exception, function: Callable[..., Any]) -> bool:
+    """Whether a function, or something that it called, raised the error."""
+    code = inspect.unwrap(function).__code__
+    return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _out_of_memory(run: Run, text: str) -> UserError:

@@ -16,11 +16,11 @@ from pixelwise.runs import checkpoints
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.device import device_name, name_of
 from pixelwise.runtime.processes import leave_process_group, rank
+from pixelwise.runtime.program import as_started
 from pixelwise.schedules.freezing import parameter_counts
 from pixelwise.training.callbacks import checkpoint
 from pixelwise.training.evaluate import score
 from pixelwise.training.failures import explain_failure
-from pixelwise.training.loggers.wandb import WandbRun
 from pixelwise.training.run import Run
 
 log = logging.getLogger(__name__)
@@ -39,15 +39,14 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
     Returns:
         The validation score that chose the best epoch: what a sweep may compare, unlike a test score.
     """
-    status = 1
+    status = "failed"
     try:
         best = _fit_and_score(run, folder, start)
-        status = 0
+        status = "finished"
     finally:
         _report(folder)
         for logger in run.trainer.loggers:
-            if isinstance(logger, WandbRun):
-                logger.end(status)
+            logger.finalize(status)
         leave_process_group()
     return best
 
@@ -117,4 +116,5 @@ def _report(folder: Path) -> None:
         except OSError as error:
             log.warning("the report could not be written: %s", error)
         except Exception:
-            log.exception("the report could not be written; python scripts/report.py %s tries again", folder)
+            again = as_started("python scripts/report.py")
+            log.exception("the report could not be written; %s %s tries again", again, folder)

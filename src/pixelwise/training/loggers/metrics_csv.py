@@ -68,4 +68,5 @@ class MetricsCSVLogger(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write what is left."""
-        self.save()
+        if self._unwritten:
+            self.save()

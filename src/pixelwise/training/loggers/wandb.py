@@ -28,12 +28,17 @@ class WandbRun(WandbLogger):
         super().__init__(save_dir=save_dir, group=group, **options)
         self._wandb_init.pop("anonymous", None)  # Lightning's default, which wandb warns of
 
-    def end(self, status: int) -> None:
-        """Finish the run, if it was begun: the next job of a sweep in this process has one of its own."""
+    def finalize(self, status: str) -> None:
+        """Finish the run at its end, if it was begun: the next job of a sweep in this process has its own.
+
+        Lightning says "success" after fitting and after scoring, when more may follow; `train` says at last
+        that the training is "finished", or that it "failed".
+        """
+        super().finalize(status)
         import wandb
 
-        if isinstance(self._experiment, wandb.Run):
-            self._experiment.finish(exit_code=status)
+        if status in ("finished", "failed") and isinstance(self._experiment, wandb.Run):
+            self._experiment.finish(exit_code=int(status == "failed"))
 
 
 def leave_service_of_parents() -> None:
