@@ -157,7 +157,7 @@ def test_what_is_wrong_with_a_phase_is_said_before_the_model_is_built(
         ("data.palette=[[1,2,3]]", r"^data\.palette\n[\s\S]*each of the 3 classes"),
         ("data.palette=[[300,2,3],[1,2,3],[2,3,4]]", r"^data\.palette\n"),
         ("data.classes=[background,cat,cat]", r"^data\.classes\n[\s\S]*different"),
-        ("data.crop_size=[32,48]", r"data\.crop_size\n[\s\S]*\[32, 48\]"),
+        ("data.crop_size=[32,48]", r"data\.crop_size\)\n[\s\S]*\[32, 48\]"),
         ("schedule.phases.all=null", r"^schedule\.phases is empty"),
         ("encoder.name=null", r"^encoder: [\s\S]*does not take this"),
         ("task.head=null", r"^task\.head is nothing to build\n.*null"),

@@ -42,6 +42,16 @@ def test_a_loss_that_is_no_number_ends_training_and_overwrites_nothing_good(
     assert (tmp_path / "run/report.html").exists()
 
 
+def test_callbacks_without_a_checkpoint_end_it_before_training(
+    compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    words = [*(word for word in tiny if not word.startswith("callbacks")), "callbacks=ema"]
+    folder = runs.create(tmp_path / "run", compose(*words), words)
+    with pytest.raises(UserError, match=r"keeps the best weights[\s\S]*found: *.*EMA[\s\S]*\[default,ema\]"):
+        train(build.run(runs.load_config(folder), folder), folder)
+    assert not (folder / "metrics.csv").exists()
+
+
 class Late(L.Callback):
     """Logs a score that has no meaning in the first epoch, as a precision before its class is predicted."""
 

@@ -44,9 +44,9 @@ def _is_colour(colour: object) -> bool:
     )
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, table: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """The class colours over the image: (H, W, 3) uint8 and (H, W) → (H, W, 3) uint8."""
-    return np.round(image * (1 - opacity) + table[mask] * opacity).astype(np.uint8)
+def overlay(image: np.ndarray, mask: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """The class colours over the image, half and half: (H, W, 3) uint8 and (H, W) → (H, W, 3) uint8."""
+    return np.round(0.5 * image + 0.5 * table[mask]).astype(np.uint8)
 
 
 def rgb(image: np.ndarray) -> np.ndarray:
@@ -55,8 +55,9 @@ def rgb(image: np.ndarray) -> np.ndarray:
     return np.round(np.clip(bands, 0, 1) * 255).astype(np.uint8)
 
 
-def mosaic(tiles: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
+def mosaic(tiles: Sequence[np.ndarray]) -> np.ndarray:
     """Tiles (H, W, 3) uint8 in a nearly square grid on white; the largest gives the cells their size."""
+    gap = 4
     height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
     columns = max(1, round(math.sqrt(len(tiles) * height / width)))
     rows = math.ceil(len(tiles) / columns)

@@ -194,11 +194,11 @@ def _length(phase: Phase, plan: Plan) -> str:
     return f"{phase.start} … {phase.stop - 1}, {epochs:.3g} epochs"
 
 
-def _rate(phase: Phase, part: str, width: int = 16) -> str:
+def _rate(phase: Phase, part: str) -> str:
     """The shape of a part's rate over the phase, and its largest value."""
     if part in phase.freeze:
         return "frozen"
-    steps = np.linspace(phase.start, phase.stop - 1, min(width, phase.stop - phase.start)).round()
+    steps = np.linspace(phase.start, phase.stop - 1, min(16, phase.stop - phase.start)).round()
     rates = [phase.rate(part, int(step)) for step in steps]
     peak = max(phase.rate(part, step) for step in sample(phase))
     if not peak:
@@ -207,14 +207,9 @@ def _rate(phase: Phase, part: str, width: int = 16) -> str:
 
 
 # --------------------------------------------------------------------------------------- the numbers
-def to_json(outline: ScheduleOutline, most: int = 240) -> dict[str, Any]:
-    """Phases and learning rates of a plan.
-
-    Args:
-        outline: of the whole training.
-        most: number of steps whose rates are given, besides the first and the last step of each phase.
-    """
-    plan = outline.plan
+def to_json(outline: ScheduleOutline) -> dict[str, Any]:
+    """Phases of a plan, and learning rates at some steps: spread evenly, and at the ends of each phase."""
+    plan, most = outline.plan, 240
     ends = {step for phase in plan.phases for step in (phase.start, phase.stop - 1)}
     steps = sorted(ends | {round(i * (plan.steps - 1) / most) for i in range(most + 1)})
     return {

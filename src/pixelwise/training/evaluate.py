@@ -46,9 +46,6 @@ def evaluate(
     return scores
 
 
-log = logging.getLogger(__name__)
-
-
 def score(run: Run, split: str) -> dict[str, float]:
     """Score the module's weights on "val" or "test", print the table, return it by flat name."""
     if split == "val" and run.data.final_split == "val":

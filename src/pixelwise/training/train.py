@@ -9,6 +9,7 @@ import lightning as L
 
 from pixelwise import files, runs
 from pixelwise.data.survey import survey
+from pixelwise.errors import UserError
 from pixelwise.reports.drawing import save_picture
 from pixelwise.reports.run_page import write
 from pixelwise.reports.schedule_figure import draw, to_json
@@ -52,6 +53,15 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
 
 
 def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
+    callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]
+    kept = next((each for each in callbacks if isinstance(each, checkpoint.Checkpoint)), None)
+    if kept is None:
+        raise UserError(
+            "callbacks: none of them keeps the best weights, which are scored at the end",
+            found=", ".join(type(each).__name__ for each in callbacks),
+            expected="pixelwise.training.Checkpoint among them",
+            fix="callbacks=[default,ema], for example, adds one to those of every run",
+        )
     if rank() == 0:
         _describe(run, folder, start)
     try:
@@ -61,8 +71,6 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
             raise told from error
         raise
     folder = run.trainer.strategy.broadcast(folder)  # the first process's, where each has started by itself
-    callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]
-    kept = next(c for c in callbacks if isinstance(c, checkpoint.Checkpoint))
     checkpoints.load_model(run.module.model, checkpoints.file_of(folder, "best"))
     log.info("best epoch: %d, with %s %.4f", kept.best_epoch + 1, kept.monitor, kept.best)
     scores = score(run, run.data.final_split)

@@ -171,16 +171,17 @@ def wandb_image(file: Path) -> Any:
     return wandb.Image(str(file))
 
 
-def panel(split: Split, classes: int, most: int, looked_at: int = 256) -> list[int]:
+def panel(split: Split, classes: int, most: int) -> list[int]:
     """Indices of samples that show every class where possible, the rarest first; the rest evenly spread.
+
+    Labels of at most 256 samples are read, evenly spread over the split.
 
     Args:
         split: with masks, or one class an image.
         classes: their number.
         most: number of samples wanted.
-        looked_at: samples whose labels are read, evenly spread over the split.
     """
-    spread = np.unique(np.linspace(0, len(split) - 1, min(looked_at, len(split))).round().astype(int))
+    spread = np.unique(np.linspace(0, len(split) - 1, min(256, len(split))).round().astype(int))
     targets = (np.asarray(split[int(index)].target).ravel() for index in spread)
     shares = np.stack([np.bincount(t, minlength=IGNORE + 1)[:classes] / t.size for t in targets])
     chosen: list[int] = []
