@@ -73,8 +73,8 @@ def _lock(folder: Path) -> IO[str]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        users = f"{folder} is in use by a search, or by trials of a killed search"
-        raise UserError(users, fix="wait for them, or stop them") from error
+        message = f"{folder} is in use by a search, or by trials of a killed search"
+        raise UserError(message, fix="wait for them, or stop them") from error
     return lock
 
 
