@@ -197,7 +197,7 @@ def test_tags_of_tiles(run: Path, script: Script, tmp_path: Path) -> None:
 
 def test_a_loss_of_one_label_is_refused_for_tags(script: Script) -> None:
     done = script("train.py", "task=tagging", "loss=dice")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "task=tagging cannot use Dice" in done.stderr
 
 
