@@ -113,7 +113,7 @@ def test_what_changes_the_mathematics_is_refused_unless_allowed(started: Callabl
         "data.batch_size=2": "data.batch_size: 4 then, 2 now",
         "+encoder.drop_path_rate=0.1": "encoder.drop_path_rate: nothing then, 0.1 now",
     }.items():
-        with pytest.raises(UserError, match="another training") as refused:
+        with pytest.raises(UserError, match="resumed training would differ") as refused:
             started(typed)
         assert shown in str(refused.value)
         assert "allow_change=true" in str(refused.value)
