@@ -162,7 +162,7 @@ def test_what_is_wrong_with_a_phase_is_said_before_the_model_is_built(
         ("encoder.name=null", r"^encoder: [\s\S]*does not take this"),
         ("task.head=null", r"^task\.head is nothing to build\n.*null"),
         ("trainer.strategy=null", r"^trainer\.strategy is nothing to build"),
-        ("data.source=null", r"^data\.source is no Source\n[\s\S]*found: *null"),
+        ("data.source=null", r"^data\.source is not a Source\n[\s\S]*found: *null"),
         ("data.source.counts=null", r"^data: [\s\S]*does not take this"),
         ("data.source.seed=x", r"^data\.source\.seed\n"),
         (

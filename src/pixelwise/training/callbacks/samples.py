@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pixelwise.data.loader import EvaluationLoader, Samples
-from pixelwise.data.samplers import Draw, EvaluationBatches
+from pixelwise.data.samplers import EvaluationBatches, SampleIndex
 from pixelwise.metrics.per_sample import sample_scores
 from pixelwise.reports.drawing import rgb
 from pixelwise.training.module import Module
@@ -64,7 +64,7 @@ def answers(
     for batch_of in EvaluationBatches(
         [batch_sampler.sizes[i] for i in indices], batch_sampler.batch_size
     ).batches:
-        drawn = [samples[Draw(0, 0, indices[draw.sample])] for draw in batch_of]
+        drawn = [samples[SampleIndex(0, 0, indices[sample.sample])] for sample in batch_of]
         batch: Batch = trainer.strategy.batch_to_device(loader.collate_fn(drawn))
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             logits = module(batch["image"])
