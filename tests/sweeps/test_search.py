@@ -122,7 +122,7 @@ def test_a_killed_search_goes_on_with_its_trials(script: Script, tmp_path: Path,
     assert states(folder) == 3 * ["COMPLETE"]
     trials = study_in(folder).get_trials()
     assert {n: trials[n].params for n in before} == before
-    assert any("going on from" in log.read_text() for log in folder.glob("*/train.log"))
+    assert any("resuming from" in log.read_text() for log in folder.glob("*/train.log"))
     for one in trials:
         values = sweep.validations(folder / f"trial-{one.number:04d}", "val/miou")
         assert len(values) == 12
