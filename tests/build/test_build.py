@@ -180,7 +180,7 @@ def test_a_value_that_no_training_can_have_is_told_with_its_key(
 
 def test_a_phase_that_leaves_only_a_part_without_weights_is_refused(built: Callable[..., run.Run]) -> None:
     with pytest.raises(
-        UserError, match=r"phases\.all\.freeze: nothing is left[\s\S]*decoder, which has no weights"
+        UserError, match=r"phases\.all\.freeze: nothing is left[\s\S]*only decoder, without weights"
     ):
         built("task=classification", "+schedule.phases.all.freeze=[encoder,head]")
 

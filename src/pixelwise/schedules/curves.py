@@ -141,8 +141,7 @@ class CosineRestarts(Curve):
     """Half cosines from 1 to `end`, one after the other, each `multiplier` times as long as the one before.
 
     Together they span the phase: 2 cycles with multiplier 2 over 45 epochs are SGDR's T₀ = 15, T_mult = 2
-    (Loshchilov & Hutter, ICLR 2017; arXiv:1608.03983). Cycle lengths are rounded to
-    steps.
+    (Loshchilov & Hutter, ICLR 2017; arXiv:1608.03983). Cycle lengths are rounded.
     """
 
     cycles: int = option(3, 1, 1000)

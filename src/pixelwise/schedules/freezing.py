@@ -38,6 +38,6 @@ def check_something_trains(plan: Plan, model: Composition) -> None:
             unfrozen = ", ".join(part for part in counts if part not in phase.freeze)
             raise UserError(
                 f"schedule.phases.{phase.name}.freeze: nothing is left to train",
-                found=f"only {unfrozen}, which has no weights",
+                found=f"only {unfrozen}, without weights",
                 expected="at least one part with weights that is not frozen",
             )

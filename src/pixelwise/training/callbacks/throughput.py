@@ -1,4 +1,4 @@
-"""Progress of a training: one log line per epoch with speed, data waiting, memory and time left."""
+"""Progress of a training: one log line per epoch with speed, wait for data, memory and time left."""
 
 from __future__ import annotations
 

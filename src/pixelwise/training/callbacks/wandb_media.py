@@ -121,7 +121,8 @@ class WandbMedia(EvaluationCallback):
         stride = math.ceil(max(sample.image.shape[:2]) / self.side)
         image = sample.image[::stride, ::stride]
         if sample.target.ndim != 2:
-            target, prediction = (in_words(ls, self.classes) for ls in (sample.target, sample.prediction))
+            target = in_words(sample.target, self.classes)
+            prediction = in_words(sample.prediction, self.classes)
             return wandb.Image(image, caption=f"{sample.key}: {target}, predicted as {prediction}")
         labels = dict(enumerate(self.classes)) | {IGNORE: "ignored"}
         kind, mask = ("ground_truth", sample.target) if truth else ("predictions", sample.prediction)
@@ -171,19 +172,19 @@ def wandb_image(file: Path) -> Any:
     return wandb.Image(str(file))
 
 
-def panel(split: Split, classes: int, most: int, looked_at: int = 256) -> list[int]:
+def panel(split: Split, classes: int, most: int, candidates: int = 256) -> list[int]:
     """Select samples that show every class if possible, rare classes first; the others are evenly spread.
 
     Args:
         split: a split with masks, classes or labels.
         classes: the number of classes.
         most: largest number of samples.
-        looked_at: number of samples whose labels are read, evenly spread over the split.
+        candidates: number of samples whose labels are read, evenly spread over the split.
 
     Returns:
         Indices of samples in the split.
     """
-    spread = np.unique(np.linspace(0, len(split) - 1, min(looked_at, len(split))).round().astype(int))
+    spread = np.unique(np.linspace(0, len(split) - 1, min(candidates, len(split))).round().astype(int))
     targets = (np.asarray(split[int(index)].target).ravel() for index in spread)
     shares = np.stack([np.bincount(t, minlength=IGNORE + 1)[:classes] / t.size for t in targets])
     chosen: list[int] = []
