@@ -1,22 +1,22 @@
-# `make train` and `make test` do everything on a fresh machine with Python 3.11 to 3.13; no GPU needed.
+# `make train` and `make test` need only Python 3.11 to 3.13; they create .venv and install everything. No GPU needed.
 PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: train test test-all fast notebooks lint docs clean
 
-train: .venv/installed            ## train the toy segmenter; ARGS="task=classification" changes it
+train: .venv/installed            ## train a segmenter on drawn images; ARGS="task=classification" adds arguments
 	$(BIN)/python train.py $(ARGS)
 
-test: .venv/installed             ## every test not marked slow, gpu or bench
+test: .venv/installed             ## run every test that is not marked slow, gpu or bench
 	$(BIN)/python -m pytest -m "not slow and not gpu and not bench" --durations=20
 
-test-all: .venv/installed         ## the slow ones, too
+test-all: .venv/installed         ## run the slow tests as well
 	$(BIN)/python -m pytest -m "not gpu and not bench" --durations=20
 
-fast: .venv/installed             ## before each commit
+fast: .venv/installed             ## run the fast tests, before each commit
 	$(BIN)/python -m pytest -m fast
 
-notebooks: .venv/installed        ## execute all of notebooks/ in place, to commit what they show
+notebooks: .venv/installed        ## execute all notebooks in place, to commit their outputs
 	$(BIN)/python tools/notebooks.py
 
 lint: .venv/installed
@@ -25,7 +25,7 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: .venv/installed             ## the site, into site/ (the variable: mkdocs stays below 2, as pyproject.toml says)
+docs: .venv/installed             ## build the site into site/ (the variable hides a notice: pyproject.toml requires mkdocs < 2)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .venv/installed: pyproject.toml constraints.txt

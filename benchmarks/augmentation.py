@@ -1,9 +1,9 @@
-"""Time of one augmented sample on one thread, ours beside torchvision v2 doing the same.
+"""Time of one augmented sample on one thread, compared with the same augmentation in torchvision v2.
 
     python benchmarks/augmentation.py
 
-Image and mask of 600² pixels come out at 512². The two sides alternate within each round, so that a busy
-machine slows both; the ratio is the median of the rounds' ratios.
+Image and mask of 600² pixels become 512². The two sides alternate in each round, so that other load on the
+machine slows both; the ratio is the median of the ratios of the rounds.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ fill = {tv_tensors.Image: 0, tv_tensors.Mask: 255}
 affine = v2.RandomAffine(TURN, scale=ZOOM, interpolation=v2.InterpolationMode.BILINEAR, fill=fill)
 colour = v2.ColorJitter(**JITTER)
 
-# name: (what our crop does besides, what torchvision does before or after its crop)
+# name: (our augmentation, the same in torchvision)
 CASES: dict[str, tuple[Augmentation, v2.Transform]] = {
     "crop": (Augmentation(SIZE), crop),
     "+ flip": (
@@ -55,14 +55,14 @@ CASES: dict[str, tuple[Augmentation, v2.Transform]] = {
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
+    """Return the wall time of one call."""
     start = perf_counter()
     work()
     return 1000 * (perf_counter() - start)
 
 
 def main() -> None:
-    """Print a line for each case."""
+    """Print one line per case."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)

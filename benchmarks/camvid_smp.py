@@ -1,9 +1,9 @@
-"""The peer of `experiment=camvid`: a bare PyTorch loop around segmentation_models_pytorch's U-Net.
+"""The reference for `experiment=camvid`: a plain PyTorch loop with segmentation_models_pytorch's U-Net.
 
     python benchmarks/camvid_smp.py DIR [SEED]
 
 The same recipe (CE + Dice, AdamW, one-cycle 2e-3, batch 8, 20 epochs, horizontal flip, bf16, channels-last),
-without configs, checkpoints, logs or resumable data. Prints the mIoU over the validation set and the seconds.
+without configs, checkpoints, logs or resume. Prints the mIoU on the validation split and the seconds.
 """
 
 import random
@@ -44,7 +44,7 @@ class CamVid(Dataset):
 
 
 def main(root: Path, seed: int) -> None:
-    """Train, validate after each epoch, print the last epoch's mIoU."""
+    """Train, and print the validation mIoU after each epoch."""
     begin = time.perf_counter()
     random.seed(seed)
     torch.manual_seed(seed)
@@ -57,7 +57,7 @@ def main(root: Path, seed: int) -> None:
     for epoch in range(EPOCHS):
         model.train()
         for image, mask in train:
-            # 180 rows are no multiple of 32: SMP's model wants them padded
+            # SMP's model needs multiples of 32; 180 rows are not
             image = F.pad(image, (0, 16, 0, 12)).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16):
                 logits = model(image)[..., :180, :240].float()

@@ -1,10 +1,10 @@
-"""Peak memory and time of mapping a large GeoTIFF, above the process that holds the model and waits.
+"""Peak memory and time of the prediction of a large GeoTIFF, relative to the idle process with the model.
 
     python benchmarks/large_image.py                  6000² and 12000² pixels, with and without probabilities
     python benchmarks/large_image.py 3000 --tta
 
-Each measurement is a process of its own that maps a drawn tile with the default segmenter (six classes,
-random weights) through the writer that predict.py uses. Linux only: the peak is VmHWM of /proc.
+Each measurement runs in its own process, which predicts a drawn tile with the default segmenter (six classes,
+random weights) and the writer of predict.py. Linux only: the peak is VmHWM of /proc.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CLASSES = ["impervious", "building", "low", "tree", "car", "clutter"]
 
 
 def draw(file: Path, side: int) -> None:
-    """An RGB GeoTIFF of side² pixels, band by band: blocks of colours under noise."""
+    """Write an RGB GeoTIFF of side² pixels, coloured blocks with noise, in bands of rows."""
     import numpy as np
     import rasterio
     from rasterio.transform import from_origin
@@ -40,13 +40,13 @@ def draw(file: Path, side: int) -> None:
 
 
 def memory(key: str) -> float:
-    """Megabytes of this process: VmRSS now, VmHWM at most so far."""
+    """Return the megabytes of this process: VmRSS (now) or VmHWM (peak)."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(lines[key].split()[0]) / 1024
 
 
 def measure(file: Path, output: Path, probabilities: bool, arguments: argparse.Namespace) -> dict[str, float]:
-    """Map one file in this process."""
+    """Predict one file in this process."""
     import torch
 
     from pixelwise.augmentation import CenterCrop
@@ -65,7 +65,7 @@ def measure(file: Path, output: Path, probabilities: bool, arguments: argparse.N
     writer = MaskWriter(output, CLASSES, None, 3, CenterCrop(None), maps)
     output.mkdir(exist_ok=True)
     bf16 = precision(arguments.precision, "cpu").startswith("bf16")
-    with torch.inference_mode():  # the first forward loads kernels: part of the process, not of the image
+    with torch.inference_mode():  # the first forward pass loads kernels, which belong to the idle process
         model(torch.zeros(1, 3, 64, 64))
     idle = memory("VmRSS")
     start = perf_counter()
@@ -74,14 +74,14 @@ def measure(file: Path, output: Path, probabilities: bool, arguments: argparse.N
 
 
 def fresh(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Do it in a new process, whose memory holds nothing else."""
+    """Call the function in a new process, whose memory holds nothing else."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(work, *arguments).result()
 
 
 def main() -> None:
-    """Print a line for each size."""
-    parser = argparse.ArgumentParser(description="Peak memory and time of mapping a large GeoTIFF.")
+    """Print two lines per size."""
+    parser = argparse.ArgumentParser(description="Peak memory and time of the prediction of a large GeoTIFF.")
     parser.add_argument("sides", type=int, nargs="*", default=[6000, 12000])
     parser.add_argument("--window", type=int, default=768)
     parser.add_argument("--precision", default="auto", help="as trainer.precision")

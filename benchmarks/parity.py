@@ -1,10 +1,10 @@
-"""Our decoders beside those of segmentation_models_pytorch: same weights, same image, largest difference.
+"""Largest difference between our decoders and segmentation_models_pytorch's, with equal weights and images.
 
     python benchmarks/parity.py
 
-Weights go over in the order in which both sides register them, encoder to encoder and decoder to decoder; our
-1×1 head is used on both. Where the defaults differ on purpose (see the decoders' docstrings) the reference is
-given ours.
+Weights are copied in the order in which both sides register them, encoder to encoder and decoder to
+decoder; both use our 1×1 head. Where defaults differ on purpose (see the docstrings of the decoders), the
+reference gets ours.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ REFERENCES: dict[str, tuple[type[nn.Module], dict[str, object]]] = {
     "upernet": (smp.UPerNet, {}),
     "segformer": (smp.Segformer, {}),
 }
-"""Per file of conf/decoder: the reference, and what it must be told."""
+"""For each file of conf/decoder: the reference and its arguments."""
 
 ENCODERS = ("resnet18", "convnext_atto")
-"""Five maps at strides 2 to 32, four at strides 4 to 32."""
+"""The first has five maps at strides 2 to 32, the second four at strides 4 to 32."""
 
 CONF = Path(__file__).parents[1] / "conf/decoder"
 TOLERANCE = 1e-4
 
 
 def build_ours(decoder: str, encoder: str, classes: int = 3) -> Composition:
-    """The composition of a decoder's YAML, its norms not as initialised, its logits of the order of 1."""
+    """Return the composition with a decoder of conf/, random norm parameters and logits of the order of 1."""
     config = OmegaConf.load(CONF / f"{decoder}.yaml")
     body = Encoder(encoder, output_stride=OmegaConf.select(config, "encoder_output_stride", default=32))
     built = build.make(config, "decoder", channels=body.channels, strides=body.strides)
@@ -49,14 +49,14 @@ def build_ours(decoder: str, encoder: str, classes: int = 3) -> Composition:
             nn.init.uniform_(parameter, 0.2, 1)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # the statistics are those of the one batch that follows
+            module.momentum = None  # the statistics of the one batch below
     with torch.no_grad():
         model.train()(torch.randn(2, 3, 64, 96))
     return model.eval()
 
 
 def copy_in_order(ours: nn.Module, theirs: nn.Module) -> None:
-    """Give all parameters and buffers of ours to theirs; shapes may differ by axes of length 1."""
+    """Copy all parameters and buffers of ours to theirs; shapes may differ by axes of length 1."""
     mine, other = ours.state_dict(), theirs.state_dict()
     for (name, tensor), (their_name, target) in zip(mine.items(), other.items(), strict=True):
         assert tensor.squeeze().shape == target.squeeze().shape, f"{name} is not {their_name}"
@@ -64,7 +64,7 @@ def copy_in_order(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 def largest_difference(decoder: str, encoder: str, size: tuple[int, int] = (64, 96)) -> float:
-    """Between the logits of both sides for two images of `size`, a multiple of 32."""
+    """Return the largest difference of the logits for two images of `size`, a multiple of 32."""
     torch.manual_seed(0)
     ours = build_ours(decoder, encoder)
     reference, options = REFERENCES[decoder]
@@ -78,7 +78,7 @@ def largest_difference(decoder: str, encoder: str, size: tuple[int, int] = (64, 
 
 
 def main() -> None:
-    """A line for each decoder."""
+    """Print one line per decoder."""
     print(f"largest |difference| of the logits, float32; segmentation_models_pytorch {smp.__version__}")
     print(f"{'':14}" + "".join(f"{encoder:>16}" for encoder in ENCODERS))
     for decoder in REFERENCES:

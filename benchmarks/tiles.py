@@ -1,9 +1,9 @@
-"""Random crops straight from prepared tiles against decoding patches that were cut and saved before.
+"""Speed of random crops from decoded tiles, compared with decoding saved patches.
 
     python benchmarks/tiles.py             # 512² crops of 6000² tiles; --size, --crop, --tiles, --seconds
 
-Both in this process, on one thread, image and label. The patches are what most code bases train on: PNG, of
-the same size, cut before. The goal is at least twice their rate.
+Both run in this process on one thread and read image and label. The patches are PNG files of the same size
+that were cut before, as most projects use them. The goal is at least twice their rate.
 """
 
 import argparse
@@ -25,7 +25,7 @@ CLASSES = ["impervious", "building", "low_vegetation", "tree", "car", "clutter"]
 
 
 def main() -> None:
-    """Print crops a second for both, in turns, and the ratio."""
+    """Print crops per second of each way, measured in turn, and the ratios."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -82,7 +82,7 @@ def save_patches(root: Path, split: object, size: int) -> list[tuple[Path, Path]
 
 
 def rate(read: Callable[[int], object], seconds: float) -> float:
-    """Samples a second, after a few that do not count."""
+    """Return samples per second, after three that are not counted."""
     for index in range(3):
         read(index)
     count, start = 0, time.perf_counter()

@@ -1,11 +1,11 @@
-"""Time that tiled prediction takes beyond the network's own, ours beside MONAI's sliding_window_inference.
+"""Time of tiled prediction outside the network, compared with MONAI's sliding_window_inference.
 
     python benchmarks/tiling.py                  a U-Net/ResNet-18, windows of 512 pixels, overlap ½ and ¼
     pip install monai                            optional: adds its column
 
-An image in memory becomes a map of class indices. The network's own time is measured around each call of
-it; what remains (cutting, weighing, adding up, argmax) is the overhead, in per cent of it. Both sides are
-given the same network and as many windows, and alternate within each round; medians of the rounds.
+An image in memory becomes a map of class indices. The time of the network is measured around each call;
+the rest (cutting, weighting, adding, argmax) is the overhead, in per cent of it. Both sides have the same
+network and number of windows, and alternate in each round. The results are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROUNDS, SIDE, WINDOW, CLASSES, BATCH = 5, 1536, 512, 6, 4
 
 
 def build() -> Composition:
-    """The default segmenter with random weights."""
+    """Return the default segmenter with random weights."""
     encoder = Encoder("resnet18", pretrained=False)
     decoder = UNet(encoder.channels, encoder.strides)
     head = PixelHead(decoder.out_channels, CLASSES)
@@ -40,14 +40,14 @@ def build() -> Composition:
 
 
 class Timed:
-    """A network that counts its own time."""
+    """A network that measures its own time."""
 
     def __init__(self, model: Network) -> None:
         self.model = model
         self.seconds = 0.0
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Logits."""
+        """Return the logits."""
         start = perf_counter()
         logits = self.model(image)
         self.seconds += perf_counter() - start
@@ -55,7 +55,7 @@ class Timed:
 
 
 def measure(predict: Callable[[Timed], np.ndarray], model: Network) -> tuple[float, float]:
-    """(seconds in the network, seconds outside) of one prediction."""
+    """Return (seconds in the network, seconds outside) of one prediction."""
     network = Timed(model)
     start = perf_counter()
     predict(network)
@@ -64,7 +64,7 @@ def measure(predict: Callable[[Timed], np.ndarray], model: Network) -> tuple[flo
 
 @torch.inference_mode()
 def main() -> None:
-    """Print a line for each overlap."""
+    """Print the times for each overlap."""
     image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     model = build()
 

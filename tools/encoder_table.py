@@ -1,4 +1,4 @@
-"""Which of timm's models work under every decoder, found out without computing anything."""
+"""Find out which timm models work with every decoder, on the meta device."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ MakeDecoder = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
 """(channels, strides) → decoder."""
 
 ODD = (200, 264)
-"""A size that is no multiple of 16, nor square."""
+"""An image size that is neither square nor a multiple of 16."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one model.
+    """Results for one model.
 
     Attributes:
-        name: of the model.
-        size: (H, W) that it was made for.
-        sizes: that it takes, in words.
-        strides: of its maps.
-        native: why it does not work at that size; empty where it does.
-        odd: why it does not work at `ODD`; empty where it does.
-        rebuilt: the same after building it for `ODD` with `img_size`.
-        plain: output strides that decoders ask for and that it cannot be dilated to.
+        name: name of the timm model.
+        size: (H, W) of the images that the model was designed for.
+        sizes: the accepted image sizes as text.
+        strides: strides of its feature maps.
+        native: why it does not work at `size`; empty if it works.
+        odd: why it does not work at `ODD`; empty if it works.
+        rebuilt: why it does not work at `ODD` if built for that size with `img_size`; empty if it works.
+        plain: output strides that decoders require but that the model cannot be dilated to.
     """
 
     name: str
@@ -51,23 +51,23 @@ class Row:
 
 
 class Decoders:
-    """All decoders over the maps of an encoder, of which they know channels, strides and sizes only.
+    """All decoders, to be tried on feature maps that have shapes but no values.
 
     Args:
-        make: by name.
-        output_strides: by name, the stride that a decoder wants its encoder dilated to, if not 32.
+        make: name of a decoder → function that builds it.
+        output_strides: name of a decoder → the output stride that it requires of its encoder, if not 32.
     """
 
     def __init__(self, make: Mapping[str, MakeDecoder], output_strides: Mapping[str, int]) -> None:
         self.make = make
-        self.wanted = {name: output_strides.get(name, 32) for name in make}
-        self.dilations = sorted(set(self.wanted.values()) - {32}, reverse=True)
+        self.required = {name: output_strides.get(name, 32) for name in make}
+        self.dilations = sorted(set(self.required.values()) - {32}, reverse=True)
 
-    def refuse(self, encoders: Mapping[int, Encoder], size: tuple[int, int]) -> str:
-        """Why an image of this size does not get through encoder and decoders; empty where it does.
+    def failure(self, encoders: Mapping[int, Encoder], size: tuple[int, int]) -> str:
+        """Return why the encoder or a decoder fails for an image of this size; empty if all work.
 
         Args:
-            encoders: one model by output stride.
+            encoders: output stride → the model with that output stride.
             size: (H, W) of the image.
         """
         reasons = []
@@ -81,7 +81,7 @@ class Decoders:
                 return f"maps {shapes} do not have the channels {encoder.channels}"
             sizes = tuple((height, width) for _, height, width in shapes)
             for name, make in self.make.items():
-                if self.wanted[name] == stride:
+                if self.required[name] == stride:
                     reason = _decode(make, encoder.channels, encoder.strides, sizes)
                     reasons += [f"{name}: {reason}"] if reason else []
         return "; ".join(reasons)
@@ -93,42 +93,45 @@ def survey(
     """Build each model on the meta device and try it at its own size and at `ODD`.
 
     Args:
-        names: of timm models.
-        decoders: by name.
-        output_strides: of the decoders that want a dilated encoder. One that cannot be dilated is tried as
-            it is, which is what its users are told to do.
+        names: names of timm models.
+        decoders: name of a decoder → function that builds it.
+        output_strides: name of a decoder → the output stride that it requires of its encoder, if not 32. An
+            encoder that cannot be dilated is tried without dilation, as the error message proposes.
+
+    Yields:
+        The results for each model.
     """
-    every = Decoders(decoders, output_strides)
+    all_decoders = Decoders(decoders, output_strides)
     for name in names:
         try:
-            encoders = _encoders(name, every.dilations)
+            encoders = _encoders(name, all_decoders.dilations)
         except UserError as error:
             reason = _reason(error)
             yield Row(name, native=reason, odd=reason, rebuilt=reason)
             continue
-        recipe = encoders[32].recipe
-        native = every.refuse(encoders, recipe.size)
-        odd = every.refuse(encoders, ODD) if recipe.multiple else recipe.sizes
+        spec = encoders[32].spec
+        native = all_decoders.failure(encoders, spec.size)
+        odd = all_decoders.failure(encoders, ODD) if spec.multiple else spec.sizes
         rebuilt = odd
-        for target in (ODD, tuple(side + -side % recipe.stride for side in ODD)) if odd else ():
+        for target in (ODD, tuple(side + -side % spec.stride for side in ODD)) if odd else ():
             try:
-                reason = every.refuse(_encoders(name, every.dilations, img_size=target), ODD)
+                reason = all_decoders.failure(_encoders(name, all_decoders.dilations, img_size=target), ODD)
             except UserError as error:
                 reason = _reason(error.__cause__ or error)
-            rebuilt = reason and f"{recipe.sizes}; built for another size: {reason}"
+            rebuilt = reason and f"{spec.sizes}; built for another size: {reason}"
             if not rebuilt:
                 break
-        plain = tuple(stride for stride in every.dilations if encoders[stride] is encoders[32])
-        yield Row(name, recipe.size, recipe.sizes, encoders[32].strides, native, odd, rebuilt, plain)
+        plain = tuple(stride for stride in all_decoders.dilations if encoders[stride] is encoders[32])
+        yield Row(name, spec.size, spec.sizes, encoders[32].strides, native, odd, rebuilt, plain)
 
 
 def _encoders(name: str, dilations: Sequence[int], **options: object) -> dict[int, Encoder]:
-    """The model as it is, at key 32, and dilated to other strides; as it is where it cannot be dilated."""
+    """Return output stride → model; a model that cannot be dilated has its own stride for every key."""
     encoders = dict.fromkeys((32, *dilations), _encoder(name, **options))
     for stride in dilations:
         try:
             encoders[stride] = _encoder(name, output_stride=stride, **options)
-        except UserError:  # what cannot be dilated to 16 cannot to 8 either
+        except UserError:  # a model that cannot be dilated to 16 cannot be dilated to 8
             break
     return encoders
 
@@ -140,7 +143,7 @@ def _encoder(name: str, **options: object) -> Encoder:
 
 @cache  # each distinct combination is tried once
 def _decode(make: MakeDecoder, channels: tuple[int, ...], strides: tuple[int, ...], maps: Sizes) -> str:
-    """Why a decoder does not make one map of these; empty where it does."""
+    """Return why a decoder fails on maps of these sizes; empty if it works."""
     try:
         with on_meta(), torch.no_grad(), patch.object(F, "interpolate", _resized):
             decoder = make(channels, strides).eval()
@@ -154,7 +157,7 @@ def _decode(make: MakeDecoder, channels: tuple[int, ...], strides: tuple[int, ..
 def _resized(
     x: Tensor, size: tuple[int, int] | None = None, scale_factor: float = 1.0, **_: object
 ) -> Tensor:
-    """The shape that `interpolate` gives: on the meta device that alone would take most of the time."""
+    """Return an empty tensor of the shape of `F.interpolate`, which is slow on the meta device."""
     return x.new_empty(*x.shape[:2], *(size or (int(side * scale_factor) for side in x.shape[2:])))
 
 
@@ -163,7 +166,7 @@ def _reason(error: BaseException) -> str:
 
 
 def report(rows: list[Row], decoders: Iterable[str], output_strides: Mapping[str, int]) -> str:
-    """The counts and everything that does not work, as Markdown."""
+    """Return the counts and all failures as Markdown."""
     size = "×".join(map(str, ODD))
     native = {row.name: row.native for row in rows if row.native}
     odd = {row.name: row.sizes for row in rows if row.odd}
@@ -171,20 +174,20 @@ def report(rows: list[Row], decoders: Iterable[str], output_strides: Mapping[str
     lines = [
         "# Encoders",
         "",
-        f"Every model of timm {timm.__version__} under every decoder ({', '.join(decoders)}), built with "
-        "shapes only. Made by `python tools/encoders.py docs/encoders.md`.",
+        f"All models of timm {timm.__version__} with every decoder ({', '.join(decoders)}), tried with "
+        "tensor shapes only. `python tools/encoders.py docs/encoders.md` writes this page.",
         "",
         "| | models |",
         "|---|---:|",
-        f"| in timm | {len(rows)} |",
+        f"| all models of timm | {len(rows)} |",
         f"| work with every decoder at their own size | {len(rows) - len(native)} |",
         f"| work with every decoder at {size} | {len(rows) - len(odd)} |",
-        f"| … counting those built for it with `+encoder.img_size` | {len(rows) - len(lost)} |",
+        f"| work at {size}, some only if built for it with `+encoder.img_size` | {len(rows) - len(lost)} |",
         *_kinds(rows, output_strides),
-        *_section("Not at their own size", native),
-        *_section(f"Not at {size}, whatever the options", lost),
+        *_section("Fail at their own size", native),
+        *_section(f"Fail at {size}, also with `+encoder.img_size`", lost),
         *_section(
-            f"At {size} only when built for it with `+encoder.img_size`",
+            f"Work at {size} only if built for it with `+encoder.img_size`",
             {name: reason for name, reason in odd.items() if name not in lost},
         ),
     ]
@@ -192,20 +195,20 @@ def report(rows: list[Row], decoders: Iterable[str], output_strides: Mapping[str
 
 
 def _kinds(rows: list[Row], output_strides: Mapping[str, int]) -> Iterator[str]:
-    """Which sizes models take, and how many can be dilated as decoders ask."""
+    """Yield tables of the accepted image sizes and of the output strides that decoders require."""
     sizes: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         sizes["fixed size" if row.sizes.endswith("only") else row.sizes or "not built"].append(row)
-    yield from ("", "| takes | models | such as |", "|---|---:|---|")
+    yield from ("", "| input | models | examples |", "|---|---:|---|")
     for words, same in sorted(sizes.items(), key=lambda item: -len(item[1])):
         yield f"| {words} | {len(same)} | {_examples(same)} |"
     if output_strides:
-        yield from ("", "| dilated | models | such as |", "|---|---:|---|")
+        yield from ("", "| output stride | models | examples |", "|---|---:|---|")
     for decoder, stride in output_strides.items():
         dilated = [row for row in rows if row.sizes and stride not in row.plain]
         plain = [row for row in rows if stride in row.plain]
-        words = f"not: {decoder} takes it with `decoder.encoder_output_stride=32`"
-        yield f"| to stride {stride}, as {decoder} asks | {len(dilated)} | {_examples(dilated)} |"
+        words = f"cannot be dilated: for {decoder} set `decoder.encoder_output_stride=32`"
+        yield f"| dilated to {stride}, for {decoder} | {len(dilated)} | {_examples(dilated)} |"
         yield f"| {words} | {len(plain)} | {_examples(plain)} |"
 
 
@@ -214,7 +217,7 @@ def _examples(rows: list[Row]) -> str:
 
 
 def _section(title: str, reasons: Mapping[str, str]) -> list[str]:
-    """Models under the reason that they share."""
+    """Return a section that lists the models by reason."""
     shared: dict[str, list[str]] = defaultdict(list)
     for name, reason in reasons.items():
         shared[reason.replace(repr(name), "the model")].append(name)

@@ -1,8 +1,8 @@
-"""Try every timm model as the encoder of every decoder, with shapes only.
+"""Try every timm model as the encoder of every decoder, on the meta device, and write the results.
 
     python tools/encoders.py docs/encoders.md
 
-takes about half an hour of one core. Patterns of names after the file make a part of the table.
+This takes about half an hour on one core. Patterns of model names after the file select a part of the models.
 """
 
 import sys
@@ -14,7 +14,7 @@ DECODERS = Path(__file__).parents[1] / "conf/decoder"
 
 
 def main(output: str, *patterns: str) -> None:
-    """Write the table, and how far it got to the terminal."""
+    """Write the table, and print the progress."""
     import timm
     from omegaconf import OmegaConf
     from tools.encoder_table import report, survey

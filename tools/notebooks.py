@@ -1,9 +1,9 @@
-"""Execute notebooks and keep what they show, but no times, versions or paths of the machine.
+"""Execute notebooks and save their outputs, without times, versions or paths of this machine.
 
     python tools/notebooks.py                       all of notebooks/
     python tools/notebooks.py notebooks/1_*.ipynb   some of them
 
-`jupyter execute --inplace` would do, but for the times that it leaves in every cell. The tests run the same.
+`jupyter execute --inplace` would add times to every cell. The tests call the same function.
 """
 
 import os
@@ -21,7 +21,7 @@ METADATA = {
 
 
 def main(arguments: list[str]) -> None:
-    """Run one after the other, each written back once it is finished."""
+    """Run the notebooks one by one; each file is written when its notebook has finished."""
     if any(argument.startswith("-") for argument in arguments):
         print((__doc__ or "").strip())
         return
@@ -31,13 +31,17 @@ def main(arguments: list[str]) -> None:
 
 
 def execute(file: Path, timeout_s: int = 300) -> nbformat.NotebookNode:
-    """Run the cells of a notebook in a fresh kernel of this environment, from the notebook's own folder.
+    """Run the cells of a notebook in a new kernel of this environment, in the notebook's folder.
+
+    Args:
+        file: the notebook.
+        timeout_s: longest time for one cell, in seconds.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed.
     """
     notebook = nbformat.read(file, as_version=4)
-    # tqdm misses the widgets for progress bars that no notebook here shows
+    # tqdm warns about missing widgets, but no notebook here shows a progress bar
     environment = {**os.environ, "PYTHONWARNINGS": "ignore:IProgress not found"}
     NotebookClient(
         notebook,

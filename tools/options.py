@@ -1,9 +1,9 @@
-"""Write down what can be chosen, from conf/ itself: a table in README.md, and docs/options.md.
+"""Write the table of options in README.md, and docs/options.md, from the comments in conf/.
 
     python tools/options.py
 
-What a group is for stands behind its line in conf/train.yaml; what an option is for is the first line of
-its file.
+The purpose of a group is the comment at its line in conf/train.yaml; the purpose of an option is the first
+line of its file.
 """
 
 import re
@@ -16,7 +16,7 @@ BEGIN, END = "<!-- options:begin, written by tools/options.py -->", "<!-- option
 
 
 class Group(NamedTuple):
-    """A folder of conf/ and what is chosen in it when nothing is said."""
+    """A folder of conf/ with its default option."""
 
     name: str
     default: str
@@ -24,23 +24,23 @@ class Group(NamedTuple):
 
     @property
     def options(self) -> dict[str, str]:
-        """What each file is for, the default first."""
+        """Option → purpose, the default option first."""
         files = {file.stem: file for file in sorted((CONF / self.name).glob("*.yaml"))}
         names = sorted(files, key=lambda name: name != self.default)
         return {name: purpose(files[name]) for name in names}
 
 
 def purpose(file: Path) -> str:
-    """The first comment of an option, but for `# @package`."""
+    """Return the first comment of an option, without `# @package`."""
     lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
     return lines[0].removeprefix("# ")
 
 
 def groups() -> list[Group]:
-    """In the order of what is typed most: the task, then as in conf/train.yaml."""
+    """Return the groups: the task first, then in the order of conf/train.yaml."""
     line = re.compile(r"  - (?:override )?([\w/]+): (\w+) +# (.+)")
-    found = [Group(*match.groups()) for match in map(line.match, _defaults()) if match]
-    return sorted(found, key=lambda group: group.name != "task")
+    matches = [Group(*match.groups()) for match in map(line.match, _defaults()) if match]
+    return sorted(matches, key=lambda group: group.name != "task")
 
 
 def _defaults() -> list[str]:
@@ -48,8 +48,8 @@ def _defaults() -> list[str]:
 
 
 def table() -> str:
-    """A row for each group."""
-    rows = ["| group | options, the default first | what it decides |", "|---|---|---|"]
+    """Return the table for README.md, with a row for each group."""
+    rows = ["| group | options (the default first) | purpose |", "|---|---|---|"]
     for group in groups():
         options = [f"**{name}**" if name == group.default else name for name in group.options]
         rows.append(f"| [`{group.name}`](conf/{group.name}) | {', '.join(options)} | {group.purpose} |")
@@ -57,23 +57,23 @@ def table() -> str:
 
 
 def page() -> str:
-    """A section for each group, with a row for each of its options."""
+    """Return docs/options.md, with a section for each group and a row for each option."""
     parts = [
         "# Groups and options",
-        "`GROUP=OPTION` on the command line takes the file `conf/GROUP/OPTION.yaml`; single values inside\n"
-        "are overridden by key, as in `optimizer.lr=3e-4`. `python tools/options.py` writes this page.",
+        "`GROUP=OPTION` on the command line selects the file `conf/GROUP/OPTION.yaml`. Single values are\n"
+        "set by their key, as in `optimizer.lr=3e-4`. `python tools/options.py` writes this page.",
     ]
     for group in groups():
         default = "" if group.default == "null" else f" Default: `{group.default}`."
-        what = group.purpose[0].upper() + group.purpose[1:]
+        title = group.purpose[0].upper() + group.purpose[1:]
         rows = ["| option | for |", "|---|---|"]
-        rows += [f"| `{name}` | {what_for} |" for name, what_for in group.options.items()]
-        parts += [f"## {group.name}", f"{what}.{default}", "\n".join(rows)]
+        rows += [f"| `{name}` | {text} |" for name, text in group.options.items()]
+        parts += [f"## {group.name}", f"{title}.{default}", "\n".join(rows)]
     return "\n\n".join(parts) + "\n"
 
 
 def written() -> dict[Path, str]:
-    """What each of the two files should hold."""
+    """Return the path and the new text of both files."""
     readme = ROOT / "README.md"
     before, _, rest = readme.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -1,7 +1,7 @@
-"""`hydra/launcher=ray`: each job of a sweep as a task of Ray, which alone decides when and where it runs.
+"""`hydra/launcher=ray`: run each job of a sweep as a Ray task; Ray decides when and where it runs.
 
-Hydra takes launchers only from this namespace, and imports every module of it: Ray itself waits for its use.
-hydra-ray-launcher 1.2.2 wants cloudpickle below 3, which joblib wants from 3 on.
+Hydra finds launchers only in this namespace and imports all its modules, therefore Ray is imported on use.
+hydra-ray-launcher 1.2.2 cannot be used: it requires cloudpickle below 3, joblib requires 3 or later.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 log = logging.getLogger(__name__)
 
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to Ray's makers unless asked for
-    "RAY_DEDUP_LOGS": "0",  # the jobs of a sweep say similar things: each is to say its own
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a task that asks for no GPU sees what its node shows
+    "RAY_USAGE_STATS_ENABLED": "0",  # send no usage statistics
+    "RAY_DEDUP_LOGS": "0",  # show the log lines of every job, though they are similar
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a task without GPU request sees the GPUs of its node
 }
 
 
 class RayLauncher(Launcher):
-    """Hands the jobs to Ray and waits for all of them.
+    """Submits the jobs to Ray and waits for all of them.
 
     Args:
-        init: how Ray is reached or started, see `ray.init`.
-        task: what each job needs, see `ray.remote`.
+        init: arguments of `ray.init`, which connects to Ray or starts it.
+        task: arguments of `ray.remote`, such as the resources of each job.
     """
 
     def __init__(self, init: Mapping[str, Any], task: Mapping[str, Any]) -> None:
@@ -43,12 +43,12 @@ class RayLauncher(Launcher):
         self.task = task
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Remember what every job is made from."""
+        """Store the config and the function that all jobs use."""
         self.common = (hydra_context, config, task_function)
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs; one whose process dies is a failure among the results, and ends no other."""
+        """Run the jobs; if the process of a job dies, its result is a failure and the others continue."""
         os.environ |= {name: value for name, value in QUIET.items() if name not in os.environ}
         try:
             import ray
@@ -77,7 +77,7 @@ class RayLauncher(Launcher):
 
 
 def execute(index: int, overrides: Sequence[str], shared: tuple[Any, ...]) -> JobReturn:
-    """One job, in a process of Ray; paths mean what they mean where the sweep was started."""
+    """Run one job in a process of Ray, in the working directory of the sweep."""
     hydra_context, config, task_function, singletons, folder = shared
     os.chdir(folder)
     setup_globals()

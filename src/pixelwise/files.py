@@ -13,15 +13,15 @@ from typing import Any
 
 from pixelwise.errors import UserError
 
-_RESTORE = "restore it from a copy; what is edited by hand must stay readable"
+RESTORE = "restore it from a copy; what is edited by hand must stay readable"
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON file's content; nothing where there is none."""
     try:
-        return json.loads(file.read_text()) if file.is_file() else {}
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except ValueError as error:
-        raise UserError(f"{file} cannot be read", found=error, fix="remove it, or " + _RESTORE) from error
+        raise UserError(f"{file} cannot be read", found=error, fix="remove it, or " + RESTORE) from error
 
 
 def read_rows(file: Path) -> list[dict[str, float]]:
@@ -45,21 +45,43 @@ def write_rows(file: Path, rows: Iterable[Iterable[Any]]) -> None:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write all of it or nothing."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(file)
+    """Text in UTF-8."""
+    with whole_file(file) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_file(file: Path) -> Iterator[Path]:
+    """Where to write a file that appears when the block ends well; else the one before stays.
+
+    Several processes may write it at once. The path has the file's ending, which tells many libraries what to
+    write.
+    """
+    with _appearing({file.with_name(f".{os.getpid()}_{file.name}"): file}) as (part,):
+        yield part
 
 
 @contextmanager
 def whole_files(stem: Path, suffixes: Sequence[str]) -> Iterator[dict[str, Path]]:
-    """Where to write files that appear, in this order, when the block ends well; else nothing is left."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    parts = {suffix: stem.with_name(f"{stem.name}{suffix}.part") for suffix in suffixes}
-    try:
+    """Where to write files that appear, in this order, when the block ends well; else nothing is left.
+
+    For large files of one process: what it leaves when it is killed is overwritten the next time.
+    """
+    files = {suffix: stem.with_name(stem.name + suffix) for suffix in suffixes}
+    parts = {suffix: file.with_name(f"{file.name}.part") for suffix, file in files.items()}
+    with _appearing({parts[suffix]: file for suffix, file in files.items()}):
         yield parts
-        for suffix, part in parts.items():
-            part.replace(stem.with_name(f"{stem.name}{suffix}"))
+
+
+@contextmanager
+def _appearing(files: dict[Path, Path]) -> Iterator[Iterable[Path]]:
+    """Rename each part to its file when the block ends well."""
+    for file in files.values():
+        file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield files
+        for part, file in files.items():
+            part.replace(file)
     finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
+        for part in files:
+            part.unlink(missing_ok=True)  # half of it would only take the room that is missing

@@ -1,4 +1,4 @@
-"""The presets as Hydra builds them, and the promises of the whole."""
+"""The presets of conf/augmentation as Hydra builds them, and the complete augmentation."""
 
 from pathlib import Path
 
@@ -34,39 +34,39 @@ def preset(name: str) -> Path:
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("rescale", [False, True])
 @pytest.mark.parametrize("channels", [1, 3, 4, 6])
-def test_every_preset_gives_the_size_it_was_asked_for(path, rescale, channels):
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(48, 64), (30, 40), (200, 90)], ids=str)
+def test_every_preset_gives_images_of_its_size(path, rescale, channels, dtype, shape):
     assert path.read_text().startswith("# ")
     augmentation = build(path, [48, 64], rescale)
-    for shape in ((48, 64), (30, 40), (200, 90)):
-        for dtype in (np.uint8, np.uint16, np.float32):
-            image, mask = sample(*shape, channels, dtype)
-            seen, labels = augmentation(image, mask, np.random.default_rng(3))
-            again, _ = augmentation(image, mask, np.random.default_rng(3))
-            assert (seen.shape, seen.dtype) == ((48, 64, channels), dtype)
-            assert labels.shape == (48, 64)
-            assert seen.flags.c_contiguous
-            assert labels.flags.c_contiguous
-            assert set(np.unique(labels)) <= {0, 1, 2, 3, 255}
-            np.testing.assert_array_equal(seen, again)
+    image, mask = sample(*shape, channels, dtype)
+    augmented, labels = augmentation(image, mask, np.random.default_rng(3))
+    again, _ = augmentation(image, mask, np.random.default_rng(3))
+    assert (augmented.shape, augmented.dtype) == ((48, 64, channels), dtype)
+    assert labels.shape == (48, 64)
+    assert augmented.flags.c_contiguous
+    assert labels.flags.c_contiguous
+    assert set(np.unique(labels)) <= {0, 1, 2, 3, 255}
+    np.testing.assert_array_equal(augmented, again)
 
 
-def test_none_sees_every_pixel_when_it_crops():
+def test_none_crops_anywhere_in_the_image():
     image = np.arange(96, dtype=np.uint8).reshape(8, 12, 1)
     augmentation = build(preset("none"), [4, 4])
     rng = np.random.default_rng(0)
-    seen = {int(value) for _ in range(1000) for value in augmentation(image, None, rng)[0].ravel()}
-    assert seen == set(range(96))
+    values = {int(value) for _ in range(1000) for value in augmentation(image, None, rng)[0].ravel()}
+    assert values == set(range(96))
 
 
-def test_none_is_the_view_of_evaluation_when_it_rescales():
+def test_none_with_rescale_is_the_crop_of_evaluation():
     image, mask = sample(100, 150)
-    seen, labels = build(preset("none"), 64, rescale=True)(image, mask, np.random.default_rng(0))
+    augmented, labels = build(preset("none"), 64, rescale=True)(image, mask, np.random.default_rng(0))
     expected, expected_labels = CenterCrop(64)(image, mask)
-    np.testing.assert_array_equal(seen, expected)
+    np.testing.assert_array_equal(augmented, expected)
     np.testing.assert_array_equal(labels, expected_labels)
 
 
-def test_extra_takes_torchvision_from_a_config_and_null_switches_off():
+def test_extra_accepts_torchvision_and_null():
     sharpen = {
         "_target_": "pixelwise.augmentation.TorchvisionV2",
         "transform": {
@@ -77,11 +77,11 @@ def test_extra_takes_torchvision_from_a_config_and_null_switches_off():
     }
     augmentation = build(preset("strong"), extra={"sharpen": sharpen, "blur": None})
     assert list(augmentation.extra) == ["sharpen"]
-    seen, _ = augmentation(*sample(80, 80), np.random.default_rng(0))
-    assert seen.shape == (64, 64, 3)
+    augmented, _ = augmentation(*sample(80, 80), np.random.default_rng(0))
+    assert augmented.shape == (64, 64, 3)
 
 
-def test_a_changed_argument_leaves_the_other_draws_alone():
+def test_a_changed_argument_keeps_the_other_draws():
     image, mask = sample(64, 64)
     plain = Augmentation(64, geometry=Geometry(hflip=0.5), colour=Colour(0.2))
     contrasted = Augmentation(64, geometry=Geometry(hflip=0.5), colour=Colour(0.2, contrast=0.2))
@@ -104,6 +104,6 @@ def test_an_extra_that_changes_size_or_dtype_is_named(transform):
         augmentation(*sample(64, 64), np.random.default_rng(0))
 
 
-def test_wrong_size_is_named():
+def test_a_wrong_size_names_its_key():
     with pytest.raises(UserError, match=r"augmentation\.size"):
         Augmentation(size=0)

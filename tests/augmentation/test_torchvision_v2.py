@@ -1,4 +1,4 @@
-"""torchvision's transforms behind our contract: seeds, fills and alignment."""
+"""The adapter for torchvision's transforms: seeds, fills and alignment."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.fast
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
-    """Image and mask in which 0 does not occur, so that every 0 has come in from beyond the edge."""
+    """Image and mask without any 0, so that every 0 in a result comes from outside the image."""
     mask = np.tile(np.repeat(np.array([1, 2], np.uint8), 16), (48, 2))
     return np.repeat(mask[..., None] * 100, 3, axis=2), mask
 
@@ -31,16 +31,16 @@ MOVING = {
 @pytest.mark.parametrize("transform", MOVING.values(), ids=MOVING)
 def test_masks_are_filled_with_ignore_and_follow_the_image(transform):
     image, mask = scene()
-    seen, labels = TorchvisionV2(transform)(image, mask, np.random.default_rng(0))
+    changed, labels = TorchvisionV2(transform)(image, mask, np.random.default_rng(0))
     assert labels.dtype == np.uint8
     assert set(np.unique(labels)) <= {1, 2, IGNORE}
     assert (labels == IGNORE).any()
-    assert (seen[labels == IGNORE] == 0).mean() > 0.8  # but for the blend of bilinear edges
-    assert (seen[labels == 2][:, 0] > 100).mean() > 0.9
-    assert (seen[labels == 1][:, 0] <= 150).mean() > 0.9
+    assert (changed[labels == IGNORE] == 0).mean() > 0.8  # except for edges blended by bilinear interpolation
+    assert (changed[labels == 2][:, 0] > 100).mean() > 0.9
+    assert (changed[labels == 1][:, 0] <= 150).mean() > 0.9
 
 
-def test_only_the_generator_decides_and_torchs_own_is_left_alone():
+def test_only_the_given_generator_matters():
     image, mask = scene()
     adapter = TorchvisionV2(v2.RandomAffine(90, translate=(0.3, 0.3)))
     torch.manual_seed(0)
@@ -57,20 +57,20 @@ def test_only_the_generator_decides_and_torchs_own_is_left_alone():
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_values_change_and_the_mask_passes(channels, dtype):
+def test_a_blur_changes_values_and_keeps_the_mask(channels, dtype):
     image = np.random.default_rng(0).integers(0, 256, (32, 40, channels)).astype(dtype)
     mask = scene()[1][:32, :40]
-    seen, labels = TorchvisionV2(v2.GaussianBlur(5))(image, mask, np.random.default_rng(0))
-    assert (seen.shape, seen.dtype) == (image.shape, dtype)
-    assert seen.flags.c_contiguous
-    assert not np.array_equal(seen, image)
+    changed, labels = TorchvisionV2(v2.GaussianBlur(5))(image, mask, np.random.default_rng(0))
+    assert (changed.shape, changed.dtype) == (image.shape, dtype)
+    assert changed.flags.c_contiguous
+    assert not np.array_equal(changed, image)
     np.testing.assert_array_equal(labels, mask)
 
 
 def test_without_a_mask():
     image, _ = scene()
-    seen, labels = TorchvisionV2(v2.RandAugment(fill=128))(image, None, np.random.default_rng(0))
-    assert seen.shape == image.shape
+    changed, labels = TorchvisionV2(v2.RandAugment(fill=128))(image, None, np.random.default_rng(0))
+    assert changed.shape == image.shape
     assert labels is None
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from omegaconf import DictConfig
 
@@ -154,12 +157,12 @@ def test_what_is_wrong_with_a_phase_is_said_before_the_model_is_built(
         ("data.palette=[[1,2,3]]", r"^data\.palette\n[\s\S]*each of the 3 classes"),
         ("data.palette=[[300,2,3],[1,2,3],[2,3,4]]", r"^data\.palette\n"),
         ("data.classes=[background,cat,cat]", r"^data\.classes\n[\s\S]*different"),
-        ("data.crop_size=[32,48]", r"data\.crop_size: [\s\S]*\[32, 48\]"),
+        ("data.crop_size=[32,48]", r"data\.crop_size\n[\s\S]*\[32, 48\]"),
         ("schedule.phases.all=null", r"^schedule\.phases is empty"),
         ("encoder.name=null", r"^encoder: [\s\S]*does not take this"),
         ("task.head=null", r"^task\.head is nothing to build\n.*null"),
         ("trainer.strategy=null", r"^trainer\.strategy is nothing to build"),
-        ("data.source=null", r"^data: [\s\S]*does not take this"),
+        ("data.source=null", r"^data\.source is no Source\n[\s\S]*found: *null"),
         ("data.source.counts=null", r"^data: [\s\S]*does not take this"),
         ("data.source.seed=x", r"^data\.source\.seed\n"),
         (
@@ -271,6 +274,29 @@ def test_statistics_come_from_the_config_or_else_from_the_training_split(
         assert torch.equal(getattr(half, measured), getattr(run.module.model.normalize, measured))
     with pytest.raises(UserError, match=r"data\.mean"):
         built("data.mean=[0.1]")
+
+
+def test_statistics_that_weights_expect_apply_and_can_be_pinned(
+    built: Callable[..., run.Run], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    whole: Any = timm.create_model("test_resnet")
+    torch.save(whole.state_dict(), file := tmp_path / "whole.pth")
+    overrides = ["data.mean=null", "data.std=null", f"encoder.weights={file}"]
+    loaded = built(*overrides).module.model.normalize
+    for key in ("mean", "std"):
+        assert getattr(loaded, key).tolist() == pytest.approx(list(whole.pretrained_cfg[key]))
+    (told,) = [line for line in caplog.messages if line.endswith(": as timm's test_resnet.r160_in1k expects")]
+    assert "measured" not in caplog.text
+    caplog.clear()
+    pins = told.split(": ")[0].split()
+    pinned = built(*overrides, *pins).module.model.normalize
+    assert torch.equal(pinned.mean, loaded.mean)
+    assert torch.equal(pinned.std, loaded.std)
+    other = built(*overrides, "data.mean=[0.1,0.2,0.3]").module.model.normalize
+    assert other.mean.tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert torch.equal(other.std, loaded.std)
+    assert [line for line in caplog.messages if "expects" in line] == [told.split(maxsplit=1)[1]]
 
 
 def test_statistics_of_many_float_pixels_far_from_zero_are_exact() -> None:

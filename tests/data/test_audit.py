@@ -15,7 +15,7 @@ from pixelwise.data.sources.class_folders import FolderClassification
 from pixelwise.data.sources.folder import FolderSegmentation
 from pixelwise.data.statistics import class_histogram, fingerprint
 from pixelwise.errors import UserError
-from pixelwise.types import Raw
+from pixelwise.types import Raw, Source, Split
 
 pytestmark = pytest.mark.fast
 
@@ -88,12 +88,12 @@ def test_damaged_images_are_named_and_passed_over(root):
 def test_images_that_cannot_share_a_batch_and_numbers_that_are_none_are_named(root):
     deep = np.full((4, 6), 7, np.float32)
     Image.fromarray(deep).save(root / "train/images/2.tif")
-    Image.fromarray(np.where(deep == deep[0], np.nan, deep)).save(root / "train/images/3.tif")
+    Image.fromarray(np.full_like(deep, np.nan)).save(root / "train/images/3.tif")
     for number in (2, 3):
         save(root / f"train/masks/{number}.png", np.ones((4, 6)))
     result = audit(segmentation(root), CLASSES)
     damaged, types = result.problems
-    assert "3 holds 72 values that are not finite" in damaged
+    assert "3.tif holds nothing but nodata" in damaged
     assert "one number type, but 0, 1 uint8; 2 float32" in types
     assert [line.split(":")[0] for line in result.every] == ["train/3", "train/2"]
 
@@ -120,6 +120,35 @@ def test_masks_of_0_and_255_are_recognised(root):
     assert "'data.source.labels.remap={255:1}'" in result.problems[1]
 
 
+def test_labels_from_1_are_to_be_remapped(root):
+    for number in range(2):
+        save(root / f"train/masks/{number}.png", np.repeat([[1, 2, 3]], 4, 0).repeat(2, 1))
+    result = audit(segmentation(root), CLASSES)
+    assert "'data.source.labels.remap={1:0,2:1,3:2}' if the labels count from 1" in result.problems[0]
+
+
+def test_smooth_masks_are_told_so(root):
+    levels = np.tile(np.uint8([0] * 8 + [255] * 8 + [20, 40, 60, 80, 120, 160, 200, 230]), 1).reshape(4, 6)
+    save(root / "train/masks/0.png", levels)
+    result = audit(segmentation(root, ["no", "yes"]), ["no", "yes"])
+    assert "resized smoothly" in result.problems[0]
+    assert "'data.source.labels.threshold=128' makes yes of 128 and more" in result.problems[0]
+
+
+def test_remarks_are_shown_and_are_no_problem(root):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for number in range(2):
+        Image.fromarray(np.full((4, 6, 3), number, np.uint8)).save(
+            root / f"train/images/{number}.png", exif=exif
+        )
+    result = audit(segmentation(root), CLASSES)
+    assert result.problems == []
+    text = printed(result)
+    assert "note: train: images with an EXIF orientation other than 1: 2 of 2" in text
+    assert "No problems found; see the notes." in text
+
+
 def test_a_split_that_cannot_be_listed_does_not_stop_the_others(root):
     (root / "train/masks/0.png").unlink()
     result = audit(segmentation(root), CLASSES)
@@ -135,11 +164,8 @@ def test_image_labels_count_images(tmp_path):
     assert result.problems == []
 
 
-class Whole:
-    """The least a source can be: `types.Source` and `types.Split` and nothing beyond."""
-
-    def split(self, name):
-        return self if name == "train" else None
+class Least(Split):
+    """The least a split can be."""
 
     def __len__(self):
         return 2
@@ -151,11 +177,16 @@ class Whole:
         return 3, 3
 
 
+class LeastSource(Source):
+    def split(self, name):
+        return Least() if name == "train" else None
+
+
 def test_any_source_can_be_audited():
-    result = audit(Whole(), ["a", "b"])
+    result = audit(LeastSource(), ["a", "b"])
     assert result.splits[0].histogram.pixels.tolist() == [9, 9]
-    assert result.problems == []
-    assert fingerprint({"train": Whole(), "val": None}, ["a", "b"])["train"]["images"] == 2
+    assert (result.problems, result.origin) == ([], "")
+    assert fingerprint({"train": Least(), "val": None}, ["a", "b"])["train"]["images"] == 2
 
 
 def test_the_histogram_stops_at_an_unknown_label(root):

@@ -162,6 +162,64 @@ def test_masks_of_another_size_are_listed(tmp_path):
     refused(tmp_path, r"1 of 2 masks differ[\s\S]*b \(image 4×6, mask 6×4\)")
 
 
+def draw_turned(root, tag, image=(4, 6), mask=(4, 6), **options):
+    """A photograph with an orientation tag, and its mask."""
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    draw(root / "train/images/a.jpg", size=image, exif=exif)
+    draw(root / "train/masks/a.png", size=mask)
+
+
+@pytest.mark.parametrize("tag", [5, 6, 7, 8])
+def test_a_mask_may_follow_either_side_of_exif(tmp_path, tag):
+    draw_turned(tmp_path, tag, mask=(6, 4))
+    assert source(tmp_path).split("train")[0].image.shape == (6, 4, 3)
+    refused(tmp_path, r"fits the image as it is shown[\s\S]*data\.source\.exif=apply", exif="ignore")
+    draw_turned(tmp_path, tag, mask=(4, 6))
+    refused(tmp_path, r"fits the image as it is stored[\s\S]*EXIF[\s\S]*data\.source\.exif=ignore")
+    assert source(tmp_path, exif="ignore").split("train")[0].image.shape == (4, 6, 3)
+    draw_turned(tmp_path, tag, mask=(4, 4))
+    refused(tmp_path, r"1 of 1 masks differ[\s\S]*make the masks anew$")
+
+
+@pytest.mark.parametrize(
+    ("tag", "size", "expected"),
+    [(1, (4, 6), 0), (3, (4, 6), 2), (2, (4, 6), 2), (6, (4, 6), 1), (6, (4, 4), 2), (9, (4, 6), 0)],
+)
+def test_turned_images_are_counted_and_doubtful_ones_named(tmp_path, tag, size, expected):
+    draw_turned(tmp_path, tag, size, size[::-1] if tag == 6 else size)
+    remarks = source(tmp_path).split("train").remarks
+    assert len(remarks) == expected
+    if expected:
+        assert "images with an EXIF orientation other than 1: 1 of 1, such as a" in remarks[0]
+    if expected == 2:
+        assert "does not tell whether the mask lies on the image" in remarks[1]
+        assert "data.source.exif=ignore" in remarks[1]
+
+
+def draw_table(path, indices, table):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(np.full((4, 6), indices, np.uint8), "P")
+    image.putpalette([level for colour in table for level in colour])
+    image.save(path)
+
+
+def test_colour_tables_that_differ_are_told_with_their_palette(tmp_path):
+    red, green, blue = [255, 0, 0], [0, 255, 0], [0, 0, 255]
+    for name, table in {"a": [red, green], "b": [green, red]}.items():
+        draw(tmp_path / f"train/images/{name}.png")
+        draw_table(tmp_path / f"train/masks/{name}.png", 1, table)
+    (remark,) = source(tmp_path).split("train").remarks
+    assert "index 0 is (255, 0, 0) in a and (0, 255, 0) in b" in remark
+    assert "'data.palette=[[255,0,0],[0,255,0]]'" in remark
+    by_colour = FolderSegmentation(tmp_path, Labels(["background", "road"], palette=[red, green]))
+    split = by_colour.split("train")
+    assert [int(split.target(index)[0, 0]) for index in range(2)] == [1, 0]
+    assert split.remarks == []
+    draw_table(tmp_path / "train/masks/b.png", 1, [red, green, blue])  # one that no mask uses
+    assert source(tmp_path).split("train").remarks == []
+
+
 def test_unreadable_files_are_all_listed_before_training(tmp_path):
     draw_pairs(tmp_path / "images", tmp_path / "masks", "abc")
     for name in "ac":
@@ -173,7 +231,9 @@ def test_unreadable_files_are_all_listed_before_training(tmp_path):
     ("split", "message"),
     [
         ({"val": 0.6, "test": 0.4}, "nothing to train on"),
-        ({"val": -0.1}, "nothing to train on"),
+        ({"val": -0.1}, r"split\.val[\s\S]*from 0 to below 1"),
+        ({"val": "some"}, r"split\.val[\s\S]*from 0 to below 1"),
+        ({"seed": 1.5}, r"split\.seed[\s\S]*a whole number"),
     ],
 )
 def test_impossible_shares_are_refused(tmp_path, split, message):

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from pixelwise.augmentation import Transform
-from pixelwise.data.datamodule import InMemory
 from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
 from pixelwise.data.samplers import Draw, EvaluationBatches, Permutation, Share, TrainingBatches, generator
+from pixelwise.data.subset import InMemory
 from pixelwise.errors import UserError
-from pixelwise.types import Raw
+from pixelwise.types import Raw, Split
 
 pytestmark = pytest.mark.fast
 
 
-class Numbers:
+class Numbers(Split):
     """Sample i is an image of value i; its size depends on i."""
 
     def __init__(self, length: int, broken: int = -1) -> None:

@@ -155,7 +155,7 @@ def test_drawing_goes_on_where_it_stopped_and_refuses_another_size(root):
     draw_release(root, TILES, SIZE)
     assert file.read_bytes() == before
     assert path_of(root, "top_potsdam_2_11_RGB.tif").stat().st_mtime_ns == others
-    with pytest.raises(UserError, match="not for these drawn tiles"):
+    with pytest.raises(UserError, match="files other than these drawn tiles"):
         draw_release(root, TILES, 2 * SIZE)
 
 

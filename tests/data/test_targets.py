@@ -6,7 +6,7 @@ from pixelwise.data.loader import Samples
 from pixelwise.data.samplers import Draw
 from pixelwise.data.targets import PresentClasses
 from pixelwise.errors import UserError
-from pixelwise.types import IGNORE, Raw
+from pixelwise.types import IGNORE, Raw, Split
 
 pytestmark = pytest.mark.fast
 
@@ -31,7 +31,12 @@ def test_the_crop_decides_and_not_the_image():
     mask = np.zeros((8, 8), np.uint8)
     mask[:, 4:] = 1
     raw = Raw(np.zeros((8, 8, 3), np.uint8), mask, "k", border=np.zeros((8, 8), bool))
-    samples = Samples([raw], [Augmentation(4)], seed=0, encode=PresentClasses(CLASSES), training=True)
+
+    class One(Split):
+        def __getitem__(self, index):
+            return raw
+
+    samples = Samples(One(), [Augmentation(4)], seed=0, encode=PresentClasses(CLASSES), training=True)
     found = [samples[Draw(0, 0, 0)]["target"].tolist()]
     found += [samples[Draw(0, epoch, 0)]["target"].tolist() for epoch in range(40)]
     assert [1, 0, 0] in found

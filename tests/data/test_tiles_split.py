@@ -17,7 +17,7 @@ from pixelwise.data.tiles.cache import CELL, Prepared
 from pixelwise.data.tiles.split import CropSampling, TileSplit
 from pixelwise.errors import UserError
 from pixelwise.inference.tiling import Tiling
-from pixelwise.types import IGNORE
+from pixelwise.types import IGNORE, Source
 
 pytestmark = pytest.mark.fast
 
@@ -126,8 +126,8 @@ def test_a_crop_of_a_rare_class_holds_it(tiles, geometry):
         rng = np.random.default_rng(index)
         raw = split.draw(index, rng)
         assert raw.target[raw.focus[::-1]] == 2
-        linear = augment.view.geometry.draw(np.random.default_rng(index + 1000))
-        centre = augment.view._place(raw.image, linear, np.random.default_rng(index), raw.focus)
+        linear = augment.crop.geometry.draw(np.random.default_rng(index + 1000))
+        centre = augment.crop._draw_centre(raw.image, linear, np.random.default_rng(index), raw.focus)
         seen = linear @ (np.array(raw.focus) + 0.5 - centre) + 16
         assert ((seen > 0) & (seen < 32)).all()
         places.append((*raw.focus, *seen))
@@ -153,12 +153,12 @@ def test_the_share_of_rare_crops_is_as_asked(tiles):
 
 
 def test_an_epoch_has_as_many_crops_as_asked(tiles):
-    class Source:
+    class TileSource(Source):
         def split(self, name):
             draws = CropSampling(21) if name == "train" else None
             return TileSplit(tiles, CLASSES, Tiling(96, 0), draws) if name != "test" else None
 
-    data = DataModule(Source(), CLASSES, batch_size=4)
+    data = DataModule(TileSource(), CLASSES, batch_size=4)
     data.follow([Augmentation(16)], lambda epoch, batch: 0)
     assert data.batches_per_epoch == len(list(data.train_dataloader())) == 5
     assert next(iter(data.train_dataloader()))["image"].shape == (4, 4, 16, 16)
@@ -174,12 +174,12 @@ def test_an_epoch_has_as_many_crops_as_asked(tiles):
 def test_tiles_are_not_cached_window_by_window(tiles):
     """Training would see the same windows every epoch, and several processes parts of one map."""
 
-    class Source:
+    class TileSource(Source):
         def split(self, name):
             return TileSplit(tiles, CLASSES, Tiling(100, 0), CropSampling(11) if name == "train" else None)
 
     with pytest.raises(UserError, match=r"data\.cache"):
-        DataModule(Source(), CLASSES, batch_size=4, cache=True)
+        DataModule(TileSource(), CLASSES, batch_size=4, cache=True)
 
 
 def test_crops_at_other_scales_are_those_of_the_array_in_memory(tiles):

@@ -1,4 +1,4 @@
-"""Drawn tiles: what they hold, that they repeat, and that colour alone does not solve them."""
+"""Drawn tiles: content, reproducibility, and that colour alone does not classify them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def cities():
     return [draw_city(0, tile, 1500) for tile in ("2_10", "2_11", "3_10", "3_11", "2_13")]
 
 
-def test_a_tile_is_a_function_of_seed_name_and_size():
+def test_a_tile_depends_on_seed_name_and_size_only():
     first, again, other = draw_city(3, "2_10", 300), draw_city(3, "2_10", 300), draw_city(4, "2_10", 300)
     assert all(map(np.array_equal, first, again))
     assert not np.array_equal(first.bands, other.bands)
@@ -28,11 +28,13 @@ def test_a_tile_is_a_function_of_seed_name_and_size():
     assert {array.dtype for array in first} == {np.dtype(np.uint8)}
 
 
-def test_classes_have_about_the_shares_of_the_release(cities):
-    shares = np.mean([np.bincount(city.label.ravel(), minlength=6) / city.label.size for city in cities], 0)
+def test_class_frequencies_are_similar_to_the_release(cities):
+    frequencies = np.mean(
+        [np.bincount(city.label.ravel(), minlength=6) / city.label.size for city in cities], 0
+    )
     release = np.array([0.296, 0.257, 0.226, 0.155, 0.018, 0.048])
-    assert (shares > release / 3).all()
-    assert (shares < release * 3).all()
+    assert (frequencies > release / 3).all()
+    assert (frequencies < release * 3).all()
 
 
 def test_a_car_is_about_40_by_90_pixels_and_a_house_is_taller(cities):
@@ -45,8 +47,8 @@ def test_a_car_is_about_40_by_90_pixels_and_a_house_is_taller(cities):
 
 
 @pytest.mark.parametrize("bands", [3, 4], ids=["RGB", "RGBIR"])
-def test_the_colour_of_a_pixel_tells_at_most_half(cities, bands):
-    """The best there is for single pixels: the commonest class in each cell of the colours."""
+def test_pixel_colours_alone_give_an_iou_below_one_half(cities, bands):
+    """The best classifier of single pixels: the most frequent class in each cell of the colour space."""
 
     def cells(city):
         return np.ravel_multi_index(np.moveaxis(city.bands[..., :bands] >> 4, -1, 0), (16,) * bands)
@@ -57,9 +59,9 @@ def test_the_colour_of_a_pixel_tells_at_most_half(cities, bands):
     import torch
 
     guess, truth = counts.argmax(1)[cells(cities[-1])], cities[-1].label.astype(np.int64)
-    found = iou(confusion_matrix(torch.from_numpy(guess), torch.from_numpy(truth), CLASSES))
-    assert found[:5].mean() < 0.5
-    assert found.nanmean() < 0.5
+    scores = iou(confusion_matrix(torch.from_numpy(guess), torch.from_numpy(truth), CLASSES))
+    assert scores[:5].mean() < 0.5
+    assert scores.nanmean() < 0.5
 
 
 @pytest.mark.bench

@@ -30,7 +30,7 @@ def scenes():
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def single_animals():
     return {name: list(classification().split(name)) for name in COUNTS}
 
 
@@ -43,20 +43,20 @@ def same(a, b):
 
 
 def separability(train, test):
-    """Balanced accuracy on the test pair of a boosted classifier of (features, labels)."""
+    """Balanced test accuracy of a boosted classifier, trained on (features, labels)."""
     model = HistGradientBoostingClassifier(max_iter=40, random_state=0).fit(*train)
     return balanced_accuracy_score(test[1], model.predict(test[0]))
 
 
-def test_an_item_has_the_promised_types(scenes, pictures):
-    scene, picture = scenes["train"][12], pictures["val"][3]
+def test_an_item_has_the_documented_types(scenes, single_animals):
+    scene, single = scenes["train"][12], single_animals["val"][3]
     assert scene.image.shape == (96, 96, 3)
     assert scene.image.dtype == scene.target.dtype == np.uint8
     assert scene.target.shape == (96, 96)
     assert scene.key == "train/000012"
-    assert picture.image.dtype == np.uint8
-    assert type(picture.target) is int
-    assert picture.key == "val/000003"
+    assert single.image.dtype == np.uint8
+    assert type(single.target) is int
+    assert single.key == "val/000003"
 
 
 @pytest.mark.parametrize("source", [segmentation, classification])
@@ -84,24 +84,24 @@ def test_size_is_that_of_the_image():
     assert split.size(0) == (64, 64) == split[0].target.shape == split[0].image.shape[:2]
 
 
-@pytest.mark.parametrize("items", ["scenes", "pictures"])
+@pytest.mark.parametrize("items", ["scenes", "single_animals"])
 def test_no_image_occurs_twice(items, request):
     digests = [digest(raw) for split in request.getfixturevalue(items).values() for raw in split]
     assert len(set(digests)) == len(digests) == sum(COUNTS.values())
 
 
-def test_masks_hold_all_classes_and_nothing_else(scenes):
+def test_masks_contain_exactly_the_three_classes(scenes):
     masks = np.stack([scene.target for scene in scenes["train"]])
     assert set(np.unique(masks)) == {0, 1, 2}
     assert all((mask > 0).mean() > 0.02 for mask in masks)
     assert {len(np.unique(mask)) for mask in masks} == {2, 3}
 
 
-def test_classification_is_balanced(pictures):
-    assert all(np.mean([picture.target for picture in split]) == 0.5 for split in pictures.values())
+def test_classification_is_balanced(single_animals):
+    assert all(np.mean([single.target for single in split]) == 0.5 for split in single_animals.values())
 
 
-def test_cats_and_dogs_are_of_one_size():
+def test_cats_and_dogs_have_the_same_area():
     def area(label, index):
         _, mask = paint_scene(np.random.default_rng(index), 96, [label], np.array([0.35]))
         return np.count_nonzero(mask == label)
@@ -111,7 +111,7 @@ def test_cats_and_dogs_are_of_one_size():
     assert np.std(cats) == pytest.approx(np.std(dogs), rel=0.3)
 
 
-def test_colour_of_a_pixel_does_not_tell_cats_from_dogs(scenes):
+def test_pixel_colours_do_not_separate_cats_and_dogs(scenes):
     def pixels(split):
         image, target = (
             np.concatenate([getattr(s, part)[::2, ::2] for s in split]) for part in ("image", "target")
@@ -121,12 +121,12 @@ def test_colour_of_a_pixel_does_not_tell_cats_from_dogs(scenes):
     assert separability(pixels(scenes["train"]), pixels(scenes["test"])) < 0.6
 
 
-def test_colours_and_brightness_of_an_image_do_not_tell_cats_from_dogs(pictures):
+def test_image_colours_do_not_separate_cats_and_dogs(single_animals):
     def statistics(split):
         moments = [(*p.image.mean((0, 1)), *p.image.std((0, 1))) for p in split]
         return np.array(moments), np.array([p.target for p in split])
 
-    assert separability(statistics(pictures["train"]), statistics(pictures["test"])) < 0.6
+    assert separability(statistics(single_animals["train"]), statistics(single_animals["test"])) < 0.6
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_colours_and_brightness_of_an_image_do_not_tell_cats_from_dogs(pictures)
         ({"counts": {"trian": 4}}, "data.source.counts.trian"),
     ],
 )
-def test_a_wrong_argument_is_named(options, key):
+def test_a_wrong_argument_names_its_key(options, key):
     with pytest.raises(UserError, match=key) as caught:
         segmentation(**options)
     assert "found:" in str(caught.value)

@@ -1,4 +1,4 @@
-"""Every decoder, and every kind of encoder, as a graph that answers as the model at other sizes."""
+"""Exported graphs of every decoder and every kind of encoder equal the model, also at other sizes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Compose = Callable[..., DictConfig]
 FORMATS = {"onnx": Onnx(opset=20), "pt2": Program()}
 SHAPES = [(1, 3, 97, 131), (1, 3, 64, 64), (3, 3, 65, 255), (2, 3, 200, 264), (1, 3, 33, 47)]
 SHALLOW_SWIN = {**SMALL_SWIN, "depths": (1, 2), "num_heads": (1, 2)}
-"""Plain and shifted windows and a merging of patches; each further stage takes a minute to trace."""
+"""Plain windows, shifted windows and patch merging; each further stage takes a minute to trace."""
 
 ENCODERS = {
     **KINDS,
@@ -45,7 +45,7 @@ def images(*shapes: tuple[int, ...]) -> list[Tensor]:
 
 
 def predictor(config: DictConfig, size: tuple[int, int]) -> Predictor:
-    """A model whose norms are not as initialised and whose logits are of the order of 1."""
+    """A model with norms that differ from their initial state, and with logits of the order of 1."""
     torch.manual_seed(0)
     model = Predictor(build.model(config), config)
     take_statistics_of_one_batch(model)
@@ -62,23 +62,23 @@ def predictor(config: DictConfig, size: tuple[int, int]) -> Predictor:
 
 @pytest.fixture(autouse=True, scope="module")
 def traced_once() -> Iterator[None]:
-    """Both formats write the same graph, and to trace it takes longer than all the rest."""
-    kept: dict[Predictor, ExportedProgram] = {}
+    """Trace each model once for both formats: tracing takes most of the time."""
+    traced: dict[Predictor, ExportedProgram] = {}
 
     def once(subject: Subject) -> ExportedProgram:
-        if subject.model not in kept:
-            kept.clear()
-            kept[subject.model] = trace(subject)
-        return kept[subject.model]
+        if subject.model not in traced:
+            traced.clear()
+            traced[subject.model] = trace(subject)
+        return traced[subject.model]
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("onnx", "program"):
+        for module in ("onnx_format", "torch_export"):
             patch.setattr(f"pixelwise.export.{module}.trace", once)
         yield
 
 
 def check(model: Predictor, form: Format, folder: Path, shapes: list[tuple[int, ...]]) -> None:
-    """The opened file beside the eager model."""
+    """Export a model, and compare the opened file with the eager model."""
     export(Subject(model, images(shapes[0])[0], {}), form, folder)
     agreement = compare(model, form.open(folder), images(*shapes))
     assert agreement.largest > 1
@@ -106,7 +106,7 @@ def encoded(request: pytest.FixtureRequest, compose: Compose) -> Predictor:
 
 @every_format
 def test_every_kind_of_encoder(encoded: Predictor, form: Format, tmp_path: Path) -> None:
-    """Of a fixed size there are other numbers of images, and such as are padded to that size."""
+    """For an encoder of a fixed size, only the number of images varies."""
     fixed = "img_size" in encoded.config["encoder"]
     shapes = [(1, 3, 112, 144), (3, 3, 112, 144)] if fixed else SHAPES
     check(encoded, form, tmp_path / "out", shapes)

@@ -1,4 +1,4 @@
-"""A finished run handed over: each format opened by those who will open it, and what `load` refuses."""
+"""Exports of a trained run: each format, the model card, `pixelwise.load`, and errors."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def model(trained: Path) -> Predictor:
 def hub(model: Predictor, image: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The hub folder of the tiny segmenter."""
     folder = tmp_path_factory.mktemp("hub") / "segmenter"
-    what = Subject(model, image, SCORES, base_model="timm/test_resnet.r160_in1k")
-    export(what, Hub("mit", "/data/toy", **CARD.segmentation), folder)
+    exported = Subject(model, image, SCORES, base_model="timm/test_resnet.r160_in1k")
+    export(exported, Hub("mit", "/data/toy", **CARD.segmentation), folder)
     return folder
 
 
@@ -64,8 +64,8 @@ def classifier_hub(trained_classifier: Path, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("hub") / "classifier"
     model = pixelwise.load(trained_classifier)
     photo = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    seen = torch.from_numpy(model.view(photo)[0]).permute(2, 0, 1)[None].contiguous()
-    export(Subject(model, seen, {}), Hub("mit", None, **CARD.classification), folder)
+    cropped = torch.from_numpy(model.view(photo)[0]).permute(2, 0, 1)[None].contiguous()
+    export(Subject(model, cropped, {}), Hub("mit", None, **CARD.classification), folder)
     return folder
 
 
@@ -75,42 +75,42 @@ def sample(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def other_sizes(image: torch.Tensor) -> list[torch.Tensor]:
-    """Sizes and numbers of images that no export was traced or checked with."""
+    """Batches of sizes that no export was traced or compared with."""
     return [image[..., :41, :67], torch.cat([image, image, image])[..., :64, :80], image.repeat(1, 1, 2, 3)]
 
 
 # ------------------------------------------------------------------------------------------- graphs
 @pytest.mark.parametrize("form", [Onnx(opset=20), Program()], ids=["onnx", "pt2"])
-def test_a_graph_answers_as_the_model_at_any_size(
+def test_a_graph_equals_the_model_at_any_size(
     form: Format, model: Predictor, image: torch.Tensor, tmp_path: Path
 ) -> None:
     agreement = export(Subject(model, image, {}), form, tmp_path / "out")
     assert agreement.shapes == ((1, 3, 96, 96), (2, 3, 71, 71))
     assert agreement.share == 1
-    elsewhere = compare(model, form.open(tmp_path / "out"), other_sizes(image))
-    assert elsewhere.difference < 1e-4
-    assert elsewhere.share > 0.999
+    other = compare(model, form.open(tmp_path / "out"), other_sizes(image))
+    assert other.difference < 1e-4
+    assert other.share > 0.999
 
 
-def test_onnx_says_what_it_takes_and_gives(model: Predictor, image: torch.Tensor, tmp_path: Path) -> None:
+def test_onnx_describes_its_input_and_output(model: Predictor, image: torch.Tensor, tmp_path: Path) -> None:
     import onnx
 
     Onnx(opset=20).write(Subject(model, image, {}), tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
     graph = onnx.load(tmp_path / "model.onnx")
     onnx.checker.check_model(graph, full_check=True)
-    (given,), (answer,) = graph.graph.input, graph.graph.output
-    names = [dim.dim_param or dim.dim_value for dim in given.type.tensor_type.shape.dim]
-    assert (given.name, names) == ("image", ["batch", 3, "height", "width"])
-    assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-    assert answer.name == "logits"
+    (image_input,), (output,) = graph.graph.input, graph.graph.output
+    names = [dim.dim_param or dim.dim_value for dim in image_input.type.tensor_type.shape.dim]
+    assert (image_input.name, names) == ("image", ["batch", 3, "height", "width"])
+    assert image_input.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert output.name == "logits"
     facts = {entry.key: entry.value for entry in graph.metadata_props}
     assert json.loads(facts["classes"]) == list(model.classes)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "pt2", "hub"])
-def test_the_command_writes_checks_and_says_how_far_it_is_off(
+def test_the_command_writes_files_and_prints_the_difference(
     format: str, trained: Path, script: Script, tmp_path: Path
 ) -> None:
     done = script("export.py", f"run={trained}", f"format={format}", "output=out")
@@ -137,11 +137,11 @@ def test_a_hub_folder_loads_with_the_logits_of_its_sample(hub: Path, model: Pred
     assert config["label2id"] == {name: index for index, name in enumerate(model.classes)}
     assert config["image_mean"] == [0.5, 0.5, 0.5]
     assert config["image_std"] == model.normalize.std.tolist()
-    assert config["size"] is None  # an image keeps its own
+    assert config["size"] is None  # images keep their size
     assert "source" not in config["pixelwise"]["data"]
 
 
-def test_the_card_has_facts_that_the_hub_reads(hub: Path) -> None:
+def test_the_card_has_metadata_for_the_hub(hub: Path) -> None:
     card = ModelCard.load(hub / "README.md")
     facts = yaml.safe_load(card.data.to_yaml())
     assert facts["library_name"] == "pixelwise"
@@ -190,7 +190,7 @@ def test_timm_alone_loads_a_classifier(classifier_hub: Path, trained_classifier:
     assert tuple(settings["input_size"]) == (3, 32, 32)
 
 
-def test_a_model_that_ends_otherwise_than_timms_gets_no_timm_folder(
+def test_a_model_with_other_last_layers_gets_no_timm_folder(
     compose: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     config = compose("task=classification", "encoder=test_resnet", "encoder.name=test_convnext")
@@ -200,7 +200,7 @@ def test_a_model_that_ends_otherwise_than_timms_gets_no_timm_folder(
 
 
 # --------------------------------------------------------------------------------------------- load
-def test_run_folder_and_checkpoint_give_the_same(trained: Path, image: torch.Tensor) -> None:
+def test_run_folder_and_checkpoint_give_the_same_model(trained: Path, image: torch.Tensor) -> None:
     from_run, from_file = (pixelwise.load(p) for p in (trained, trained / "checkpoints/best.ckpt"))
     plain = build.model(build.without_downloads(runs.load_config(trained)))
     checkpoints.load_model(plain, trained / "checkpoints/best.ckpt").eval()
@@ -210,13 +210,13 @@ def test_run_folder_and_checkpoint_give_the_same(trained: Path, image: torch.Ten
         assert not torch.equal(pixelwise.load(trained, "previous")(image), from_run(image))
 
 
-def test_arrays_are_seen_as_in_evaluation(trained_classifier: Path, image: torch.Tensor) -> None:
+def test_arrays_are_cropped_as_in_evaluation(trained_classifier: Path, image: torch.Tensor) -> None:
     model = pixelwise.load(trained_classifier)
     photo = image[0].permute(1, 2, 0).numpy()
-    seen = torch.from_numpy(model.view(photo)[0]).permute(2, 0, 1)
-    assert seen.shape == (3, 32, 32)
+    cropped = torch.from_numpy(model.view(photo)[0]).permute(2, 0, 1)
+    assert cropped.shape == (3, 32, 32)
     with torch.inference_mode():
-        torch.testing.assert_close(model(photo), model(seen))
+        torch.testing.assert_close(model(photo), model(cropped))
         torch.testing.assert_close(model(np.stack([photo, photo])), model(photo).expand(2, 2))
     torch.testing.assert_close(model.probabilities(photo).sum(1), torch.ones(1))
     for wrong in (photo[..., 0], image[0].numpy(), torch.from_numpy(photo)):
@@ -230,7 +230,7 @@ def test_importing_pixelwise_does_not_import_torch() -> None:
 
 
 class Bomb:
-    """What a malicious pickle looks like."""
+    """A malicious pickle, which creates a file when it is loaded."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -239,7 +239,7 @@ class Bomb:
         return Path.touch, (self.file,)
 
 
-def test_nothing_that_a_file_names_is_executed(trained: Path, hub: Path, tmp_path: Path) -> None:
+def test_load_executes_no_code_of_a_file(trained: Path, hub: Path, tmp_path: Path) -> None:
     traces = tmp_path / "traces"
     state = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)
 
@@ -265,7 +265,7 @@ def test_nothing_that_a_file_names_is_executed(trained: Path, hub: Path, tmp_pat
     assert not traces.exists()
 
 
-def test_what_is_no_model_is_said_to_be_none(trained: Path, hub: Path, tmp_path: Path) -> None:
+def test_folders_and_files_without_a_model_are_refused(trained: Path, hub: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no model"):
         pixelwise.load(tmp_path / "nowhere")
     with pytest.raises(UserError, match="holds no model"):
@@ -287,7 +287,7 @@ def test_what_is_no_model_is_said_to_be_none(trained: Path, hub: Path, tmp_path:
 
 # ------------------------------------------------------------------------------------------ refused
 class Wrong:
-    """A format whose files answer a little otherwise."""
+    """A format whose files return slightly different logits."""
 
     def write(self, subject: Subject, folder: Path) -> None:
         self.model = subject.model
@@ -297,10 +297,10 @@ class Wrong:
         return lambda image: self.model(image) + 0.1
 
 
-def test_an_export_that_answers_otherwise_leaves_nothing(
+def test_an_export_with_other_logits_leaves_no_files(
     model: Predictor, image: torch.Tensor, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="does not answer as the trained one") as caught:
+    with pytest.raises(UserError, match="returns other logits than the trained model") as caught:
         export(Subject(model, image, {}), Wrong(), tmp_path / "out")
     assert "1.0e-01" in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -318,16 +318,16 @@ def test_missing_packages_are_named_with_the_extra(monkeypatch: pytest.MonkeyPat
 
 
 class Picky(Wrong):
-    """A format whose files take one size only."""
+    """A format whose files accept one image size only."""
 
     def open(self, folder: Path) -> Callable[[torch.Tensor], torch.Tensor]:
         return lambda image: self.model(image).view(1, 3, 96, 96)
 
 
-def test_an_export_that_takes_fewer_sizes_leaves_nothing(
+def test_an_export_that_accepts_fewer_sizes_leaves_no_files(
     model: Predictor, image: torch.Tensor, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"does not take the images[\s\S]*RuntimeError: shape"):
+    with pytest.raises(UserError, match=r"does not accept the images[\s\S]*RuntimeError: shape"):
         export(Subject(model, image, {}), Picky(), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
@@ -336,7 +336,7 @@ def test_an_export_that_takes_fewer_sizes_leaves_nothing(
     ("arguments", "message"),
     [(["format=onx"], "did you mean format=onnx?"), ([], "must be given: format")],
 )
-def test_typos_are_told(arguments: list[str], message: str, trained: Path, script: Script) -> None:
+def test_typos_are_reported(arguments: list[str], message: str, trained: Path, script: Script) -> None:
     done = script("export.py", f"run={trained}", *arguments)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
@@ -347,13 +347,13 @@ def test_typos_are_told(arguments: list[str], message: str, trained: Path, scrip
     ("chosen", "message"),
     [({"checkpoint": "bset"}, "bset.ckpt does not exist"), ({"sample": "nothing.png"}, "sample=PHOTO.jpg")],
 )
-def test_what_is_missing_is_told(chosen: dict[str, str], message: str, trained: Path) -> None:
+def test_a_missing_file_is_named(chosen: dict[str, str], message: str, trained: Path) -> None:
     config = OmegaConf.merge(runs.load_config(trained), {"checkpoint": "best", "sample": None}, chosen)
     with pytest.raises(UserError, match=re.escape(message)):
         subject(config, trained)
 
 
-def test_without_a_run_the_usage_is_shown(script: Script) -> None:
+def test_the_usage_is_shown_without_a_run(script: Script) -> None:
     done = script("export.py")
     assert done.returncode == 2
     assert "run=RUN format=onnx" in done.stderr

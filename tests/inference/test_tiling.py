@@ -1,4 +1,4 @@
-"""Windows cover an image once, on the encoders' grid, and their weights sum to one."""
+"""Windows cover an image, start on the encoders' grid, and have weights that sum to 1."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def test_windows_cover_an_axis_with_weights_that_sum_to_one(length: int, window:
         assert before.start + before.size - after.start == after.kept >= min(overlap * window, window - 1)
 
 
-def test_windows_start_on_the_encoders_grid_and_are_no_more_than_needed() -> None:
+def test_windows_start_on_the_grid_and_are_as_few_as_possible() -> None:
     spans = Tiling(512, 0.25).spans((6000, 6000))[0]
     assert all(span.start % GRID == 0 for span in spans[:-1])
     assert len(spans) == 1 + -(-(6000 - 512) // 384)
-    assert max(span.kept for span in spans) < 0.35 * 512  # evenly spread: the last ones do not pile up
+    assert max(span.kept for span in spans) < 0.35 * 512  # evenly spaced, also at the end
 
 
 @pytest.mark.parametrize(

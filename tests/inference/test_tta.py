@@ -1,4 +1,4 @@
-"""Test-time augmentation: views are turned back, averaged, and nested."""
+"""Test-time augmentation: transforms are undone, averaged and combined."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError
-from pixelwise.inference import D4, Flips, Scales, View, with_tta
+from pixelwise.inference import D4, TTA, Flips, Scales, with_tta
 
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
-    """Not symmetric in any way."""
+    """A network without any symmetry."""
     torch.manual_seed(0)
     return nn.Conv2d(3, 4, 3, padding=1).requires_grad_(False)
 
@@ -23,10 +23,10 @@ def image() -> Tensor:
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("view", [Flips(), D4(), Scales([1.0])], ids=["flips", "d4", "scale 1"])
-def test_a_network_that_looks_at_single_pixels_answers_as_before(view: View, image: Tensor) -> None:
+@pytest.mark.parametrize("tta", [Flips(), D4(), Scales([1.0])], ids=["flips", "d4", "scale 1"])
+def test_tta_does_not_change_a_pointwise_network(tta: TTA, image: Tensor) -> None:
     pointwise = nn.Conv2d(3, 4, 1).requires_grad_(False)
-    torch.testing.assert_close(view(pointwise, image), pointwise(image))
+    torch.testing.assert_close(tta(pointwise, image), pointwise(image))
 
 
 @pytest.mark.fast
@@ -38,27 +38,27 @@ def test_d4_makes_any_network_symmetric(turn: object, network: nn.Module, image:
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize(("view", "calls"), [(Flips(), 4), (D4(), 8), (Scales([0.5, 1.0, 2.0]), 3)])
-def test_every_view_differs_and_the_mean_is_taken(view: View, calls: int, image: Tensor) -> None:
-    seen: list[Tensor] = []
+@pytest.mark.parametrize(("tta", "calls"), [(Flips(), 4), (D4(), 8), (Scales([0.5, 1.0, 2.0]), 3)])
+def test_copies_differ_and_their_logits_are_averaged(tta: TTA, calls: int, image: Tensor) -> None:
+    inputs: list[Tensor] = []
 
-    def forward(shown: Tensor) -> Tensor:
-        seen.append(shown)
-        return torch.full((len(shown), 5), float(len(seen)))  # logits of whole images are not turned back
+    def forward(copies: Tensor) -> Tensor:
+        inputs.append(copies)
+        return torch.full((len(copies), 5), float(len(inputs)))  # logits per image are not transformed back
 
-    mean = view(forward, image)
+    mean = tta(forward, image)
     assert mean.shape == (2, 5)
     assert mean.unique().item() == pytest.approx((1 + calls) / 2)
-    assert len({tuple(shown.flatten().tolist()) for shown in seen}) == calls
+    assert len({tuple(copies.flatten().tolist()) for copies in inputs}) == calls
 
 
 @pytest.mark.fast
-def test_scales_show_other_sizes_and_answer_at_the_images_own(network: nn.Module) -> None:
+def test_scales_resize_images_and_logits(network: nn.Module) -> None:
     sizes = []
 
-    def forward(shown: Tensor) -> Tensor:
-        sizes.append(tuple(shown.shape[-2:]))
-        return network(shown)
+    def forward(resized: Tensor) -> Tensor:
+        sizes.append(tuple(resized.shape[-2:]))
+        return network(resized)
 
     flat = torch.full((1, 3, 40, 50), 0.5)
     logits = Scales([0.75, 1, 1.5])(forward, flat)
@@ -68,13 +68,13 @@ def test_scales_show_other_sizes_and_answer_at_the_images_own(network: nn.Module
 
 
 @pytest.mark.fast
-def test_views_nest(network: nn.Module, image: Tensor) -> None:
+def test_several_ttas_are_combined(network: nn.Module, image: Tensor) -> None:
     calls = 0
 
-    def forward(shown: Tensor) -> Tensor:
+    def forward(copies: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        return network(shown)
+        return network(copies)
 
     nested = with_tta(forward, [Flips(), Scales([1, 2])])(image)
     assert calls == 8
@@ -84,6 +84,6 @@ def test_views_nest(network: nn.Module, image: Tensor) -> None:
 
 @pytest.mark.fast
 @pytest.mark.parametrize("factors", [[], [0], [1, -1], ["big"]])
-def test_factors_that_are_no_sizes_are_refused(factors: list[float]) -> None:
+def test_impossible_factors_are_refused(factors: list[float]) -> None:
     with pytest.raises(UserError, match=r"views\.scales\.factors"):
         Scales(factors)

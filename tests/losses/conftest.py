@@ -1,4 +1,4 @@
-"""Every file of conf/loss, and pictures to try it on."""
+"""Every file of conf/loss, and images to try it on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def loss(request: pytest.FixtureRequest) -> nn.Module:
 
 
 @pytest.fixture
-def picture() -> tuple[Tensor, Tensor]:
+def image() -> tuple[Tensor, Tensor]:
     """Logits (1, 3, 4, 5) and target (1, 4, 5): one class in each row, and the last row ignored.
 
     The probabilities of a row's five pixels are those written here.

@@ -14,5 +14,5 @@ def assert_same(ours: Loss, theirs: Loss, logits: Tensor, target: Tensor) -> Non
     """The same value and the same gradient."""
     logits = logits.requires_grad_()
     torch.testing.assert_close(ours(logits, target), theirs(logits, target))
-    slopes = [torch.autograd.grad(loss(logits, target), logits)[0] for loss in (ours, theirs)]
-    torch.testing.assert_close(*slopes)
+    grad = [torch.autograd.grad(loss(logits, target), logits)[0] for loss in (ours, theirs)]
+    torch.testing.assert_close(*grad)

@@ -18,7 +18,7 @@ from pixelwise.types import IGNORE
 
 pytestmark = pytest.mark.fast
 WEIGHTS = [0.5, 1.0, 4.0, 0.0, 2.0]
-# Of the picture: I = (5/2, 5/2, 5/4), P = (25/4, 5, 15/4), T = (5, 5, 5).
+# Of the image: I = (5/2, 5/2, 5/4), P = (25/4, 5, 15/4), T = (5, 5, 5).
 DICE = 1 - (5 / 11.25 + 5 / 10 + 2.5 / 8.75) / 3
 CROSS_ENTROPY = (10 * math.log(2) + 5 * math.log(4)) / 15
 FOCAL = (10 * (1 / 2) ** 2 * math.log(2) + 5 * (3 / 4) ** 2 * math.log(4)) / 15
@@ -39,8 +39,8 @@ FOCAL = (10 * (1 / 2) ** 2 * math.log(2) + 5 * (3 / 4) ** 2 * math.log(4)) / 15
         (WeightedSum({"a": CrossEntropy(), "b": Dice()}, {"b": 3}), CROSS_ENTROPY + 3 * DICE),
     ],
 )
-def test_hand_computed(loss: nn.Module, value: float, picture: tuple[Tensor, Tensor]) -> None:
-    assert loss(*picture).item() == pytest.approx(value, rel=1e-12)
+def test_hand_computed(loss: nn.Module, value: float, image: tuple[Tensor, Tensor]) -> None:
+    assert loss(*image).item() == pytest.approx(value, rel=1e-12)
 
 
 # ----------------------------------------------------------------------------- other implementations
@@ -109,9 +109,9 @@ def test_compiles(loss: nn.Module) -> None:
 # --------------------------------------------------------------------------- weighted sum and mistakes
 
 
-def test_terms_are_not_weighted(picture: tuple[Tensor, Tensor]) -> None:
+def test_terms_are_not_weighted(image: tuple[Tensor, Tensor]) -> None:
     loss = WeightedSum({"dice": Dice(), "focal": Focal()}, {"dice": 0.0})
-    terms = loss.terms(*picture)
+    terms = loss.terms(*image)
     assert {name: term.item() for name, term in terms.items()} == pytest.approx(
         {"dice": DICE, "focal": FOCAL}
     )
@@ -119,10 +119,10 @@ def test_terms_are_not_weighted(picture: tuple[Tensor, Tensor]) -> None:
     assert repr(loss).startswith("WeightedSum(\n  0 * dice + 1 * focal")
 
 
-def test_takes_what_hydra_gives(picture: tuple[Tensor, Tensor]) -> None:
+def test_takes_what_hydra_gives(image: tuple[Tensor, Tensor]) -> None:
     given = OmegaConf.create({"class_weights": [1, 1, 2], "weights": {"part": 2}})
     loss = WeightedSum({"part": Focal(class_weights=given.class_weights)}, given.weights)
-    assert loss(*picture) == 2 * Focal(class_weights=[1, 1, 2])(*picture)
+    assert loss(*image) == 2 * Focal(class_weights=[1, 1, 2])(*image)
 
 
 @pytest.mark.parametrize("loss", [CrossEntropy(), Focal(), OHEMCrossEntropy(), Lovasz(), Dice()])

@@ -9,7 +9,7 @@ from tests.losses.parity import assert_same
 from torch import Tensor
 
 from pixelwise.losses import Lovasz
-from pixelwise.losses.lovasz import lovasz_slopes
+from pixelwise.losses.lovasz import lovasz_grad
 from pixelwise.types import IGNORE
 
 pytestmark = pytest.mark.fast
@@ -60,14 +60,14 @@ def test_certain_predictions_have_one_minus_iou(batch: tuple[Tensor, Tensor]) ->
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_slopes_are_what_one_minus_iou_grows_by(dtype: torch.dtype) -> None:
     errors, truth = torch.rand(40, dtype=dtype), torch.arange(40) % 3 == 0
-    slopes = lovasz_slopes(errors, truth)[errors.argsort(descending=True)]
-    torch.testing.assert_close(slopes, grown(errors, truth).to(dtype))
+    grad = lovasz_grad(errors, truth)[errors.argsort(descending=True)]
+    torch.testing.assert_close(grad, grown(errors, truth).to(dtype))
 
 
 def test_slopes_of_many_pixels_are_exact() -> None:
     """Differences of 1 - IoU near 1 would be multiples of 6e-8."""
     errors = torch.linspace(1, 0, 2**20)
-    slopes = lovasz_slopes(errors, torch.arange(2**20) < 1000)
-    assert slopes[999].item() == pytest.approx(1 / 1000, rel=1e-6)
-    slopes = lovasz_slopes(errors, torch.arange(2**20) >= 2**20 - 1000)
-    assert slopes[-1001].item() == pytest.approx(1000 / 2**20 / (2**20 - 1), rel=1e-6)
+    grad = lovasz_grad(errors, torch.arange(2**20) < 1000)
+    assert grad[999].item() == pytest.approx(1 / 1000, rel=1e-6)
+    grad = lovasz_grad(errors, torch.arange(2**20) >= 2**20 - 1000)
+    assert grad[-1001].item() == pytest.approx(1000 / 2**20 / (2**20 - 1), rel=1e-6)

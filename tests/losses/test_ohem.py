@@ -39,9 +39,9 @@ def test_all_pixels_are_cross_entropy(batch: tuple[Tensor, Tensor]) -> None:
     assert_same(OHEMCrossEntropy(0.0, 1.0, WEIGHTS), CrossEntropy(class_weights=WEIGHTS), *batch)
 
 
-def test_equally_hard_pixels_are_treated_alike(picture: tuple[Tensor, Tensor]) -> None:
-    """A fifth of the picture's 15 pixels: 5 are hardest, of which a strict count would take 3."""
-    assert OHEMCrossEntropy(0.0, 0.2)(*picture).item() == pytest.approx(math.log(4))
+def test_equally_hard_pixels_are_treated_alike(image: tuple[Tensor, Tensor]) -> None:
+    """A fifth of the image's 15 pixels: 5 are hardest, of which a strict count would take 3."""
+    assert OHEMCrossEntropy(0.0, 0.2)(*image).item() == pytest.approx(math.log(4))
 
 
 @pytest.mark.parametrize("option", ["threshold", "min_share"])

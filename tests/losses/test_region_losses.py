@@ -106,8 +106,8 @@ def test_they_agree_where_they_should(batch: tuple[Tensor, Tensor]) -> None:
 # ----------------------------------------------------------------------------------------- options
 
 
-def test_dice_of_absent_classes(picture: tuple[Tensor, Tensor]) -> None:
-    logits, target = picture
+def test_dice_of_absent_classes(image: tuple[Tensor, Tensor]) -> None:
+    logits, target = image
     target = target.where(target != 2, IGNORE)  # P = (15/4, 15/4, 5/2), T = (5, 5, 0)
     loss = 1 - 5 / 8.75  # of both
     assert Dice()(logits, target).item() == pytest.approx(2 * loss / 3)
@@ -161,15 +161,15 @@ def test_mcc_of_a_speck_in_a_large_picture(certainty: float, classes: int) -> No
     logits[:, 0] = certainty
     target[0, 0, :3] = 1
     exact, found = (one.requires_grad_() for one in (logits.double(), logits))
-    slopes = []
+    grad = []
     for one in (exact, found):
         loss = MCC()(one, target)
         assert 0 <= loss.item() <= 2
-        slopes.append(torch.autograd.grad(loss, one)[0].double())
+        grad.append(torch.autograd.grad(loss, one)[0].double())
     if classes == 2:
         assert loss.item() == pytest.approx(MCC()(exact, target).item(), abs=1e-5)
-        torch.testing.assert_close(slopes[1], slopes[0], rtol=1e-3, atol=0)
-    assert slopes[1].abs().max() < 2 * slopes[0].abs().max()
+        torch.testing.assert_close(grad[1], grad[0], rtol=1e-3, atol=0)
+    assert grad[1].abs().max() < 2 * grad[0].abs().max()
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 4 / 3])

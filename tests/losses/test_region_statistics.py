@@ -22,10 +22,9 @@ def test_they_are_those_of_one_hot_volumes(batch: tuple[Tensor, Tensor]) -> None
     probability = logits.softmax(1) * labelled.unsqueeze(1)
     found = region_statistics(logits, target)
     torch.testing.assert_close(found.intersection, (probability * truth).sum((2, 3)))
-    torch.testing.assert_close(found.mass, probability.sum((2, 3)))
+    torch.testing.assert_close(found.prob_sum, probability.sum((2, 3)))
     torch.testing.assert_close(found.count, truth.sum((2, 3)).double())
-    torch.testing.assert_close(found.surprise, -(logits.log_softmax(1) * truth).sum((2, 3)))
-    assert found.of_batch().mass[0].tolist() == found.mass.sum(0).tolist()
+    torch.testing.assert_close(found.nll, -(logits.log_softmax(1) * truth).sum((2, 3)))
 
 
 def test_gradient() -> None:
@@ -35,7 +34,7 @@ def test_gradient() -> None:
 
     def sums(logits: Tensor) -> tuple[Tensor, ...]:
         found = region_statistics(logits, target)
-        return found.intersection, found.mass, found.surprise
+        return found.intersection, found.prob_sum, found.nll
 
     assert torch.autograd.gradcheck(sums, logits)
 
@@ -46,8 +45,8 @@ def test_sums_of_many_pixels_are_exact() -> None:
     logits[:, 0] = math.log(99)
     found = region_statistics(logits, torch.zeros(1, 1024, 1024, dtype=torch.int64))
     assert found.intersection[0, 0].item() == pytest.approx(0.99 * 2**20, rel=2e-5)
-    assert found.mass[0, 1].item() == pytest.approx(0.01 * 2**20, rel=2e-5)
-    assert found.surprise[0, 0].item() == pytest.approx(-math.log(0.99) * 2**20, rel=2e-5)
+    assert found.prob_sum[0, 1].item() == pytest.approx(0.01 * 2**20, rel=2e-5)
+    assert found.nll[0, 0].item() == pytest.approx(-math.log(0.99) * 2**20, rel=2e-5)
 
 
 def test_the_gradient_keeps_its_memory_format() -> None:

@@ -66,3 +66,10 @@ def test_tagging_leaves_out_what_nobody_knows_and_rows_that_fill_up() -> None:
     metric.reset()
     metric.update(logits[1:2], target[1:2])
     assert metric.summary() == "means over 1 of 2 classes (in no image: a)"
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e3, 1e6])
+def test_the_order_of_logits_counts_however_large_they_are(scale: float) -> None:
+    metric = TaggingScores(["a"])
+    metric.update(scale * torch.tensor([[4.0], [3.0], [2.0], [1.0]]), torch.tensor([[0], [1], [0], [1]]))
+    assert metric.compute()["average_precision/a"] == pytest.approx(1 / 2)

@@ -1,4 +1,4 @@
-"""Small encoders of every kind and small decoders, for tests that try all pairs."""
+"""Small encoders of several kinds and small decoders, for tests of all pairs."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ KINDS: dict[str, dict[str, Any]] = {
     "test_vit": {},  # a single scale
     "beit_base_patch16_224": {**SMALL_VIT, "img_size": (112, 144)},  # a single scale and a fixed size
 }
-"""Encoders of six kinds; each takes an image of 97×131."""
+"""Encoders of six kinds; each accepts an image of 97×131."""
 
 CANNOT_BE_DILATED = {
     16: {"swin_tiny_patch4_window7_224"},
     8: {"swin_tiny_patch4_window7_224", "test_vit", "beit_base_patch16_224"},
 }
-"""By output stride, the encoders that have to be used as they are."""
+"""Output stride → the encoders that timm cannot dilate to it."""
 
 SLIM = {"width": 64, "pyramid_width": 32, "widths": [32, 24, 16, 16, 16]}
 
 
 def decoder_of(file: Path, channels: tuple[int, ...], strides: tuple[int, ...]) -> Decoder:
-    """The decoder of a YAML, with fewer channels."""
+    """Build the decoder of a YAML file with fewer channels."""
     config = OmegaConf.load(file)
     config.update({key: value for key, value in SLIM.items() if key in config})
     return make(config, "decoder", channels=channels, strides=strides)
 
 
 def composition(name: str, decoder: Path, classes: int = 3) -> Composition:
-    """One of `KINDS` under a small decoder, dilated as that asks where the encoder can be."""
+    """Build an encoder of `KINDS` with a small decoder, dilated as the decoder requires if possible."""
     stride = OmegaConf.load(decoder).get("encoder_output_stride", 32)
     stride = 32 if name in CANNOT_BE_DILATED.get(stride, ()) else stride
     encoder = Encoder(name, output_stride=stride, **KINDS[name])
@@ -52,7 +52,7 @@ def composition(name: str, decoder: Path, classes: int = 3) -> Composition:
 
 
 def take_statistics_of_one_batch(model: nn.Module) -> None:
-    """Let the next batch set all batch-norms: as initialised, their statistics fit no data."""
+    """Let the next batch set the statistics of all batch-norms; the initial ones fit no data."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None

@@ -1,4 +1,4 @@
-"""Every decoder on pyramids of any depth; `test_every_pair.py` has them on encoders."""
+"""Every decoder on pyramids of any depth; `test_every_pair.py` tests them with encoders."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ every_pyramid = pytest.mark.parametrize("pyramid", PYRAMIDS)
 
 @pytest.fixture(autouse=True)
 def seed() -> None:
-    """A few units without bias may start dead, as those of UNetFormer's channel attention."""
+    """With some seeds, units without bias start dead, such as those of UNetFormer's channel attention."""
     torch.manual_seed(0)
 
 
@@ -54,7 +54,7 @@ def built(decoder: Path, pyramid: str = "five") -> Decoder:
 
 
 def maps(decoder: Decoder, batch: int, size: tuple[int, int], up: bool = True) -> list[Tensor]:
-    """Feature maps as of an image of `size`, which some encoders round up and others down."""
+    """Feature maps of an image of `size`, whose sides some encoders round up and others down."""
     bias = -1 if up else 0
     return [
         torch.randn(batch, c, *(max(1, (side + bias) // s - bias) for side in size))
@@ -66,21 +66,20 @@ def maps(decoder: Decoder, batch: int, size: tuple[int, int], up: bool = True) -
 @pytest.mark.fast
 @every_decoder
 @every_pyramid
-def test_any_depth_any_size(decoder: Path, pyramid: str) -> None:
+@pytest.mark.parametrize("up", [True, False], ids=["rounded up", "rounded down"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_any_depth_any_size(decoder: Path, pyramid: str, size: tuple[int, int], up: bool) -> None:
     model = built(decoder, pyramid).eval()
     with torch.no_grad():
-        for size in SIZES:
-            for up in (True, False):
-                features = maps(model, 1, size, up)
-                out = model([x.clone() for x in features])
-                assert out.shape[:2] == (1, model.out_channels)
-                assert out.isfinite().all()
+        out = model(maps(model, 1, size, up))
+    assert out.shape[:2] == (1, model.out_channels)
+    assert out.isfinite().all()
 
 
 @pytest.mark.fast
 @every_decoder
 @every_pyramid
-def test_the_gradient_reaches_every_parameter_and_every_map_in_use(decoder: Path, pyramid: str) -> None:
+def test_all_parameters_and_the_last_map_get_a_gradient(decoder: Path, pyramid: str) -> None:
     model = built(decoder, pyramid)
     features = [x.requires_grad_() for x in maps(model, 2, (64, 96))]
     (model(features) * torch.randn(1)).square().mean().backward()
@@ -106,7 +105,7 @@ def test_the_output_has_the_stride_of_the_paper(decoder: type[Decoder], stride: 
 
 
 @pytest.mark.fast
-def test_unetplusplus_repeats_the_first_of_too_few_widths() -> None:
+def test_unetplusplus_repeats_the_first_width_if_too_few() -> None:
     few, enough = (UNetPlusPlus(*PYRAMIDS["five"], widths=w) for w in [(32, 16), (32, 32, 32, 32, 16)])
     assert [p.shape for p in few.parameters()] == [p.shape for p in enough.parameters()]
 
@@ -114,7 +113,7 @@ def test_unetplusplus_repeats_the_first_of_too_few_widths() -> None:
 # --------------------------------------------------------------------------------------- training
 @pytest.mark.fast
 @every_decoder
-def test_one_image_trains_or_says_why_not(decoder: Path) -> None:
+def test_one_image_trains_or_raises_a_clear_error(decoder: Path) -> None:
     model = built(decoder)
     features = maps(model, 1, (97, 131))
     if decoder.stem in ONE_IMAGE_IS_TOO_FEW:
@@ -126,7 +125,7 @@ def test_one_image_trains_or_says_why_not(decoder: Path) -> None:
 
 @pytest.mark.fast
 @every_decoder
-def test_bf16_autocast_is_finite_and_near(decoder: Path) -> None:
+def test_bf16_autocast_is_finite_and_close_to_float32(decoder: Path) -> None:
     model = built(decoder)
     for module in model.modules():
         if isinstance(module, nn.Dropout | nn.Dropout2d):
@@ -148,13 +147,13 @@ def test_channels_last_changes_nothing(decoder: Path) -> None:
     with torch.no_grad():
         expected = model(features)
         model.to(memory_format=torch.channels_last)
-        found = model([x.contiguous(memory_format=torch.channels_last) for x in features])
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        output = model([x.contiguous(memory_format=torch.channels_last) for x in features])
+    torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.fast
 @every_decoder
-def test_an_image_does_not_see_the_others(decoder: Path) -> None:
+def test_an_image_does_not_depend_on_the_others(decoder: Path) -> None:
     model = built(decoder).eval()
     features = maps(model, 3, (97, 131))
     others = [torch.cat([x[:1], 5 * torch.randn_like(x[1:])]) for x in features]
@@ -169,9 +168,9 @@ def test_it_compiles_without_a_graph_break(decoder: Path) -> None:
     features = maps(model, 2, (97, 131))
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     torch.manual_seed(0)
-    found = compiled(features)
+    output = compiled(features)
     torch.manual_seed(0)
-    torch.testing.assert_close(found, model(features))
+    torch.testing.assert_close(output, model(features))
 
 
 # -------------------------------------------------------------------------------- dilated encoders
@@ -195,7 +194,7 @@ def model_of(compose: Compose, *overrides: str) -> Composition:
     ],
     ids=lambda value: (" ".join if isinstance(value, list) else str)(value),
 )
-def test_the_decoder_decides_how_far_the_encoder_is_dilated(
+def test_the_decoder_sets_the_dilation_of_the_encoder(
     overrides: list[str], strides: tuple[int, ...], compose: Compose
 ) -> None:
     model = model_of(compose, "encoder=test_resnet", *overrides).eval()
@@ -208,7 +207,7 @@ def test_the_decoder_decides_how_far_the_encoder_is_dilated(
 
 @pytest.mark.fast
 @pytest.mark.parametrize("name", ["ghostnet_100", "swin_tiny_patch4_window7_224", "vgg11"])
-def test_an_encoder_that_cannot_be_dilated_says_so(name: str) -> None:
+def test_an_encoder_that_cannot_be_dilated_is_refused(name: str) -> None:
     with pytest.raises(
         UserError, match=rf"cannot dilate '{name}' to stride 16[\s\S]*decoder.encoder_output_stride=32"
     ):

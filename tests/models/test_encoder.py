@@ -1,4 +1,4 @@
-"""Encoders of every kind give what they promise, at any size that their architecture takes."""
+"""Encoders of every kind: channels, strides, image sizes, bands, pretrained weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from torch import nn
 
 from pixelwise.errors import UserError
 from pixelwise.models import Encoder
-from pixelwise.models import encoder as encoder_module
 from pixelwise.models.decoders import Linear, UNet
 from pixelwise.models.neck import SimplePyramid
 from pixelwise.models.timm_spec import probe_timm
@@ -53,20 +52,20 @@ def test_channels_and_strides_are_those_of_the_maps(
 
 
 @pytest.mark.fast
-def test_what_padding_became_is_cut_off() -> None:
+def test_padding_is_cut_off_the_maps() -> None:
     encoder = Encoder("dla46_c").eval()
     image = torch.randn(1, 3, 70, 90)
     padded = torch.zeros(1, 3, 96, 96)
     padded[..., :70, :90] = image
     with torch.no_grad():
-        maps, whole = encoder(image), encoder.body(padded)
+        maps, padded_maps = encoder(image), encoder.body(padded)
     assert [tuple(x.shape[-2:]) for x in maps] == [(35, 45), (18, 23), (9, 12), (5, 6), (3, 3)]
-    for x, y in zip(maps, whole, strict=True):
+    for x, y in zip(maps, padded_maps, strict=True):
         assert torch.equal(x, y[..., : x.shape[-2], : x.shape[-1]])
 
 
 @pytest.mark.fast
-def test_channels_come_first_as_timm_gives_them_last() -> None:
+def test_channels_come_first_where_timm_has_them_last() -> None:
     encoder = Encoder("swin_tiny_patch4_window7_224", **SMALL_SWIN).eval()
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
@@ -76,15 +75,15 @@ def test_channels_come_first_as_timm_gives_them_last() -> None:
 
 
 @pytest.mark.fast
-def test_taps_are_spread_over_the_depth() -> None:
-    """The ends of the quarters of 6 and of 9 blocks, rounded up."""
-    taps = {name: probe_timm(name).options["out_indices"] for name in ("test_vit", "test_vit3")}
-    assert taps == {"test_vit": (1, 2, 4, 5), "test_vit3": (2, 4, 6, 8)}
+def test_maps_of_a_vit_are_spread_over_its_depth() -> None:
+    """After each quarter of 6 and of 9 blocks, rounded up."""
+    indices = {name: probe_timm(name).options["out_indices"] for name in ("test_vit", "test_vit3")}
+    assert indices == {"test_vit": (1, 2, 4, 5), "test_vit3": (2, 4, 6, 8)}
 
 
 # ------------------------------------------------------------------------------------ the neck
 @pytest.mark.fast
-def test_the_neck_by_hand() -> None:
+def test_the_neck_matches_values_computed_by_hand() -> None:
     neck = SimplePyramid([4], stride=16)
     assert (neck.channels, neck.strides) == ((1, 2, 4, 4), (4, 8, 16, 32))
     x = torch.zeros(1, 4, 3, 3)
@@ -133,14 +132,14 @@ def test_a_vit_cannot_be_dilated_below_its_patch() -> None:
 
 # ------------------------------------------------------------------------------------ fixed sizes
 @pytest.mark.fast
-def test_a_fixed_size_is_said_and_can_be_chosen() -> None:
+def test_a_fixed_image_size_is_reported_and_can_be_changed() -> None:
     name = "beit_base_patch16_224"
     encoder = Encoder(name, **SMALL_VIT).eval()
     with torch.no_grad():
         assert [x.shape[-1] for x in encoder(torch.randn(1, 3, 224, 224))] == [56, 28, 14, 7]
         with pytest.raises(
             UserError,
-            match=r"takes images of 224×224 only[\s\S]*200×264[\s\S]*\+encoder.img_size=\[200,264\]",
+            match=r"accepts images of 224×224 only[\s\S]*200×264[\s\S]*\+encoder.img_size=\[200,264\]",
         ):
             encoder(torch.randn(1, 3, 200, 264))
         chosen = Encoder(name, img_size=(208, 272), **SMALL_VIT).eval()  # less than a stride is padded
@@ -161,7 +160,7 @@ def test_an_unknown_encoder_suggests_near_names() -> None:
 
 
 @pytest.mark.fast
-def test_what_timm_does_not_know_is_said() -> None:
+def test_an_unknown_timm_option_is_named() -> None:
     with pytest.raises(UserError, match=r"cannot build 'test_resnet'[\s\S]*'widht'"):
         Encoder("test_resnet", widht=3)
 
@@ -176,61 +175,58 @@ def test_any_number_of_bands(name: str, bands: int) -> None:
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("bands", [1, 6])
 @pytest.mark.parametrize(("name", "first"), [("test_resnet", "conv1.0"), ("test_vit", "patch_embed.proj")])
-def test_pretrained_weights_adapt_to_the_bands(
-    name: str, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One band sees what three equal ones saw: the sum; six share what three had: half, twice."""
-    monkeypatch.setattr(encoder_module, "require_download", lambda name: None)
-    whole = timm.create_model(name)
-    torch.save(whole.state_dict(), tmp_path / "whole.pth")
-    rgb = whole.get_submodule(first).weight
-    for bands, expected in {1: rgb.sum(1, keepdim=True), 6: torch.cat([rgb, rgb], 1) / 2}.items():
-        overlay = {"file": str(tmp_path / "whole.pth")}
-        encoder = Encoder(name, pretrained=True, in_chans=bands, pretrained_cfg_overlay=overlay)
-        (adapted,) = [p for n, p in encoder.named_parameters() if n.endswith(f"{first}.weight")]
-        torch.testing.assert_close(adapted, expected)
+def test_pretrained_weights_adapt_to_the_bands(name: str, first: str, bands: int, tmp_path: Path) -> None:
+    """One band gets the sum of the three weights; six bands get each weight twice, halved."""
+    full_model = timm.create_model(name)
+    torch.save(full_model.state_dict(), tmp_path / "full.pth")
+    rgb = full_model.get_submodule(first).weight
+    expected = rgb.sum(1, keepdim=True) if bands == 1 else torch.cat([rgb, rgb], 1) / 2
+    overlay = {"file": str(tmp_path / "full.pth")}
+    encoder = Encoder(name, pretrained=True, in_chans=bands, pretrained_cfg_overlay=overlay)
+    (adapted,) = [p for n, p in encoder.named_parameters() if n.endswith(f"{first}.weight")]
+    torch.testing.assert_close(adapted, expected)
 
 
 @pytest.mark.fast
-def test_a_file_of_a_whole_vit_loads(tmp_path: Path) -> None:
-    whole = timm.create_model("test_vit", num_classes=5)
-    torch.save(whole.state_dict(), tmp_path / "vit.pth")
+def test_a_file_of_a_full_vit_loads(tmp_path: Path) -> None:
+    full_model = timm.create_model("test_vit", num_classes=5)
+    torch.save(full_model.state_dict(), tmp_path / "vit.pth")
     encoder = Encoder("test_vit", weights=tmp_path / "vit.pth").eval()
     image = torch.randn(1, 3, 160, 160)
     with torch.no_grad():
         ours = encoder.body(image)
-        theirs = whole.eval().forward_intermediates(image, indices=[1, 2, 4, 5], intermediates_only=True)
+        full_model.eval()
+        theirs = full_model.forward_intermediates(image, indices=[1, 2, 4, 5], intermediates_only=True)
     assert all(torch.equal(x, y) for x, y in zip(ours, theirs, strict=True))
 
 
-# ------------------------------------------------------------------------------ maps that are not read
+# ---------------------------------------------------------------------------------------- unused maps
 @pytest.mark.fast
 @pytest.mark.parametrize("name", ["hrnet_w18_small", "test_resnet", "test_convnext"])
-def test_weights_of_unread_maps_are_fixed_and_no_others(name: str) -> None:
-    """HRNet makes all its maps at the end; of a chain of stages the last map reads every weight."""
+def test_only_weights_of_unused_maps_are_excluded(name: str) -> None:
+    """HRNet makes all its maps at the end; in a chain of stages the last map depends on every weight."""
     encoder, random = Encoder(name), torch.get_rng_state()
-    whole = copy.deepcopy(encoder)
+    original = copy.deepcopy(encoder)
     last = len(encoder.strides) - 1
     encoder.keep([last])
     assert torch.equal(torch.get_rng_state(), random)
     image = torch.randn(2, 3, 64, 64)
-    maps = whole(image)
+    maps = original(image)
     maps[last].square().mean().backward()
-    unread = {n for n, p in whole.named_parameters() if p.grad is None}
-    assert bool(unread) == (name == "hrnet_w18_small")
-    parameters = dict(whole.named_parameters())
-    assert set(dict(encoder.named_parameters())) == set(parameters) - unread
-    assert encoder.state_dict().keys() == whole.state_dict().keys()
+    unused = {n for n, p in original.named_parameters() if p.grad is None}
+    assert bool(unused) == (name == "hrnet_w18_small")
+    parameters = dict(original.named_parameters())
+    assert set(dict(encoder.named_parameters())) == set(parameters) - unused
+    assert encoder.state_dict().keys() == original.state_dict().keys()
     assert all(torch.equal(x, y) for x, y in zip(encoder(image), maps, strict=True))
 
 
 # ------------------------------------------------------------------------------ frozen batch-norm
 @pytest.mark.fast
-@pytest.mark.parametrize(
-    "name", ["test_resnet", "test_efficientnet"]
-)  # plain, and joined with its activation
-def test_frozen_batchnorm_stands_still_whatever_is_switched(name: str) -> None:
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])  # timm joins norm and activation
+def test_frozen_batchnorm_never_changes(name: str) -> None:
     free, frozen = Encoder(name), Encoder(name, frozen_batchnorm=True)
     assert frozen.state_dict().keys() == free.state_dict().keys()
     free(torch.randn(4, 3, 64, 64))  # statistics that are not 0 and 1
@@ -254,7 +250,7 @@ def test_frozen_batchnorm_stands_still_whatever_is_switched(name: str) -> None:
 
 # ---------------------------------------------------------------------------------- the table
 @pytest.mark.fast
-def test_the_table_counts_and_gives_reasons() -> None:
+def test_the_table_of_encoders_has_counts_and_reasons() -> None:
     def narrow(channels: tuple[int, ...], strides: tuple[int, ...]) -> nn.Module:
         if len(channels) > 4:
             raise UserError("five maps are too many")
@@ -269,12 +265,12 @@ def test_the_table_counts_and_gives_reasons() -> None:
     assert [row.plain for row in rows] == [(), (8,), (8,)]
     text = report(rows, decoders, {"linear": 8})
     for line in (
-        "| in timm | 3 |",
+        "| all models of timm | 3 |",
         "| work with every decoder at their own size | 2 |",
         "| work with every decoder at 200×264 | 1 |",
-        "| … counting those built for it with `+encoder.img_size` | 2 |",
-        "| to stride 8, as linear asks | 1 | test_resnet |",
-        "| not: linear takes it with `decoder.encoder_output_stride=32` | 2 | test_vit, test_vit_relpos |",
+        "| work at 200×264, some only if built for it with `+encoder.img_size` | 2 |",
+        "| dilated to 8, for linear | 1 | test_resnet |",
+        "| cannot be dilated: for linear set `decoder.encoder_output_stride=32` | 2 | test_vit, ",
         "- narrow: five maps are too many (1): `test_resnet`",
         "- images of 160×160 only (1): `test_vit_relpos`",
     ):

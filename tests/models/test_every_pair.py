@@ -1,4 +1,4 @@
-"""Every decoder on encoders of every kind: small ones quickly, those of conf/encoder and more slowly."""
+"""Every decoder with every kind of encoder: fast tests of small ones, slow tests of conf/encoder and more."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pixelwise.errors import UserError
 from pixelwise.models import Composition
 
 ENCODERS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf/encoder").glob("*.yaml"))
-FURTHER_KINDS = [  # the deep ones with fewer blocks, which are all alike
+FURTHER_KINDS = [  # deep ones with fewer blocks, since all blocks are alike
     "vgg11",  # six maps, from stride 1 on
     "regnetx_002",
-    "dla46_c",  # takes multiples of 32
+    "dla46_c",  # accepts multiples of 32
     "hrnet_w18_small",
     "ghostnet_100",
     "repvgg_a0",
@@ -29,12 +29,12 @@ FURTHER_KINDS = [  # the deep ones with fewer blocks, which are all alike
     "pvt_v2_b0",
     "mvitv2_tiny",
     "hiera_tiny_224 +encoder.stages=[1,1,1,1]",
-    "test_maxvit",  # takes multiples of 160
+    "test_maxvit",  # accepts multiples of 160
     "caformer_s18",
     "tiny_vit_5m_224 +encoder.depths=[1,1,2,1]",
     "efficientvit_m0",  # strides from 16 to 64
     "eva02_tiny_patch14_224 +encoder.depth=4",  # a single scale of stride 14
-    "beit_base_patch16_224 +encoder.depth=4",  # takes 224×224 only
+    "beit_base_patch16_224 +encoder.depth=4",  # accepts 224×224 only
     "xcit_nano_12_p16_224 +encoder.depth=4",
     "cait_xxs24_224 +encoder.depth=4",
     "samvit_base_patch16 +encoder.depth=4",
@@ -46,12 +46,12 @@ FURTHER_KINDS = [  # the deep ones with fewer blocks, which are all alike
 
 @pytest.fixture(autouse=True)
 def same_numbers_each_time() -> None:
-    """A few units without bias may start dead, as those of UNetFormer's channel attention."""
+    """With some seeds, units without bias start dead, such as those of UNetFormer's channel attention."""
     torch.manual_seed(0)
 
 
-def unreached(model: nn.Module) -> list[str]:
-    """Parameters without a gradient."""
+def without_gradient(model: nn.Module) -> list[str]:
+    """Names of the parameters without a gradient."""
     return [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
 
 
@@ -67,9 +67,9 @@ def model(request: pytest.FixtureRequest) -> Composition:
 
 @pytest.mark.fast
 class TestEveryPair:
-    """What holds for any encoder under any decoder."""
+    """Properties of any encoder with any decoder."""
 
-    def test_an_odd_size_in_the_same_size_out_and_no_look_at_the_others(self, model: Composition) -> None:
+    def test_size_is_kept_and_images_are_independent(self, model: Composition) -> None:
         model.eval()
         images = torch.randn(2, 3, 97, 131)
         others = torch.cat([images[:1], 5 * torch.randn(1, 3, 97, 131)])
@@ -83,15 +83,15 @@ class TestEveryPair:
     def test_the_gradient_reaches_every_parameter(self, model: Composition) -> None:
         model.train()
         for parameter in model.parameters():
-            if parameter.ndim == 1:  # timm shuts residual blocks by a batch-norm weight of 0
+            if parameter.ndim == 1:  # timm starts residual blocks with a batch-norm weight of 0
                 nn.init.uniform_(parameter, 0.5, 1)
         model(torch.randn(2, 3, 97, 131)).square().mean().backward()
-        assert unreached(model) == []
+        assert without_gradient(model) == []
 
 
-# ------------------------------------------------------------------------------------ as people use them
+# ----------------------------------------------------------------------------------------- as composed
 def built(compose: Callable[..., DictConfig], decoder: str, encoder: str) -> Composition:
-    """As composed; an encoder that cannot be dilated is used as its error tells."""
+    """Build the composed model; if its encoder cannot be dilated, apply the fix of the error message."""
     overrides = ["data.channels=3", f"decoder={decoder}", *encoder.split()]
     fix = "decoder.encoder_output_stride=32"
     try:
@@ -110,8 +110,8 @@ def built(compose: Callable[..., DictConfig], decoder: str, encoder: str) -> Com
 )
 def test_it_trains_and_predicts(encoder: str, decoder: Path, compose: Callable[..., DictConfig]) -> None:
     model = built(compose, decoder.stem, encoder)
-    recipe = model.encoder.recipe
-    size = recipe.size if recipe.multiple is None else (97, 131)
+    spec = model.encoder.spec
+    size = spec.size if spec.multiple is None else (97, 131)
     model(torch.randn(2, 3, *size)).square().mean().backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
     model.eval()

@@ -1,4 +1,4 @@
-"""The composition and its heads, on pictures to check by hand."""
+"""The composition and its heads, on masks that can be checked by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from pixelwise.models import ClassifierHead, Composition, Encoder, Normalize, PixelHead
 from pixelwise.models.decoders import Decoder, Linear, UNet
 
-PICTURE = torch.tensor(
+MASK = torch.tensor(
     [
         [0, 0, 1, 1, 2],
         [0, 1, 1, 2, 2],
@@ -28,25 +28,25 @@ def same_numbers_each_time() -> None:
 
 # ------------------------------------------------------------------------------------------ heads
 @pytest.mark.fast
-def test_a_picture_to_one_hot_and_back_by_hand() -> None:
-    planes = F.one_hot(PICTURE, 3)  # H×W×N
+def test_a_mask_becomes_one_hot_and_back() -> None:
+    planes = F.one_hot(MASK, 3)  # H×W×N
     assert planes.shape == (4, 5, 3)
     assert planes.sum((0, 1)).tolist() == [7, 6, 7]
     assert planes[..., 2].tolist() == [[0, 0, 0, 0, 1], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0, 0, 1, 1, 1]]
-    assert torch.equal(planes.argmax(-1), PICTURE)
+    assert torch.equal(planes.argmax(-1), MASK)
 
 
 @pytest.mark.fast
-def test_a_pixel_head_that_copies_one_hot_planes_gives_the_picture_back() -> None:
+def test_an_identity_pixel_head_returns_the_mask() -> None:
     head = PixelHead(3, 3)
     head.conv.load_state_dict({"weight": 10 * torch.eye(3)[..., None, None], "bias": torch.zeros(3)})
-    planes = F.one_hot(PICTURE, 3).permute(2, 0, 1)[None].float()
+    planes = F.one_hot(MASK, 3).permute(2, 0, 1)[None].float()
     logits = head(planes, (4, 5))
     assert logits.shape == (1, 3, 4, 5)
-    assert torch.equal(logits.argmax(1)[0], PICTURE)
+    assert torch.equal(logits.argmax(1)[0], MASK)
     probabilities = logits.softmax(1)
     assert torch.allclose(probabilities.sum(1), torch.ones(1, 4, 5))
-    # e¹⁰ against two times e⁰
+    # e¹⁰ / (e¹⁰ + 2 e⁰)
     assert probabilities[0, 0, 0, 0].item() == pytest.approx(22026.4658 / 22028.4658)
 
 
@@ -68,7 +68,7 @@ def test_a_pixel_head_is_the_classifier_head_at_each_position() -> None:
 # ------------------------------------------------------------------------------------- composition
 @pytest.mark.fast
 @pytest.mark.parametrize("decoder", [Linear, UNet])
-def test_pooled_it_gives_one_row_an_image(decoder: type[Decoder]) -> None:
+def test_a_classifier_returns_one_row_per_image(decoder: type[Decoder]) -> None:
     encoder = Encoder("test_resnet")
     built = decoder(encoder.channels, encoder.strides)
     head = ClassifierHead(built.out_channels, 4)
@@ -88,7 +88,7 @@ def test_pooled_it_gives_one_row_an_image(decoder: type[Decoder]) -> None:
     ],
     ids=["uint8", "uint16", "float32"],
 )
-def test_normalize_scales_by_what_the_dtype_can_hold(stored: Tensor, expected: list[float]) -> None:
+def test_normalize_scales_by_the_range_of_the_dtype(stored: Tensor, expected: list[float]) -> None:
     normalize = Normalize([0.5], [0.25])
     image = normalize(stored.view(1, 1, 1, 3))
     assert image.dtype == torch.float32
@@ -97,8 +97,8 @@ def test_normalize_scales_by_what_the_dtype_can_hold(stored: Tensor, expected: l
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_images_get_the_type_of_the_weights(dtype: torch.dtype) -> None:
-    """As under trainer.precision=bf16-true, where convolutions take nothing else."""
+def test_images_get_the_dtype_of_the_weights(dtype: torch.dtype) -> None:
+    """Convolutions require it under trainer.precision=bf16-true."""
     encoder = Encoder("test_resnet")
     decoder = UNet(encoder.channels, encoder.strides)
     head = PixelHead(decoder.out_channels, 3)
@@ -108,7 +108,7 @@ def test_images_get_the_type_of_the_weights(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.fast
-def test_normalize_treats_each_channel_alone_and_keeps_the_memory_format() -> None:
+def test_normalize_is_per_channel_and_keeps_memory_format() -> None:
     image = torch.full((2, 2, 3, 4), 255, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
     out = Normalize([0.0, 0.5], [1.0, 0.5])(image)
     assert out[:, 0].unique().tolist() == [1.0]

@@ -1,4 +1,4 @@
-"""The same weights give the logits of segmentation_models_pytorch, so that published results carry over."""
+"""With the same weights, logits equal those of segmentation_models_pytorch."""
 
 from __future__ import annotations
 

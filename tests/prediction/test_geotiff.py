@@ -13,7 +13,9 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
-from pixelwise.data.io.rasters import CACHE, GeoReference, RasterReader, gdal
+from pixelwise.data.io.images import ImageReader
+from pixelwise.data.io.raster_reader import GeoReference, RasterReader
+from pixelwise.data.io.rasters import CACHE, gdal
 from pixelwise.errors import UserError
 from pixelwise.prediction.areas import Areas, pixel_areas
 from pixelwise.prediction.map_file import MapFile
@@ -27,19 +29,19 @@ pytestmark = pytest.mark.fast
 def test_any_window_of_any_bands_is_read(tiff: Tiff, noise: Noise) -> None:
     image = noise(70, 90, 5)
     file = tiff("five.tif", image)
-    with gdal(), RasterReader(file, 5) as raster:
+    with gdal(), RasterReader(file, ImageReader(5, exact=True, option="bands")) as raster:
         assert raster.shape == (70, 90)
         assert raster.place.crs == CRS.from_epsg(32633)
         np.testing.assert_array_equal(raster.read(10, 20, 30, 40), image[10:40, 20:60])
         assert raster.valid(0, 70).all()
-    with gdal(), RasterReader(file, 3, bands=[4, 1, 1]) as raster:
+    with gdal(), RasterReader(file, ImageReader(3, bands=[4, 1, 1])) as raster:
         np.testing.assert_array_equal(raster.read(0, 0, 70, 90), image[..., [3, 0, 0]])
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 def test_numbers_are_those_of_the_file(dtype: str, tiff: Tiff, noise: Noise) -> None:
     image = noise(8, 9, 3).astype(dtype) * 200
-    with gdal(), RasterReader(tiff("deep.tif", image), 3) as raster:
+    with gdal(), RasterReader(tiff("deep.tif", image), ImageReader(3)) as raster:
         found = raster.read(0, 0, 8, 9)
         assert found is not None
         assert found.dtype == dtype
@@ -51,16 +53,16 @@ def test_another_number_of_bands_is_refused_with_a_way_out(tiff: Tiff, noise: No
     with pytest.raises(
         UserError, match=r"tile\.tif[\s\S]*found: +4 bands[\s\S]*expected: 3[\s\S]*bands=\[1,2,3\]"
     ):
-        RasterReader(file, 3)
-    with pytest.raises(UserError, match=r"expected: 5[\s\S]*bands=\[1,2,3,4,4\]"):
-        RasterReader(file, 5)
+        RasterReader(file, ImageReader(3, exact=True, option="bands"))
+    with pytest.raises(UserError, match=r"expected: 5[\s\S]*convert the image"):
+        RasterReader(file, ImageReader(5, exact=True, option="bands"))
     with pytest.raises(UserError, match=r"bands=\[1, 2, 5\][\s\S]*no such band[\s\S]*1 to 4"):
-        RasterReader(file, 3, bands=[1, 2, 5])
+        RasterReader(file, ImageReader(3, bands=[1, 2, 5]))
 
 
 def test_another_number_type_is_refused(tiff: Tiff) -> None:
     with pytest.raises(UserError, match=r"dem\.tif stores its pixels as int32"):
-        RasterReader(tiff("dem.tif", np.zeros((8, 9, 1), np.int32)), 1)
+        RasterReader(tiff("dem.tif", np.zeros((8, 9, 1), np.int32)), ImageReader(1))
 
 
 @pytest.mark.parametrize("tiled", [True, False])
@@ -70,11 +72,8 @@ def test_a_truncated_file_is_named(tiled: bool, tiff: Tiff, noise: Noise) -> Non
     whole = file.read_bytes()
     for share in (0.001, 0.5, 0.9):
         file.write_bytes(whole[: int(len(whole) * share)])
-        with (
-            gdal(),
-            pytest.raises(UserError, match=r"cut\.tif cannot be read"),
-            RasterReader(file, 3) as raster,
-        ):
+        refused = pytest.raises(UserError, match=r"cut\.tif cannot be read")
+        with gdal(), refused, RasterReader(file, ImageReader(3)) as raster:
             raster.read(0, 0, 300, 300)
 
 
@@ -83,28 +82,37 @@ def test_a_pixel_is_nodata_where_all_its_bands_are(tiff: Tiff, noise: Noise) -> 
     image = noise(60, 80, 3)
     image[:20] = 0
     image[30, 40] = 0, 0, 9
-    with gdal(), RasterReader(tiff("gap.tif", image, nodata=0), 3) as raster:
+    file = tiff("gap.tif", image, nodata=0)
+    with gdal(), RasterReader(file, ImageReader(3)) as raster:
         valid = raster.valid(0, 60)
         assert not valid[:20].any()
         assert valid[20:].all()
         assert raster.read(0, 0, 20, 80) is None
-        np.testing.assert_array_equal(raster.read(10, 0, 20, 80), image[10:30])
+        pixels = raster.read(10, 0, 20, 80)
+        assert pixels is not None
+        np.testing.assert_array_equal(pixels[10:], image[20:30])
+        np.testing.assert_array_equal(pixels[0, 0], np.rint(image[20:30].mean((0, 1))))
+    with gdal(), RasterReader(file, ImageReader(3), mean=[0.1, 0.2, 0.3]) as raster:
+        pixels = raster.read(10, 0, 20, 80)
+        assert pixels is not None
+        assert (pixels[:10] == [26, 51, 76]).all()
 
 
 @pytest.mark.parametrize("nodata", [-9999.0, math.nan])
 def test_nodata_of_a_float_image_does_not_reach_the_network(nodata: float, tiff: Tiff, noise: Noise) -> None:
     image = noise(30, 40, 2).astype(np.float32)
     image[:10] = nodata
-    image[15, 15, 1] = nodata  # of one band only: a hole, but no gap
+    image[15, 15, 1] = nodata  # of one band only: nodata if it is not finite
     image[16, 16, 0] = np.inf
-    with gdal(), RasterReader(tiff("gap.tif", image, nodata=nodata), 2) as raster:
+    with gdal(), RasterReader(tiff("gap.tif", image, nodata=nodata), ImageReader(2), mean=[3, 4]) as raster:
         pixels = raster.read(0, 0, 30, 40)
         assert pixels is not None
-        assert not pixels[:10].any()
-        assert pixels[15, 15, 1] == pixels[16, 16, 0] == 0
+        assert (pixels[:10] == [3, 4]).all()
+        assert pixels[16, 16].tolist() == [3, 4]
+        assert pixels[15, 15].tolist() == ([3, 4] if math.isnan(nodata) else [image[15, 15, 0], 0])
         assert np.isfinite(pixels).all()
-        assert raster.valid(10, 20).all()
         assert not raster.valid(0, 10).any()
+        assert (~raster.valid(10, 20)).sum() == 1 + math.isnan(nodata)
 
 
 def test_an_alpha_band_that_is_not_read_is_the_mask_and_one_that_is_read_is_none(
@@ -115,10 +123,10 @@ def test_an_alpha_band_that_is_not_read_is_the_mask_and_one_that_is_read_is_none
     file = tiff("rgba.tif", image, photometric="rgb", alpha="unspecified")
     with rasterio.open(file, "r+") as dataset:
         dataset.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
-    with gdal(), RasterReader(file, 3, bands=[1, 2, 3]) as raster:
+    with gdal(), RasterReader(file, ImageReader(3, bands=[1, 2, 3])) as raster:
         assert not raster.valid(0, 5).any()
         assert raster.valid(5, 15).all()
-    with gdal(), RasterReader(file, 4) as raster:  # near infrared that its writer took for alpha
+    with gdal(), RasterReader(file, ImageReader(4)) as raster:  # near infrared that its writer took for alpha
         assert raster.valid(0, 20).all()
         np.testing.assert_array_equal(raster.read(0, 0, 20, 30), image)
 

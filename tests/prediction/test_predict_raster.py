@@ -48,7 +48,7 @@ def job(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
         weights, output = run / "checkpoints/best.ckpt", Path(config.output)
         images = find_images(config.input)
         model = checkpoints.load_model(build.model(config), weights)
-        writer = build.writer(config, output, typed)
+        writer = build.writer(config, output, typed, model.normalize.mean.tolist())
         prepare_output(output, weights, build.prediction_identity(config))
         return predict(model, images, writer, output, **build.prediction_settings(config))
 
@@ -172,7 +172,7 @@ def damaged(damage: str, tiff: Tiff, image: np.ndarray) -> Path:
     """A file that cannot be predicted."""
     profile = {}
     if damage == "bands":
-        image = image[..., [0, 1, 2, 0]]
+        image = image[..., [0, 1, 2, 0, 1]]
     elif damage == "nodata":
         image, profile = np.zeros_like(image), {"nodata": 0}
     elif damage == "type":
@@ -188,7 +188,7 @@ def damaged(damage: str, tiff: Tiff, image: np.ndarray) -> Path:
 BAD = {
     "truncated": r"tile\.tif cannot be read as an image\n  found: +\S+[\s\S]*restore the file",
     "no image": r"tile\.tif cannot be read as an image\n  found: +\S+",
-    "bands": r"tile\.tif: the run was trained on images of 3 bands\n  found: +4 bands",
+    "bands": r"tile\.tif gives 5 channels\n  found: +5 bands",
     "nodata": r"tile\.tif: every pixel is nodata\n  found: +nodata=0",
     "type": r"tile\.tif stores its pixels as int16",
     "folder": r"output=\S+ cannot be written\n  found:",
@@ -260,7 +260,7 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_it_starts(
 def test_after_a_refusal_the_same_folder_takes_what_was_advised(
     tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
 ) -> None:
-    image = noise(90, 70, 4)
+    image = noise(90, 70, 5)
     arguments = [f"input={tiff('tile.tif', image)}", "output=out"]
     with pytest.raises(UserError) as refused:
         job(*arguments)

@@ -21,7 +21,7 @@ def row(text, name):
     return re.search(rf"^ *{name} +(.*)$", text, re.MULTILINE)[1].split()
 
 
-def test_means_stand_above_classes():
+def test_means_are_above_classes():
     scores = {"test/miou": 0.5, "test/iou/cat": 0.25, "test/iou/dog": float("nan"), "test/loss": 1.0}
     text = printed(scores, ["cat", "dog"])
     assert row(text, "miou") == ["0.5000"]
@@ -30,7 +30,7 @@ def test_means_stand_above_classes():
     assert text.index("loss") < text.index("cat")
 
 
-def test_protocols_are_named_and_eroded_scores_have_their_columns():
+def test_eroded_scores_have_their_own_columns():
     scores = {"five_class/miou": 0.7, "overall_accuracy": 0.9, "iou/low_vegetation": 0.6}
     scores |= {f"eroded/{name}": value + 0.05 for name, value in scores.items()}
     text = printed({f"test/{name}": value for name, value in scores.items()}, ["low_vegetation"])

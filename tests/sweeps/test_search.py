@@ -93,7 +93,7 @@ def test_failed_and_pruned_trials_are_recorded(script: Script, tmp_path: Path, t
     done = script("scripts/search.py", *small(tiny), *broken)
     assert done.returncode == 1
     assert states(tmp_path / "runs/broken") == ["FAIL", "FAIL"]
-    assert "knows no model 'nosuch'" in study_in(tmp_path / "runs/broken").trials[1].user_attrs["error"]
+    assert "has no model 'nosuch'" in study_in(tmp_path / "runs/broken").trials[1].user_attrs["error"]
 
 
 @pytest.mark.slow

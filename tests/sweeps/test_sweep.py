@@ -61,7 +61,9 @@ def sweep_of(folder: Path, scores: dict[str, float | None]) -> Path:
         loss, seed = name.split("_")
         (folder / name).mkdir(parents=True)
         (folder / name / "overrides.yaml").write_text(f"- loss={loss}\n- seed={seed}\n- epochs=2\n")
-        (folder / name / "config.yaml").write_text("task: {monitor: val/miou, mode: max}\n")
+        (folder / name / "config.yaml").write_text(
+            "data: {classes: [cat]}\ntask: {monitor: val/miou, mode: max}\n"
+        )
         if score is None:
             sweep.note(folder / name, "failed", "ValueError: <no>")
         else:
@@ -112,7 +114,8 @@ def test_a_job_that_was_planned_and_never_began_is_in_the_table(tmp_path: Path) 
 def test_the_report_holds_every_job_and_asks_nothing_of_the_network(tmp_path: Path) -> None:
     summary.write(sweep_of(tmp_path / "s", {"dice_1": 0.5, "dice_2": 0.7, "focal_1": None}))
     text = (tmp_path / "s/report.html").read_text()
-    assert text.count("<polyline") == 2  # the finished jobs
+    drawn = re.findall(r"<title>([^<]*): [\d.]+</title>", text)
+    assert drawn == ["dice_1", "dice_2"]  # the finished jobs
     assert "ValueError: &lt;no&gt;" in text
     assert "http:" not in text
     assert "https:" not in text
@@ -238,7 +241,7 @@ def test_jobs_in_processes_of_their_own(
     done = script("train.py", *command)
     assert done.returncode == 1, done.stderr
     assert states(tmp_path / "runs/s") == {working: "finished", failing: "failed"}
-    assert "knows no model 'test_resnet_of_mine'" in (tmp_path / f"runs/s/{failing}/outcome.json").read_text()
+    assert "has no model 'test_resnet_of_mine'" in (tmp_path / f"runs/s/{failing}/outcome.json").read_text()
     noted = json.loads((tmp_path / f"runs/s/{working}/environment.json").read_text())["command"]
     assert noted.startswith(f"{Path(sys.executable).name} {ROOT / 'train.py'} -m encoder=test_resnet ")
     shown = " ".join(done.stdout.split())  # the table at the end breaks long reasons

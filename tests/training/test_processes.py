@@ -114,6 +114,7 @@ def test_a_moving_average_resumes_exactly_in_two_processes(tmp_path: Path) -> No
 def test_another_number_of_processes_goes_on_with_the_same_batches(two: Path, tmp_path: Path) -> None:
     drill(tmp_path, *PLAIN, "trainer=ddp_sim", "hydra.run.dir=run", step=13, where="batch_end")
     drill(tmp_path, "resume=run", "trainer.devices=1")
+    assert "processes: 2 when this run was started, 1 now" in (tmp_path / "run/train.log").read_text()
     assert losses(tmp_path / "run") == pytest.approx(losses(two / "run"), abs=1e-5)
 
 

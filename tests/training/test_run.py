@@ -193,7 +193,7 @@ def test_a_full_disk_is_told_and_no_half_checkpoint_takes_its_room(
 ) -> None:
     folder = runs.create(tmp_path / "run", compose(*tiny), tiny)
     (folder / "checkpoints").mkdir()
-    (folder / "checkpoints/best.part").symlink_to("/dev/full")
+    (folder / "checkpoints/best.ckpt.part").symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"the disk is full\n[\s\S]*resume="):
         train(build.run(runs.load_config(folder), folder), folder)
     assert not list((folder / "checkpoints").glob("*.part"))

@@ -71,7 +71,7 @@ class Greedy(L.Callback):
     ("size", "accumulate", "fix"),
     [
         (4, 1, "data.batch_size=2 trainer.accumulate_grad_batches=2"),
-        (8, 3, "data.batch_size=4 trainer.accumulate_grad_batches=6"),
+        (2, 3, "data.batch_size=1 trainer.accumulate_grad_batches=6"),
         (1, 1, "fix:      a smaller data.crop_size or encoder"),
     ],
 )

@@ -1,14 +1,15 @@
-"""Joint random transforms of an image and its index mask.
+"""Random transforms of an image together with its index mask.
 
-Every transform here is called as `transform(image, mask, rng)` and returns the new image and mask; it draws
-from `rng` alone. In the order in which they are worth reading:
+Every transform is called as `transform(image, mask, rng)` and returns the new image and mask. All randomness
+comes from `rng`. Read the files in this order:
 
-    pipeline.py     the whole augmentation, as `conf/augmentation/*.yaml` describes it
-    view.py         which window of the image is seen
-    geometry.py     the random map it is seen through
-    warp.py         the one resampling of image and mask
-    photometry.py   colour and blur
-    adapter.py      any transform of torchvision v2
+    transform.py        the interface of a transform
+    pipeline.py         the complete augmentation, as configured by `conf/augmentation/*.yaml`
+    crop.py             the position of the crop in the image
+    geometry.py         the random linear map: flip, rotation, zoom, …
+    warp.py             the resampling of image and mask, done once
+    colour.py           colour and blur
+    torchvision_v2.py   any transform of torchvision v2
 """
 
 from pixelwise.augmentation.colour import Blur, Colour

@@ -1,4 +1,4 @@
-"""Which window of an image is seen: anywhere in it to train, all or the middle of it to evaluate."""
+"""Crops: a random one for training; the full image or its centre for evaluation."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from pixelwise.augmentation.transform import Pair
 
 
 class RandomCrop:
-    """A window of a fixed size at a random place, seen through a random `Geometry`.
+    """Crop an image and its mask at a random position, transformed by a random `Geometry`.
 
-    Every place at which the window lies inside of the image is equally likely. Where the image is too short
-    or too narrow for that, the window is centred; the mask is `IGNORE` where it looks beyond the edge.
+    All positions with the crop inside the image are equally likely. Along an axis where the image is smaller
+    than the crop, the crop is centred. Outside the image, the image is mirrored and the mask is `IGNORE`.
 
     Args:
-        size: side, or [height, width], of the window in pixels.
-        rescale: True first resizes the image so that it just covers the window (to classify whole images);
-            False crops at the image's own resolution (to label pixels).
-        geometry: the random map; None for a plain crop.
+        size: side, or [height, width], of the crop in pixels.
+        rescale: True first resizes the image so that it just covers the crop (for image classification);
+            False crops at the image's own resolution (for segmentation).
+        geometry: the random linear map; None for a crop without it.
 
     Raises:
-        UserError: `size` is no image size.
+        UserError: `size` is not an image size.
     """
 
     def __init__(
         self, size: int | Sequence[int], rescale: bool = False, geometry: Geometry | None = None
     ) -> None:
-        self.size = checks.extent("augmentation.size", size)
+        self.size = checks.extent(
+            "augmentation.size", size, fix="data.crop_size=512, which presets read it from"
+        )
         self.rescale = rescale
         self.geometry = geometry or Geometry()
 
@@ -43,30 +45,30 @@ class RandomCrop:
         rng: np.random.Generator,
         focus: tuple[int, int] | None = None,
     ) -> Pair:
-        """See the window: image (H, W, C) and mask (H, W) in, (height, width, …) of `size` out.
+        """Crop image (H, W, C) and mask (H, W) to `size`.
 
-        With a `focus` (x, y) only those places are drawn at which the window shows that pixel.
+        If `focus` is given, only positions are drawn at which the crop contains this pixel (x, y).
         """
         linear = self.geometry.draw(rng)
         if self.rescale:
             linear = linear * _cover(image, self.size)
-        centre = self._place(image, linear, rng, focus)
-        return warp.look(image, mask, linear, centre, self.size)
+        centre = self._draw_centre(image, linear, rng, focus)
+        return warp.crop_and_warp(image, mask, linear, centre, self.size)
 
-    def _place(
+    def _draw_centre(
         self,
         image: np.ndarray,
         linear: np.ndarray,
         rng: np.random.Generator,
         focus: tuple[int, int] | None = None,
     ) -> np.ndarray:
-        """Draw the point (x, y) of the image that the middle of the window shows."""
+        """Draw the point (x, y) of the image that becomes the centre of the crop."""
         extent = np.array(image.shape[1::-1])
         box = warp.footprint(linear, self.size)
         reach = np.maximum(extent - box, 2 * self.geometry.translate * box)
         low = (extent - box - reach) / 2
         chance = rng.random(2)
-        if focus is not None:  # the pixel's middle comes to a random place in the window, half a pixel inside
+        if focus is not None:  # the centre of the focus pixel gets a random position in the crop
             inside = (chance - 0.5) * (np.array(self.size[::-1]) - 1)
             corner = np.array(focus) + 0.5 - np.linalg.inv(linear) @ inside - box / 2
             chance = ((corner - low) / np.maximum(reach, 1e-9)).clip(0, 1)
@@ -81,18 +83,18 @@ class RandomCrop:
 
 
 class CenterCrop:
-    """The view for evaluation, the same every time: an image as it is, or its middle at a fixed size.
+    """The crop for evaluation, without randomness: the full image, or its centre at a fixed size.
 
     Args:
-        size: None leaves every image its own size (to label pixels). A side, or [height, width], resizes the
-            image so that it just covers that size and keeps the middle (to classify whole images).
+        size: None keeps the image unchanged (for segmentation). A side, or [height, width], resizes the image
+            so that it just covers that size, and crops the centre (for image classification).
 
     Raises:
-        UserError: `size` is no image size.
+        UserError: `size` is not an image size.
     """
 
     def __init__(self, size: int | Sequence[int] | None = None) -> None:
-        self.size = None if size is None else checks.extent("size of the centre view", size)
+        self.size = None if size is None else checks.extent("size of the centre crop", size)
 
     def __call__(
         self,
@@ -101,7 +103,7 @@ class CenterCrop:
         rng: np.random.Generator | None = None,
         focus: tuple[int, int] | None = None,
     ) -> Pair:
-        """See the middle of image (H, W, C) and mask (H, W), whatever `rng` and `focus` say."""
+        """Crop the centre of image (H, W, C) and mask (H, W); `rng` and `focus` are not used."""
         if self.size is None:
             return image, mask
         zoom = _cover(image, self.size)
@@ -117,5 +119,5 @@ class CenterCrop:
 
 
 def _cover(image: np.ndarray, size: tuple[int, int]) -> float:
-    """The zoom at which an image (H, W, C) just covers a window of `size` = (height, width)."""
+    """Return the zoom at which an image (H, W, C) just covers a crop of `size` = (height, width)."""
     return max(size[0] / image.shape[0], size[1] / image.shape[1])

@@ -1,4 +1,4 @@
-"""The random linear map through which an image is seen."""
+"""The random linear map of an augmentation: flips, rotations, zoom, stretch and shear."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ QUARTER_TURN = np.array([[0, -1], [1, 0]])
 
 
 class Geometry:
-    """Flips, turns, zoom, stretch, shear and rotation, drawn together as one 2×2 matrix.
+    """Draws flips, rotations, zoom, stretch and shear at random, as one 2×2 matrix.
 
-    It moves no pixel itself: `RandomCrop` combines the matrix with the rescaling and the crop and resamples
-    once. Left at their defaults all arguments give the identity.
+    `RandomCrop` combines this matrix with the rescaling and the crop, so that the image is resampled once.
+    With the default arguments the matrix is the identity.
 
     Args:
-        hflip: probability of swapping left and right.
-        vflip: probability of swapping top and bottom.
-        rot90: probability of a turn by 90°, 180° or 270°; 0.75 makes the four orientations equally likely.
-        rotate: the largest rotation to either side, in degrees.
-        scale: [low, high] of the zoom, drawn log-uniformly; at 2 objects look twice as large.
-        ratio: [low, high] of the change of width / height, drawn log-uniformly; it leaves areas alone.
-        shear: the largest slant to either side, in degrees.
-        translate: how far the window moves to either side at least, as a fraction of itself, also where the
-            image leaves it no room. Larger images are cropped anywhere, whatever this says.
+        hflip: probability of a horizontal flip.
+        vflip: probability of a vertical flip.
+        rot90: probability of a rotation by 90°, 180° or 270°; 0.75 makes all orientations equally likely.
+        rotate: largest rotation in both directions, in degrees.
+        scale: [low, high] of the zoom, drawn log-uniformly; 2 makes objects twice as large.
+        ratio: [low, high] of the factor on width / height, drawn log-uniformly; areas do not change.
+        shear: largest shear angle in both directions, in degrees.
+        translate: smallest range in which the crop moves in both directions, as a fraction of its size. It
+            matters for images without room for the crop to move; larger images are cropped anywhere.
 
     Raises:
         UserError: an argument is out of its range.
@@ -43,25 +43,25 @@ class Geometry:
         shear: float = 0.0,
         translate: float = 0.0,
     ) -> None:
-        self.hflip = checks.number("augmentation.geometry.hflip", hflip, 0, 1)
-        self.vflip = checks.number("augmentation.geometry.vflip", vflip, 0, 1)
-        self.rot90 = checks.number("augmentation.geometry.rot90", rot90, 0, 1)
-        self.rotate = np.deg2rad(checks.number("augmentation.geometry.rotate", rotate, 0, 180))
+        self.hflip = checks.strength("augmentation.geometry.hflip", hflip, 1)
+        self.vflip = checks.strength("augmentation.geometry.vflip", vflip, 1)
+        self.rot90 = checks.strength("augmentation.geometry.rot90", rot90, 1)
+        self.rotate = np.deg2rad(checks.strength("augmentation.geometry.rotate", rotate, 180))
         self.log_scale = np.log(checks.interval("augmentation.geometry.scale", scale))
         self.log_ratio = np.log(checks.interval("augmentation.geometry.ratio", ratio))
-        self.shear = np.deg2rad(checks.number("augmentation.geometry.shear", shear, 0, 60))
-        self.translate = checks.number("augmentation.geometry.translate", translate, 0, 1)
+        self.shear = np.deg2rad(checks.strength("augmentation.geometry.shear", shear, 60))
+        self.translate = checks.strength("augmentation.geometry.translate", translate, 1)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw one map.
+        """Draw one matrix.
 
         Args:
-            rng: asked for the same draws in the same order whatever is switched on, so that changing one
-                argument leaves the others' outcomes as they were.
+            rng: random generator. It is called in the same way for all arguments, so that a change of one
+                argument does not change the values drawn for the others.
 
         Returns:
-            (2, 2) float matrix from offsets (x, y) in the image to offsets in the view. Where only flips and
-            quarter turns are drawn its entries are exactly 0, 1 and -1.
+            (2, 2) float matrix that maps offsets (x, y) in the image to offsets in the crop. For flips and
+            quarter turns alone, its entries are exactly 0, 1 and -1.
         """
         mirror_x, mirror_y, turned = rng.random(3) < (self.hflip, self.vflip, self.rot90)
         turns = rng.integers(1, 4) * turned

@@ -1,4 +1,4 @@
-"""The whole augmentation of a sample, as `conf/augmentation/*.yaml` describes it."""
+"""The complete augmentation of a sample, as configured by `conf/augmentation/*.yaml`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pixelwise.errors import UserError
 
 
 class Augmentation:
-    """A view of a fixed size, then its colour, then whatever else is asked for.
+    """Crop to a fixed size, then change the colours, then apply further transforms.
 
     Args:
-        size: side, or [height, width], in pixels of every image that comes out.
-        rescale: True resizes images so that they cover `size` first (to classify whole images), False crops
-            at their own resolution (to label pixels).
-        geometry: the random map the image is seen through. None is a random crop, or, with `rescale`, the
-            middle of the image as in evaluation.
-        colour: a transform of values such as `Colour`, or None.
-        extra: further transforms by name, applied in order; an entry of None is switched off.
+        size: side, or [height, width], of the augmented images in pixels.
+        rescale: True first resizes images so that they just cover `size` (for image classification), False
+            crops at their own resolution (for segmentation).
+        geometry: the random linear map. None gives a random crop or, with `rescale`, the centre crop of
+            evaluation.
+        colour: a transform of pixel values such as `Colour`, or None.
+        extra: further transforms by name, applied in this order; None switches an entry off.
 
     Raises:
-        UserError: `size` is no image size.
+        UserError: `size` is not an image size.
     """
 
     def __init__(
@@ -37,9 +37,11 @@ class Augmentation:
         colour: Transform | None = None,
         extra: Mapping[str, Transform | None] | None = None,
     ) -> None:
-        self.size = checks.extent("augmentation.size", size)
+        self.size = checks.extent(
+            "augmentation.size", size, fix="data.crop_size=512, which presets read it from"
+        )
         centred = rescale and geometry is None
-        self.view = CenterCrop(self.size) if centred else RandomCrop(self.size, rescale, geometry)
+        self.crop = CenterCrop(self.size) if centred else RandomCrop(self.size, rescale, geometry)
         self.colour = colour
         self.extra = {name: transform for name, transform in (extra or {}).items() if transform is not None}
 
@@ -55,16 +57,16 @@ class Augmentation:
         Args:
             image: (H, W, C) uint8, uint16 or float32, of any size and number of channels.
             mask: (H, W) uint8 index mask, or None.
-            rng: where all randomness comes from.
-            focus: (x, y) of a pixel that a random view has to show.
+            rng: the only source of randomness.
+            focus: (x, y) of a pixel that a random crop has to contain.
 
         Returns:
             The image (height, width, C) in its own dtype and the mask (height, width), both contiguous.
 
         Raises:
-            UserError: an extra transform changed the size or the dtype.
+            UserError: a transform of `extra` changed the size or the dtype.
         """
-        image, mask = self.view(image, mask, rng, focus)
+        image, mask = self.crop(image, mask, rng, focus)
         if self.colour is not None:
             image, mask = self.colour(image, mask, rng)
         for name, transform in self.extra.items():
@@ -72,10 +74,10 @@ class Augmentation:
             image, mask = transform(image, mask, rng)
             if image.shape != before.shape or image.dtype != before.dtype:
                 raise UserError(
-                    f"augmentation.extra.{name} changed what images of a batch share",
+                    f"augmentation.extra.{name} changed the shape or dtype of the image",
                     found=f"{image.dtype} {image.shape}",
-                    expected=f"{before.dtype} {before.shape}, as before",
+                    expected=f"{before.dtype} {before.shape}, as in all images of a batch",
                     fix="zoom and crop with augmentation.geometry and augmentation.size; "
-                    "conversion and normalising happen on the device",
+                    "the model converts and normalises on the device",
                 )
         return image, mask

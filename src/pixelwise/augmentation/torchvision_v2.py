@@ -1,4 +1,4 @@
-"""Any transform of torchvision v2 as a step of an augmentation."""
+"""An adapter that uses any transform of torchvision v2 in an augmentation."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pixelwise.errors import UserError
 
 
 class TorchvisionV2:
-    """Lets a torchvision v2 transform work on an image and its mask together, repeatably.
+    """Applies a torchvision v2 transform to an image and its mask together, reproducibly.
 
         blur:
           _target_: pixelwise.augmentation.TorchvisionV2
           transform: {_target_: torchvision.transforms.v2.GaussianBlur, kernel_size: 5}
 
-    What such a transform brings in from beyond the edge is 0 in the image and `IGNORE` in the mask. It must
-    keep the image's size and dtype. torchvision does not take uint16 everywhere.
+    Pixels from outside the image are 0 in the image and `IGNORE` in the mask. The transform must keep the
+    size and dtype of the image. Some torchvision transforms do not accept uint16.
 
     Args:
-        transform: any v2 transform, also a container such as `RandomApply`.
+        transform: a v2 transform, or a container such as `RandomApply`.
     """
 
     def __init__(self, transform: nn.Module) -> None:
@@ -34,40 +34,40 @@ class TorchvisionV2:
         """Transform image (H, W, C) and mask (H, W).
 
         Raises:
-            UserError: there is a mask, and the transform has a `fill` of its own.
+            UserError: there is a mask, and the transform sets its own `fill`.
         """
         seed = int(rng.integers(2**63))
         inputs: list[torch.Tensor] = [tv_tensors.Image(np.ascontiguousarray(image.transpose(2, 0, 1)))]
         if mask is not None:
             self._refuse_fill()
-            # torchvision fills masks with 0, which is a real class. On the inverted mask its 0 is our 255.
+            # torchvision fills masks with 0, which is a class. In the inverted mask, 0 means IGNORE (255).
             inputs.append(tv_tensors.Mask(~mask))
 
-        # torchvision draws from torch's global generator. Only the CPU's is seeded, and it is put back:
-        # torch.manual_seed would disturb dropout on the device when there are no workers.
+        # torchvision uses torch's global generator. Seed the CPU generator only, and restore its state:
+        # without workers, torch.manual_seed would change dropout on the device.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             outputs = self.transform(*inputs)
 
-        seen, *labels = outputs if mask is not None else [outputs]
-        new_image = np.ascontiguousarray(seen.numpy().transpose(1, 2, 0))
-        return new_image, ~labels[0].numpy() if labels else None
+        image_tensor, *inverted = outputs if mask is not None else [outputs]
+        new_image = np.ascontiguousarray(image_tensor.numpy().transpose(1, 2, 0))
+        return new_image, ~inverted[0].numpy() if inverted else None
 
     def _refuse_fill(self) -> None:
-        """A `fill` is meant for the image, but torchvision would write it into the mask too, as a label."""
+        """Raise an error for a `fill`: torchvision would also write it into the mask, as a label."""
         for part in _parts(self.transform):
             fill = getattr(part, "fill", None)
             if fill is not None and (isinstance(fill, dict) or np.any(fill)):
                 raise UserError(
                     f"{type(part).__name__}.fill would become a label in the mask",
                     found=f"fill: {fill}",
-                    expected="no fill: beyond the edge the image is 0 and the mask says ignore",
+                    expected="no fill: outside the image, pixels are 0 and the mask is ignored",
                     fix="remove `fill` from the transform under augmentation.extra",
                 )
 
 
 def _parts(transform: nn.Module) -> Iterator[nn.Module]:
-    """A transform and all that it contains; v2 containers keep theirs in a list called `transforms`."""
+    """Yield a transform and all transforms in it; v2 containers have a list `transforms`."""
     yield transform
     for part in getattr(transform, "transforms", []):
         yield from _parts(part)

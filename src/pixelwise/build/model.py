@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from pixelwise import checks
 from pixelwise.build.instantiate import make
 from pixelwise.data.datamodule import DataModule
 from pixelwise.data.statistics import channel_statistics
@@ -28,28 +29,39 @@ def model(config: DictConfig) -> Composition:
     mean = config.data.mean or encoder.mean or [0.0] * config.data.channels
     std = config.data.std or encoder.std or [1.0] * config.data.channels
     for key, numbers in (("mean", mean), ("std", std)):
-        low = 0.0 if key == "std" else -math.inf
-        if not _are_numbers(_plain(numbers), config.data.channels, low):
-            expected = f"{config.data.channels} numbers{' above 0' if key == 'std' else ''}, one a channel"
-            raise UserError(f"data.{key}", found=_plain(numbers), expected=expected)
+        above = 0.0 if key == "std" else -math.inf
+        checks.numbers(f"data.{key}", _plain(numbers), config.data.channels, above)
     return Composition(encoder, decoder, head, Normalize(mean, std))
 
 
 def resolve_statistics(network: Composition, config: DictConfig, data_module: DataModule) -> None:
-    """Where neither config nor pretrained weights say mean or std, measure it on the training split."""
-    told = {key: config.data[key] or getattr(network.encoder, key) for key in ("mean", "std")}
-    if all(told.values()):
+    """Where the config leaves mean or std open, take what the loaded weights expect, else measure it.
+
+    Both are measured on the training split. What was found is told as the overrides that pin it.
+    """
+    encoder: Any = network.encoder
+    open_keys = [key for key in ("mean", "std") if not config.data[key]]
+    expected = {key: getattr(encoder, key) for key in open_keys if getattr(encoder, key)}
+    if expected:
+        log.info("%s: as %s expects", _overrides(expected), getattr(encoder, "expected_by", "the encoder"))
+    if len(expected) == len(open_keys):
         return
-    measured = dict(zip(told, channel_statistics(data_module["train"]), strict=True))
+    measured = dict(zip(("mean", "std"), channel_statistics(data_module["train"]), strict=True))
     if len(measured["mean"]) != config.data.channels:
         raise UserError(
             "data.channels",
             found=config.data.channels,
             expected=f"{len(measured['mean'])}, as in the images",
         )
-    network.normalize.set(**{key: list(told[key] or values) for key, values in measured.items()})
-    words = [f"data.{key}={[round(v, 4) for v in measured[key]]}" for key in told if not told[key]]
-    log.info("%s: measured on the training split", " ".join(words))
+    missing = {key: measured[key] for key in open_keys if key not in expected}
+    known = {key: config.data[key] or getattr(encoder, key) for key in ("mean", "std")}
+    network.normalize.set(**{key: list(missing.get(key) or known[key]) for key in known})
+    log.info("%s: measured on the training split", _overrides(missing))
+
+
+def _overrides(statistics: Mapping[str, Sequence[float]]) -> str:
+    """What to type for these statistics."""
+    return " ".join(f"data.{key}=[{','.join(f'{v:.6g}' for v in vs)}]" for key, vs in statistics.items())
 
 
 def without_downloads(config: DictConfig) -> DictConfig:
@@ -59,15 +71,6 @@ def without_downloads(config: DictConfig) -> DictConfig:
     if "checkpoint_path" in config.encoder:  # an option of timm
         config.encoder.checkpoint_path = ""
     return config
-
-
-def _are_numbers(values: Any, count: int, above: float) -> bool:
-    """Whether it is a list of so many finite numbers, each above a limit."""
-    return (
-        isinstance(values, Sequence)
-        and len(values) == count
-        and all(isinstance(v, int | float) and above < v < math.inf for v in values)
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -6,24 +6,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.augmentation import CenterCrop
-from pixelwise.build.instantiate import make
+from pixelwise.build.instantiate import check_target, make
 from pixelwise.build.model import _plain
+from pixelwise.data.io.images import ImageReader
 from pixelwise.errors import UserError
-from pixelwise.inference import Tiling, View
+from pixelwise.inference import TTA, Tiling
 from pixelwise.prediction.writer import MapOptions
 from pixelwise.runtime.device import precision, windows
 
 
-def writer(config: DictConfig, output: Path, overrides: Sequence[str] = ()) -> Any:
+def writer(
+    config: DictConfig,
+    output: Path,
+    overrides: Sequence[str] = (),
+    mean: Sequence[float] | None = None,
+) -> Any:
     """What the task writes for each predicted image.
 
     Args:
         config: a run's, with the keys of conf/predict.yaml.
         output: a folder.
         overrides: what was typed; one that has no effect on this writer is refused.
+        mean: what the model takes off each channel: pixels that are nodata get it.
     """
     tiling = Tiling(_plain(config.window), config.overlap, windows(config.batch_size))
     built = make({**config.task.prediction, "_partial_": True}, "task.prediction")(
@@ -32,7 +40,7 @@ def writer(config: DictConfig, output: Path, overrides: Sequence[str] = ()) -> A
         palette=_plain(config.data.palette),
         channels=config.data.channels,
         view=CenterCrop(_plain(config.data.eval_size)),
-        maps=MapOptions(tiling, config.probabilities, _plain(config.bands), config.nodata),
+        maps=MapOptions(tiling, config.probabilities, image_reader(config), mean),
     )
     for override in overrides:
         if override.split("=")[0] in built.IDLE:
@@ -42,7 +50,7 @@ def writer(config: DictConfig, output: Path, overrides: Sequence[str] = ()) -> A
 
 def prediction_identity(config: DictConfig) -> dict[str, Any]:
     """What of conf/predict.yaml changes a prediction, in plain containers."""
-    return {key: _plain(config[key]) for key in ("window", "overlap", "tta", "bands", "nodata")}
+    return {key: _plain(config[key]) for key in ("window", "overlap", "tta", "bands", "nodata", "exif")}
 
 
 def prediction_settings(config: DictConfig) -> dict[str, Any]:
@@ -53,7 +61,24 @@ def prediction_settings(config: DictConfig) -> dict[str, Any]:
     }
 
 
-def views(config: DictConfig) -> list[View]:
+def views(config: DictConfig) -> list[TTA]:
     """The test-time augmentation of conf/views.yaml."""
     names = [config.tta] if isinstance(config.tta, str) else config.tta or []
     return [make(config.views[name], f"views.{name}") for name in names]
+
+
+def image_reader(config: DictConfig) -> ImageReader:
+    """How a finished run reads image files: as its data set read those that it was trained on.
+
+    Args:
+        config: a run's, perhaps with keys of conf/predict.yaml, which replace those of the data set.
+    """
+    target = config.data.source["_target_"]
+    check_target(target, "data.source")
+    exact = getattr(get_class(target), "exact_bands", False)
+    chosen = {
+        key: _plain(config.get(key, OmegaConf.select(config, f"data.source.{key}")))
+        for key in ("bands", "nodata", "exif")
+    }
+    chosen["exif"] = chosen["exif"] or "apply"
+    return ImageReader(config.data.channels, **chosen, exact=exact, option="bands")

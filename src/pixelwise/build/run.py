@@ -108,7 +108,12 @@ def module(
     """
     class_weights.resolve(config, data_module, folder)
     losses = phase_losses(config)
-    data_module.follow(augmentations(config, phase_plan), phase_plan.index_of_batch)
+    data_module.follow(
+        augmentations(config, phase_plan),
+        phase_plan.index_of_batch,
+        in_step=phase_plan.in_step if phase_plan.accumulate > 1 else None,
+        mean=lambda: network.normalize.mean.tolist(),
+    )
     built = Module(
         model=network,
         losses=losses,
@@ -135,6 +140,7 @@ def outline(config: DictConfig) -> ScheduleOutline:
     config = without_downloads(config)
     OmegaConf.resolve(config)
     phase_plan = plan(config, data(config))
+    phase_plan.check_accumulation()
     augmentations(config, phase_plan)  # raises for what cannot be built
     with torch.device("meta"):
         network = model(config)

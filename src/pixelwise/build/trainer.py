@@ -10,11 +10,14 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from pixelwise.build.instantiate import make
 from pixelwise.errors import UserError
+from pixelwise.models.sync_batchnorm import release, synchronise
 from pixelwise.runtime.device import precision
 from pixelwise.schedules.schedule import Plan
 from pixelwise.training.callbacks.checkpoint import WholeFile
@@ -26,6 +29,20 @@ from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
 log = logging.getLogger(__name__)
 
 
+class SyncBatchNorm(LayerSync):
+    """Lightning's hook to synchronise batch-norm while training."""
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Called before the strategy wraps the module."""
+        synchronise(model)
+        return model
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Called when training is over."""
+        release(model)
+        return model
+
+
 def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Trainer:
     """Lightning's trainer as long as the plan; `trainer.max_epochs` or `max_steps` shorten it.
 
@@ -35,11 +52,12 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
         phase_plan: the phases of the training.
     """
     settings = _limits(config, phase_plan)
+    phase_plan.check_accumulation()
     check_validates(settings, phase_plan)
     named = {name: node for name, node in config.logger.items() if OmegaConf.is_dict(node)}
     loggers = [make(node, f"logger.{name}", save_dir=str(folder)) for name, node in named.items()]
     callbacks = [make(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
-    return _trainer(
+    trainer = _trainer(
         config,
         settings,
         phase_plan,
@@ -52,6 +70,9 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
             StopOnSignal(),
         ],
     )
+    if config.trainer.get("sync_batchnorm") and trainer.world_size == 1:
+        log.warning("trainer.sync_batchnorm=true has no effect on one process")
+    return trainer
 
 
 def evaluation_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Trainer:
@@ -81,11 +102,12 @@ def _trainer(
     config: DictConfig, settings: dict[str, Any], phase_plan: Plan, callbacks: list[L.Callback], **rest: Any
 ) -> L.Trainer:
     settings["strategy"] = strategy(config, phase_plan)
+    plugins: list[Any] = [WholeFile(), *([SyncBatchNorm()] if settings.pop("sync_batchnorm", False) else [])]
     try:
         return L.Trainer(
             **settings,
             **rest,
-            plugins=[WholeFile()],
+            plugins=plugins,
             callbacks=callbacks,
             enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
             enable_checkpointing=False,  # `callbacks.checkpoint` does it

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise.cli.application import Application, default_choices
 from pixelwise.cli.options import is_group
 from pixelwise.errors import UserError
+from pixelwise.files import write_text
 from pixelwise.overrides import key_of, nodes
 
 
@@ -45,7 +46,7 @@ def write_problem_list(lines: Sequence[str]) -> Path | None:
     if not lines:
         file.unlink(missing_ok=True)
         return None
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(file, "\n".join(lines) + "\n")
     return file
 
 

@@ -17,7 +17,7 @@ from pixelwise.overrides import key_of, quoted
 
 STEERS_TRAINING = (
     *("epochs", "seed", "optimizer", "schedule", "augmentation", "logger", "sweep", "resume", "allow_change"),
-    *("encoder.pretrained", "encoder.weights", "data.mean", "data.std"),
+    *("encoder.pretrained", "encoder.weights", "encoder.allow_missing", "data.mean", "data.std"),
 )
 """Keys, with all below them but losses, that change nothing once a run has its weights."""
 

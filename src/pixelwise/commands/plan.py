@@ -23,11 +23,12 @@ def main(config: DictConfig) -> None:
 
     from pixelwise.build import outline
     from pixelwise.cli.checks import check_choices
+    from pixelwise.reports.drawing import save_picture
     from pixelwise.reports.schedule_figure import draw, table
 
     check_choices(config, overrides())
     plan = outline(config)
     rich.print(table(plan))
     picture = Path(f"plan_{choice('schedule')}.png")
-    draw(plan).savefig(picture)
+    save_picture(draw(plan), picture)
     print(f"picture: {picture}")

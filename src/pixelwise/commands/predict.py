@@ -44,7 +44,7 @@ def main(config: DictConfig) -> None:
     weights = checkpoints.file_of(folder, config.checkpoint)
     model = checkpoints.load_model(build.model(build.without_downloads(config)), weights)
     compare({"classes": [str(name) for name in config.data.classes]}, folder / "data.json")
-    writer = build.writer(config, output, overrides())
+    writer = build.writer(config, output, overrides(), model.normalize.mean.tolist())
     prepare_output(output, weights, build.prediction_identity(config), images)
     count = predict(model, images, writer, output, **build.prediction_settings(config))
     log.info("run folder: %s, weights %s", folder, config.checkpoint)

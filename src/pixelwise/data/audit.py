@@ -14,9 +14,9 @@ from rich.progress import track
 from rich.table import Column, Table
 from rich.text import Text
 
-from pixelwise.data.labels import LabelError, how_to_ignore
-from pixelwise.data.splits import SPLITS
-from pixelwise.data.statistics import Histogram, in_threads, part
+from pixelwise.data.labels import LabelError, how_to_mend
+from pixelwise.data.splits import SPLITS, check_base, split_of
+from pixelwise.data.statistics import Histogram, in_threads
 from pixelwise.errors import UserError, counted, some
 from pixelwise.types import IGNORE, Source, Split
 
@@ -31,6 +31,7 @@ class SplitAudit:
         unknown: by label without a meaning, the keys of the masks that hold it.
         contents: by hash of the decoded pixels, the key of an image that has them.
         types: by number type, the keys of the images stored so.
+        remarks: what is worth knowing though it stops nothing.
     """
 
     def __init__(self, name: str, split: Split, classes: Sequence[str], show_progress: bool = False) -> None:
@@ -41,11 +42,14 @@ class SplitAudit:
         self.unknown: dict[str, list[str]] = defaultdict(list)
         self.contents: dict[str, str] = {}
         self.types: dict[str, list[str]] = defaultdict(list)
+        self.remarks = [f"{name}: {remark}" for remark in split.remarks]
+        self.is_smooth = False
         items = in_threads(lambda index: _read(split, index), len(split))
         for key, image, target in track(items, name, len(split), transient=True, disable=not show_progress):
             if isinstance(target, LabelError):
                 for label in target.unknown:
                     self.unknown[label].append(key)
+                self.is_smooth |= target.is_smooth
                 target = target.target
             for error in (image, target):
                 if isinstance(error, UserError):
@@ -68,7 +72,8 @@ class SplitAudit:
         if self.unknown:
             often = sorted(self.unknown.items(), key=lambda item: -len(item[1]))
             places = (f"{label} in {counted(len(keys), 'mask')}, such as {keys[0]}" for label, keys in often)
-            found, fix = some(places, 5, "; "), f"{how_to_ignore(self.unknown)} ignores them"
+            found, has_zero = some(places, 5, "; "), bool(self.histogram.pixels[0])
+            fix = how_to_mend(self.unknown, self.histogram.classes, has_zero, self.is_smooth)
             yield f"{self.name}: labels that are no class: {found}. {fix}"
         elif self.name == "train" and (absent := self.histogram.absent):
             yield f"train: nothing is labelled {some(absent, 10)}, so that cannot be learned"
@@ -91,11 +96,11 @@ class SplitAudit:
 def _read(split: Split, index: int) -> list[Any]:
     """Key, (hash, number type) of the image, and target; in place of what cannot be read, the error."""
     item: list[Any] = []
-    for name in ("key", "image", "target"):
+    for read in (split.key, split.image, split.target):
         try:
-            item.append(part(split, name, index))
+            item.append(read(index))
         except UserError as error:
-            item.append(error if name != "key" else f"item {index}")
+            item.append(error if item else f"item {index}")
     if not isinstance(item[1], UserError):
         image = item[1]
         digest = blake2b(f"{image.shape} {image.dtype}".encode() + image.tobytes()).hexdigest()
@@ -114,8 +119,8 @@ class Audit(NamedTuple):
     """What has to be mended before a training means anything."""
     every: list[str]
     """Each item that a problem speaks of, a line each."""
-    origin: str | None
-    """Where the splits come from, if the source says it."""
+    origin: str
+    """Where the splits come from, or ""."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.splits:
@@ -123,10 +128,13 @@ class Audit(NamedTuple):
             yield _classes_table(self.splits)
         if self.origin:
             yield Text.assemble(("note: ", "bold yellow"), self.origin)
+        remarks = [remark for split in self.splits for remark in split.remarks]
+        for remark in remarks:
+            yield Text.assemble(("note: ", "bold yellow"), remark)
         for problem in self.problems:
             yield Text.assemble(("problem: ", "bold red"), problem)
         if not self.problems:
-            yield Text("No problems found.", style="green")
+            yield Text(f"No problems found{'; see the notes' if remarks else ''}.", style="green")
 
 
 def audit(source: Source, classes: Sequence[str], *, show_progress: bool = False) -> Audit:
@@ -136,13 +144,17 @@ def audit(source: Source, classes: Sequence[str], *, show_progress: bool = False
         source: any data set.
         classes: class names in the order of their indices.
         show_progress: draw a progress bar for each split.
+
+    Raises:
+        UserError: the source does not inherit from `Source`.
     """
+    check_base(source, Source, "data.source")
     splits: list[SplitAudit] = []
     problems: list[str] = []
     every: list[str] = []
     for name in SPLITS:
         try:
-            if (split := source.split(name)) is not None:
+            if (split := split_of(source, name)) is not None:
                 splits.append(SplitAudit(name, split, classes, show_progress))
         except UserError as error:
             if str(error) not in problems:  # splits dealt from one folder share its faults
@@ -156,7 +168,7 @@ def audit(source: Source, classes: Sequence[str], *, show_progress: bool = False
     for one, other in combinations(splits, 2):
         every += copies(one, other)
     problems += leakage(splits)
-    return Audit(splits, problems, every, source.describe() if hasattr(source, "describe") else None)
+    return Audit(splits, problems, every, source.describe())
 
 
 def leakage(splits: Sequence[SplitAudit]) -> Iterator[str]:

@@ -39,9 +39,9 @@ class CornerPalette(Labels):
             raise UserError("labels.palette and labels.ignore", found=some(colours, 9), expected=expected)
         super().__init__(classes, palette, ignore=ignore)
 
-    def decode(self, stored: np.ndarray, path: object) -> np.ndarray:
+    def decode(self, stored: np.ndarray, path: object, nodata: float | None = None) -> np.ndarray:
         """Decode packed colours (H, W), each channel of which is read as 255 above 127 and else as 0."""
-        return super().decode((stored >> 7 & 0x010101) * 255, path)
+        return super().decode((stored >> 7 & 0x010101) * 255, path, nodata)
 
     def _expected(self) -> str:
         return f"{super()._expected()}; each channel above 127 is read as 255"

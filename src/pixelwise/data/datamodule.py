@@ -9,12 +9,15 @@ from typing import Any
 import lightning as L
 import numpy as np
 
+from pixelwise import checks
 from pixelwise.augmentation import CenterCrop, Transform
 from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
 from pixelwise.data.samplers import EvaluationBatches, Permutation, Share, TrainingBatches
+from pixelwise.data.splits import SPLITS, split_of
 from pixelwise.data.statistics import Histogram, fingerprint
+from pixelwise.data.subset import InMemory, random_subset
 from pixelwise.errors import UserError
-from pixelwise.types import Raw, Source, Split
+from pixelwise.types import Source, Split
 
 log = logging.getLogger(__name__)
 
@@ -50,38 +53,35 @@ class DataModule(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for key, value, low in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
-            if not isinstance(value, int) or value < low:
-                raise UserError(f"data.{key}", found=value, expected=f"a whole number of at least {low}")
         names = [classes] if isinstance(classes, str) else list(map(str, classes))
         if len(names) < 2 or len(set(names)) < len(names):
             expected = "two or more different names; [background, road] for a binary task"
             raise UserError("data.classes", found=classes, expected=expected)
         self.source = source
         self.classes = tuple(classes)
-        self.batch_size = batch_size
-        self.num_workers = num_workers
+        self.batch_size = checks.whole("data.batch_size", batch_size, 1)
+        self.num_workers = checks.whole("data.num_workers", num_workers, 0)
         self.view = CenterCrop(eval_size)
         self.verify = verify
         self.target = target
         self.seed = seed
-        self.splits = {name: source.split(name) for name in ("train", "val", "test")}
+        self.splits = {name: split_of(source, name) for name in SPLITS}
         for name in ("train", "val"):
             if not self.splits[name]:
                 raise UserError(
                     f"data: there is no {name!r} split, or it is empty",
                     expected="samples to train on, and others to choose the best epoch on",
                 )
-            if target is None and self.view.size and hasattr(self[name], "tile_of"):
+            if target is None and self.view.size and self[name].tile_of:
                 raise UserError(
                     "data.eval_size: large images are scored as a whole, at their own size",
                     found=list(self.view.size),
                     fix="data.eval_size=null; data.source.window sets how much of them is seen at once",
                 )
         if train_samples is not None:
-            self.splits["train"] = Subset(self["train"], train_samples, seed)
+            self.splits["train"] = random_subset(self["train"], train_samples, seed)
         if cache:
-            if any(hasattr(split, "tile_of") for split in self.splits.values()):
+            if any(split.tile_of for split in self.splits.values() if split):
                 raise UserError(
                     "data.cache: tiles are mapped into memory already, and crops come from all over them",
                     found=True,
@@ -91,6 +91,8 @@ class DataModule(L.LightningDataModule):
         self.histograms: dict[str, Histogram] = {}  # of the splits, once the survey has read their labels
         self._augmentations: Sequence[Transform] = ()
         self._phase_of: Callable[[int, int], int] = lambda epoch, batch: 0
+        self._in_step: Callable[[int], int] | None = None
+        self._mean: Callable[[], Sequence[float]] | None = None
 
     def __getitem__(self, name: str) -> Split:
         """A split that exists."""
@@ -111,7 +113,7 @@ class DataModule(L.LightningDataModule):
     @property
     def samples_per_epoch(self) -> int:
         """Training samples an epoch: all items of the split, or as many random crops as it draws."""
-        return getattr(self["train"], "draws", None) or len(self["train"])
+        return self["train"].draws or len(self["train"])
 
     @property
     def batches_per_epoch(self) -> int:
@@ -123,20 +125,42 @@ class DataModule(L.LightningDataModule):
         """This process among those of the trainer."""
         return Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
 
-    def follow(self, augmentations: Sequence[Transform], phase_of: Callable[[int, int], int]) -> None:
-        """Train with one augmentation a phase, the phase being a function of (epoch, batch)."""
+    def follow(
+        self,
+        augmentations: Sequence[Transform],
+        phase_of: Callable[[int, int], int],
+        in_step: Callable[[int], int] | None = None,
+        mean: Callable[[], Sequence[float]] | None = None,
+    ) -> None:
+        """Set what training takes from the schedule and the network.
+
+        Args:
+            augmentations: one for each phase.
+            phase_of: (epoch, batch) → index of the phase.
+            in_step: as in `TrainingBatches`.
+            mean: returns the mean of each channel that the network subtracts; nodata pixels are set to it.
+        """
         self._augmentations = augmentations
         self._phase_of = phase_of
+        self._in_step = in_step
+        self._mean = mean
 
     def train_dataloader(self) -> Loader:
         """Shuffled, augmented, resumable."""
-        samples = Samples(self["train"], self._augmentations, self.seed, self.target, training=True)
+        samples = Samples(
+            self["train"],
+            self._augmentations,
+            self.seed,
+            self.target,
+            training=True,
+            mean=self._mean and self._mean(),
+        )
         order = Permutation(self.samples_per_epoch, self.seed)
-        batches = TrainingBatches(order, self.batch_size, self._phase_of, self.share)
+        batches = TrainingBatches(order, self.batch_size, self._phase_of, self.share, self._in_step)
         return Loader(
             samples,
             batch_sampler=batches,
-            collate_fn=Collate(),
+            collate_fn=Collate(classes=len(self.classes) if self._in_step else 0),
             **worker_settings(self.num_workers, self.seed),
         )
 
@@ -151,47 +175,9 @@ class DataModule(L.LightningDataModule):
     def _evaluation_loader(self, name: str) -> EvaluationLoader:
         split = self[name]
         sizes = [self.view.size or split.size(i) for i in range(len(split))]
-        tile_of = getattr(split, "tile_of", None)
         return EvaluationLoader(
-            Samples(split, [self.view], self.seed, self.target),
-            batch_sampler=EvaluationBatches(sizes, self.batch_size, self.share, tile_of),
+            Samples(split, [self.view], self.seed, self.target, mean=self._mean and self._mean()),
+            batch_sampler=EvaluationBatches(sizes, self.batch_size, self.share, split.tile_of),
             collate_fn=Collate(self.batch_size),
             **worker_settings(self.num_workers, self.seed),
         )
-
-
-class Subset:
-    """The first `count` samples of a split in an order given by the seed; more of them contain fewer."""
-
-    def __init__(self, split: Split, count: int, seed: int) -> None:
-        if not 0 < count <= len(split):
-            raise UserError("data.train_samples", found=count, expected=f"1 to {len(split)}, all of them")
-        self.split = split
-        self.indices = np.random.default_rng(seed).permutation(len(split))[:count]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Raw:
-        return self.split[int(self.indices[index])]
-
-    def size(self, index: int) -> tuple[int, int]:
-        """(H, W) of one image."""
-        return self.split.size(int(self.indices[index]))
-
-
-class InMemory:
-    """A split whose items are read once; workers that are forked later share what was read before."""
-
-    def __init__(self, split: Split) -> None:
-        self.split = split
-        self.size = split.size
-        self._items: dict[int, Raw] = {}
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, index: int) -> Raw:
-        if index not in self._items:
-            self._items[index] = self.split[index]
-        return self._items[index]

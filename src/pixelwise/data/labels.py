@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from pixelwise.data.io.images import is_deep_colour, readable
+from pixelwise.data.io.label_files import open_labels, pack
+from pixelwise.data.label_advice import IGNORE_KEY, how_to_ignore, how_to_mend, is_smooth
 from pixelwise.errors import UserError, counted, guess, some
 from pixelwise.types import IGNORE
 
 _UNKNOWN = 254  # marks a stored value without a meaning: a byte table then decodes and checks in one look-up
 MAX_CLASSES = _UNKNOWN
+
+__all__ = ["MAX_CLASSES", "LabelError", "Labels", "how_to_ignore", "how_to_mend", "pack"]
 
 
 class LabelError(UserError):
@@ -22,10 +24,12 @@ class LabelError(UserError):
     Attributes:
         unknown: number of pixels by stored value, as text: "11" or "(252, 255, 0)".
         target: (H, W) uint8, decoded as far as it goes, for an audit that counts on: 254 where it does not.
+        is_smooth: whether it looks like a mask of 0 and 255 that something interpolated.
     """
 
     unknown: dict[str, int]
     target: np.ndarray
+    is_smooth: bool
 
 
 class Labels:
@@ -38,21 +42,25 @@ class Labels:
     2. a value in `remap` becomes what stands there;
     3. 255 stays 255, and 0…K-1 stay themselves.
 
-    Without a palette a file's *numbers* are read: of a grey image; of a colour-table (P) PNG its indices, not
-    its colours; of an RGB image its channels where all three agree. A GIF always has a colour table, in any
-    order; where that table is grey, the grey is the number.
+    Without a palette a file's *numbers* are read, of any type if they are whole: of a grey image; of an image
+    with a colour table its indices, not its colours; of an RGB image its channels where all three agree. A
+    GIF always has a colour table, in any order; where that table is grey, the grey is the number. NaN is
+    ignored, and so is the value that a TIFF calls nodata, unless that is a class: then `remap` or `ignore`
+    has to say what it means.
 
     Args:
         classes: class names in the order of their indices.
         palette: one [r, g, b] per stored value, when the masks store colours; may be longer than `classes`.
         remap: stored value → class index, class name or 255. For masks of 0 and 255: `{255: 1}`.
         ignore: stored values, or colours [r, g, b], that become 255.
+        threshold: for two classes: values from here on are the second one, smaller ones the first. For masks
+            of 0 and 255 that were resized smoothly or saved as JPEG. `ignore` and `remap` go before it.
 
     Raises:
         UserError: the arguments contradict each other.
     """
 
-    IGNORE_KEY = "data.source.labels.ignore"
+    IGNORE_KEY = IGNORE_KEY
 
     def __init__(
         self,
@@ -60,6 +68,7 @@ class Labels:
         palette: Sequence[Sequence[int]] | None = None,
         remap: Mapping[int, int | str] | None = None,
         ignore: Sequence[int | Sequence[int]] = (),
+        threshold: float | None = None,
     ) -> None:
         self.classes = [str(name) for name in classes]
         if not 2 <= len(self.classes) <= MAX_CLASSES or len(set(self.classes)) < len(self.classes):
@@ -67,10 +76,10 @@ class Labels:
             raise UserError("data.classes", found=self.classes, expected=expected)
         self.has_palette = palette is not None
         meanings = {index: index for index in range(len(self.classes))} | {IGNORE: IGNORE}
-        meanings |= {int(value): self._class_index(meaning) for value, meaning in (remap or {}).items()}
-        meanings |= {int(value): IGNORE for value in ignore if not isinstance(value, Sequence)}
-        if wrong := [value for value in meanings if not 0 <= value < 2**16]:
-            raise UserError("labels.remap or labels.ignore", found=wrong, expected="values from 0 to 65535")
+        self._chosen = {_whole(value): self._class_index(meaning) for value, meaning in (remap or {}).items()}
+        self._chosen |= {_whole(value): IGNORE for value in ignore if not isinstance(value, Sequence)}
+        meanings |= self._chosen
+        self.threshold = self._check_threshold(threshold)
         void = [_pack(value) for value in ignore if isinstance(value, Sequence)]
         if palette is not None:
             meanings = self._by_colour(meanings, [_pack(colour) for colour in palette], void)
@@ -78,9 +87,15 @@ class Labels:
             raise UserError("labels.ignore", found=list(ignore), expected="numbers, as palette is null")
         # 16 MB for colours, but as quick for a hundred of them as for two
         self._table = np.full(2**24 if self.has_palette else 2**16, _UNKNOWN, np.uint8)
-        self._table[list(meanings)] = list(meanings.values())
+        inside = [value for value in meanings if 0 <= value < len(self._table)]
+        self._table[inside] = [meanings[value] for value in inside]
         self.meanings = meanings
         """Class index or 255 by stored value, or by packed colour."""
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Whatever decides how a stored value is decoded; compared by its `repr`."""
+        return sorted(self.meanings.items()), self.threshold, sorted(self._chosen)
 
     def read(self, path: Path) -> np.ndarray:
         """Decode one mask file.
@@ -92,25 +107,77 @@ class Labels:
             LabelError: the mask holds values without a meaning; the first of them are named.
             UserError: the file is damaged or not a mask.
         """
-        return self.decode(_read_colours(path) if self.has_palette else _read_numbers(path), path)
+        with open_labels(path, self.has_palette) as file:
+            return self.decode(file.read(), path, file.nodata)
 
-    def decode(self, stored: np.ndarray, path: object) -> np.ndarray:
+    def decode(self, stored: np.ndarray, path: object, nodata: float | None = None) -> np.ndarray:
         """Decode what was read from a mask file.
 
         Args:
-            stored: (H, W) whole numbers in 0…65535, or with a palette packed colours.
+            stored: (H, W) numbers of any type, or with a palette packed colours.
             path: of the file, for the message.
+            nodata: the number that means "no label", as the file says.
 
         Returns:
             (H, W) uint8: class indices, and 255 where a pixel does not count.
 
         Raises:
             LabelError: some values have no meaning; the first of them are named.
+            UserError: what the file calls nodata is a class.
         """
-        target = self._table.take(stored)
+        target = self._look_up(stored)
+        if stored.dtype.kind == "f":
+            target[np.isnan(stored)] = IGNORE
+        if (
+            nodata is not None
+            and not self.has_palette
+            and nodata not in self._chosen
+            and (void := stored == nodata).any()
+        ):
+            if target[void][0] < len(self.classes):
+                raise self._nodata_is_a_class(path, nodata, self.classes[target[void][0]])
+            target[void] = IGNORE
         if (target == _UNKNOWN).any():
             raise self._unknown_values(path, stored, target)
         return target
+
+    def _look_up(self, stored: np.ndarray) -> np.ndarray:
+        """(H, W) uint8, `_UNKNOWN` where a number has no meaning."""
+        if self.threshold is not None:
+            target = (stored >= self.threshold).astype(np.uint8)
+            strays = list(self._chosen)
+        elif self.has_palette or stored.dtype in (np.uint8, np.uint16, np.bool_):
+            return self._table.take(stored)
+        else:
+            usual = (stored >= 0) & (stored < len(self._table))
+            if stored.dtype.kind == "f":
+                usual &= stored == np.floor(stored)
+            target = np.full(stored.shape, _UNKNOWN, np.uint8)
+            target[usual] = self._table.take(stored[usual].astype(np.int64))
+            strays = [value for value in self.meanings if not 0 <= value < len(self._table)]
+        for value in strays:
+            target[stored == value] = self.meanings[value]
+        return target
+
+    def _check_threshold(self, threshold: float | None) -> float | None:
+        if threshold is None:
+            return None
+        is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+        if not is_number or len(self.classes) != 2 or self.has_palette:
+            found = f"{threshold!r}, {len(self.classes)} classes{' and a palette' * self.has_palette}"
+            expected = "a number such as 128, for masks of numbers and two classes"
+            raise UserError("data.source.labels.threshold", found=found, expected=expected)
+        return float(threshold)
+
+    def _nodata_is_a_class(self, path: object, nodata: float, name: str) -> UserError:
+        key = self.IGNORE_KEY.removesuffix(".ignore")
+        return UserError(
+            f"{path} says in its metadata that {nodata:g} is nodata, but {nodata:g} is the class {name}",
+            found=f"the tag nodata={nodata:g}, and pixels of that value",
+            expected="no such tag, or a value that is no class",
+            fix=f"'{key}.remap={{{nodata:g}:{name}}}' if they are {name}; '{self.IGNORE_KEY}=[{nodata:g}]' if"
+            f" nobody labelled them; gdal_edit.py -unsetnodata FILE takes the tag out",
+        )
 
     def _class_index(self, meaning: int | str) -> int:
         if meaning in self.classes:
@@ -137,18 +204,28 @@ class Labels:
     def _unknown_values(self, path: object, stored: np.ndarray, target: np.ndarray) -> LabelError:
         rows, columns = np.nonzero(target == _UNKNOWN)
         values, first, counts = np.unique(stored[rows, columns], return_index=True, return_counts=True)
-        names = [str(tuple(value.to_bytes(3)) if self.has_palette else value) for value in values.tolist()]
+        names = [
+            str(tuple(value.to_bytes(3)))
+            if self.has_palette
+            else f"{value:g}"
+            if value % 1
+            else str(int(value))
+            for value in values.tolist()
+        ]
+        smooth = not self.has_palette and len(self.classes) == 2 and is_smooth(stored, len(values))
         found = (
             f"{name}: {counted(count, 'pixel')}, first at row {rows[where]}, column {columns[where]}"
             for name, count, where in zip(names, counts, first, strict=True)
         )
-        fix = f"{how_to_ignore(names, self.IGNORE_KEY)} leaves them out; or name their class in data.classes"
+        fix = how_to_mend(names, self.classes, bool((target == 0).any()), smooth, self.IGNORE_KEY)
         if str(path).lower().endswith((".jpg", ".jpeg")):
-            fix = "JPEG does not keep labels; save the masks as PNG from their origin"
+            jpeg = "JPEG does not keep labels; save the masks as PNG from their origin"
+            fix = f"{jpeg}; {fix}" if smooth else jpeg
         what = f"{path} holds {'colours' if self.has_palette else 'labels'} without a meaning"
         error = LabelError(what, found=some(found, 3, "; "), expected=self._expected(), fix=fix)
         error.unknown = dict(zip(names, counts.tolist(), strict=True))
         error.target = target
+        error.is_smooth = smooth
         return error
 
     def _expected(self) -> str:
@@ -156,52 +233,11 @@ class Labels:
         return f"{classes}, or {IGNORE} = ignored"
 
 
-def how_to_ignore(unknown: Iterable[str], key: str = Labels.IGNORE_KEY) -> str:
-    """The override that turns unknown labels or colours, as `LabelError.unknown` names them, into 255."""
-    values = ",".join(list(unknown)[:8]).replace(" ", "").replace("(", "[").replace(")", "]")
-    return f"'{key}=[{values}]'"
-
-
-def _read_numbers(path: Path) -> np.ndarray:
-    """(H, W) whole numbers in 0…65535."""
-    with readable(path), Image.open(path) as image:
-        is_deep = is_deep_colour(image)
-        stored = np.array(image)
-        if image.format == "GIF" and image.mode == "P":
-            shown = np.array(image.convert("RGB"))
-            stored = shown[..., 0] if (shown == shown[..., :1]).all() else stored
-    if stored.ndim == 3:
-        colours = stored[..., :1] if image.mode in ("LA", "PA") else stored[..., :3]
-        if (colours != colours[..., :1]).any():
-            different = np.unique(colours.reshape(-1, 3), axis=0).tolist()
-            raise UserError(
-                f"{path} stores colours, but no palette says what they mean",
-                found=f"{len(different):,} colours: {some(map(tuple, different), 4)}",
-                expected="class numbers, or one colour per class",
-                fix="data.palette=[[r,g,b],…] in the order of data.classes, and"
-                " 'data.source.labels.palette=${data.palette}'",
-            )
-        stored = colours[..., 0]
-    if is_deep or stored.dtype.kind not in "biu" or stored.min() < 0 or stored.max() >= 2**16:
-        raise UserError(
-            f"{path} is no mask of class numbers",
-            found=f"{'colours of 16 bits' if is_deep else stored.dtype}, {stored.min()} to {stored.max()}",
-            expected="whole numbers from 0 to 65535",
-            fix="save the masks as 8-bit PNG",
-        )
-    return stored
-
-
-def _read_colours(path: Path) -> np.ndarray:
-    """(H, W) packed colours; a colour table is resolved and alpha dropped."""
-    with readable(path), Image.open(path) as image:
-        return pack(np.array(image.convert("RGB")))
-
-
-def pack(colours: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 → (H, W) int32, one number for a colour."""
-    red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
-    return red << 16 | green << 8 | blue
+def _whole(value: float) -> int:
+    """A stored value as a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise UserError("labels.remap or labels.ignore", found=value, expected="whole numbers")
+    return int(value)
 
 
 def _pack(colour: Sequence[int]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -12,9 +13,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pixelwise.augmentation import Transform
+from pixelwise.data.io.nodata import filled
 from pixelwise.data.samplers import Draw, TrainingBatches, generator
 from pixelwise.errors import UserError
-from pixelwise.types import Batch, Raw, Sample, Split
+from pixelwise.types import IGNORE, NODATA, Batch, Raw, Sample, Split
 
 
 class Samples(Dataset[Sample | UserError]):
@@ -29,6 +31,7 @@ class Samples(Dataset[Sample | UserError]):
         encode: turns a mask, once it was augmented, into the target; None takes the mask itself.
         training: take random crops from a split that offers them; else the items, with what scores of masks
             need besides.
+        mean: of each channel, in units of `pixelwise.models.Normalize`: what nodata pixels become.
     """
 
     def __init__(
@@ -38,13 +41,15 @@ class Samples(Dataset[Sample | UserError]):
         seed: int,
         encode: Callable[[np.ndarray], np.ndarray] | None = None,
         training: bool = False,
+        mean: Sequence[float] | None = None,
     ) -> None:
         self.split = split
         self.augmentations = augmentations
         self.seed = seed
         self.encode = encode
-        self.draw = getattr(split, "draw", None) if training and getattr(split, "draws", None) else None
+        self.draw = split.draw if training and split.draws else None
         self.training = training
+        self.mean = mean
 
     def __getitem__(self, draw: Draw) -> Sample | UserError:
         try:
@@ -55,12 +60,19 @@ class Samples(Dataset[Sample | UserError]):
     def _augmented(self, draw: Draw) -> Sample:
         rng, augment = generator(self.seed, draw), self.augmentations[draw.phase]
         raw: Raw = self.draw(draw.sample, rng) if self.draw else self.split[draw.sample]
+        has_mask = isinstance(raw.target, np.ndarray)
         mask = raw.target if isinstance(raw.target, np.ndarray) else None
+        if raw.nodata is not None:
+            mask = np.where(raw.nodata, NODATA, 0 if mask is None else mask).astype(np.uint8)
         focus = {} if raw.focus is None else {"focus": raw.focus}
         image, mask = augment(raw.image, mask, rng, **focus)
+        if mask is not None and (nothing := mask == NODATA).any():
+            image, mask = filled(image, nothing, self.mean), np.where(nothing, np.uint8(IGNORE), mask)
         sample: Sample = {
             "image": _tensor(image).permute(2, 0, 1),
-            "target": torch.tensor(raw.target) if mask is None else _tensor(self._encoded(mask)),
+            "target": _tensor(self._encoded(mask))
+            if mask is not None and has_mask
+            else torch.tensor(raw.target),
             "key": raw.key,
             "valid": draw.valid,
         }
@@ -84,10 +96,15 @@ class Collate:
     """Stack samples, filling up to `rows` with copies of the last one, marked invalid.
 
     Batches of one size make a score independent of how the samples fell into them, to the last bit.
+
+    Args:
+        rows: of a batch at least.
+        classes: their number, to count the labels of each; 0 counts none.
     """
 
-    def __init__(self, rows: int = 0) -> None:
+    def __init__(self, rows: int = 0, classes: int = 0) -> None:
         self.rows = rows
+        self.classes = classes
 
     def __call__(self, samples: list[Sample | UserError]) -> Batch | UserError:
         """Samples of one size → a batch; the first error among them instead, if there is one."""
@@ -118,7 +135,24 @@ class Collate:
             batch["border"] = torch.stack([s["border"] for s in good])
         if all("window" in s for s in good):
             batch["window"] = [s["window"] for s in good]
+        if self.classes:
+            batch["labels"] = count_labels(batch["target"], self.classes)
         return batch
+
+
+def count_labels(target: torch.Tensor, classes: int) -> torch.Tensor:
+    """Labelled pixels (or images) of each class, then the number of images with any label: (K + 1,) int64.
+
+    Args:
+        target: (B, H, W) or (B,) class indices with `IGNORE`; or (B, K), whose known entries count.
+        classes: their number K.
+    """
+    known = target != IGNORE
+    if target.ndim == 2:
+        by_class = known.sum(0)
+    else:
+        by_class = torch.bincount(target.flatten().long(), minlength=IGNORE + 1)[:classes]
+    return torch.cat([by_class, known.reshape(len(target), -1).any(1).sum()[None]])
 
 
 class Loader(DataLoader[Any]):
@@ -129,9 +163,18 @@ class Loader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         self.consumed = self.batch_sampler.first
-        for batch in super().__iter__():
+        batches = map(raise_error, super().__iter__())
+        for batch in batches if self.batch_sampler.in_step is None else self._by_step(batches):
             self.consumed += 1  # before the step, so that a checkpoint made after it counts it
-            yield raise_error(batch)
+            yield batch
+
+    def _by_step(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Read all batches of an optimizer step before the first is given, which has to know their labels."""
+        assert self.batch_sampler.in_step is not None
+        while step := list(islice(batches, self.batch_sampler.in_step(self.consumed))):
+            labels = torch.stack([batch["labels"] for batch in step]).sum(0)
+            for batch in step:
+                yield {**batch, "labels": torch.stack([batch["labels"], labels])}
 
     def state_dict(self) -> dict[str, int]:
         """Position within the epoch, in plain numbers."""

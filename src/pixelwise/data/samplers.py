@@ -72,6 +72,8 @@ class TrainingBatches(Sampler[list[Draw]]):
         batch_size: of all processes together; of a split smaller than this, all samples make one batch.
         phase_of: (epoch, batch) → index of the phase that draws the batch.
         share: of each batch that this process trains on. The batches do not depend on it.
+        in_step: the first batch of an optimizer step, as its index in the epoch → number of batches of this
+            step; None where each batch is a step.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class TrainingBatches(Sampler[list[Draw]]):
         batch_size: int,
         phase_of: Callable[[int, int], int],
         share: Share = ALL,
+        in_step: Callable[[int], int] | None = None,
     ) -> None:
         self.sampler = sampler
         self.batch_size = min(batch_size, len(sampler))
@@ -91,6 +94,7 @@ class TrainingBatches(Sampler[list[Draw]]):
             )
         self.phase_of = phase_of
         self.share = share
+        self.in_step = in_step
         self.first = 0
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise.errors import UserError
 from pixelwise.types import FULL_SCALE, IGNORE, Split
 
 
@@ -58,7 +59,7 @@ def class_histogram(split: Split, classes: Sequence[str]) -> Histogram:
         UserError: a label file is damaged or holds a value without a meaning.
     """
     histogram = Histogram(classes)
-    for target in in_threads(lambda index: part(split, "target", index), len(split)):
+    for target in in_threads(split.target, len(split)):
         histogram.add(target)
     return histogram
 
@@ -67,27 +68,16 @@ def fingerprint(splits: Mapping[str, Split | None], classes: Sequence[str]) -> d
     """What tells two data sets apart without reading them through, in plain types.
 
     Returns:
-        `{"classes": [...], "train": {"images": n, "hash": "..."}, ...}`; the hash covers each item's key,
-        image size and, where the split knows them, the bytes of its files. Where items are windows of larger
-        images, which the split lists as `originals`, it covers those.
+        `{"classes": [...], "train": {"images": n, "hash": "..."}, ...}`; the hash covers the key, the size
+        and the bytes of each of the split's `originals`.
     """
     result: dict[str, Any] = {"classes": [str(name) for name in classes]}
     for name, split in splits.items():
-        if split is None:
-            continue
-        stored_bytes = getattr(split, "stored_bytes", lambda index: 0)
-        items = getattr(split, "originals", None) or [
-            (part(split, "key", i), split.size(i), stored_bytes(i)) for i in range(len(split))
-        ]
-        digest = blake2b(repr(sorted(items)).encode(), digest_size=8).hexdigest()
-        result[name] = {"images": len(items), "hash": digest}
+        if split is not None:
+            originals = sorted(split.originals)
+            digest = blake2b(repr(originals).encode(), digest_size=8).hexdigest()
+            result[name] = {"images": len(originals), "hash": digest}
     return result
-
-
-def part(split: Split, name: str, index: int) -> Any:
-    """An item's "image", "target" or "key": by the split's method of that name, else from the whole item."""
-    reader = getattr(split, name, None)
-    return reader(index) if reader else getattr(split[index], name)
 
 
 def in_threads(function: Callable[[int], Any], count: int) -> Iterator[Any]:
@@ -103,15 +93,22 @@ def in_threads(function: Callable[[int], Any], count: int) -> Iterator[Any]:
 def channel_statistics(split: Split, most: int = 256) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel over at most `most` images, spread evenly.
 
-    In units of `Normalize`: integers scaled to [0, 1]. A constant channel gets a deviation of 1.
+    In units of `Normalize`: integers scaled to [0, 1]. Pixels that are nodata are left out. A constant
+    channel gets a deviation of 1.
+
+    Raises:
+        UserError: these images hold nothing but nodata.
     """
     indices = np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)
     pixels = square = count = 0.0
     for index in indices:
-        image = split[int(index)].image
+        raw = split[int(index)]
+        image = raw.image if raw.nodata is None else raw.image[~raw.nodata]
         values = image.reshape(-1, image.shape[-1]).astype(np.float64)  # sums of float32 lose whole pixels
         values /= FULL_SCALE.get(image.dtype.name, 1.0)
         pixels, square, count = pixels + values.sum(0), square + (values**2).sum(0), count + len(values)
+    if not count:
+        raise UserError("data.mean cannot be measured", found="nothing but nodata in the images of train")
     mean = np.asarray(pixels) / count
     std = np.sqrt(np.maximum(np.asarray(square) / count - mean**2, 0))
     return mean.tolist(), np.where(std > 1e-6, std, 1.0).tolist()

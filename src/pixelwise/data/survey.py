@@ -19,8 +19,11 @@ def survey(data: DataModule) -> dict[str, Any]:
     Raises:
         UserError: an image or a label cannot be used.
     """
-    if describe := getattr(data.source, "describe", None):
-        log.info(describe())
+    if origin := data.source.describe():
+        log.info(origin)
+    for name, split in data.splits.items():
+        for remark in split.remarks if split else ():
+            log.warning("%s: %s", name, remark)
     report = {name: fact for name, fact in data.fingerprint.items() if fact is not None}
     for name, histogram in histograms(data).items():
         shares = dict(zip(data.classes, histogram.shares.tolist(), strict=True))

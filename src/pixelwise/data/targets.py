@@ -18,7 +18,7 @@ class PresentClasses:
 
     def __init__(self, classes: list[str], share: float = 0.01) -> None:
         self.count = len(classes)
-        self.share = checks.number("data.target.share", share, 0, 1)
+        self.share = checks.strength("data.target.share", share, 1)
 
     def __call__(self, mask: np.ndarray) -> np.ndarray:
         """(H, W) uint8 with `IGNORE` → (K,) float32: 1 there, 0 not there; all `IGNORE` without a label."""

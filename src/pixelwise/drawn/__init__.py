@@ -1,4 +1,4 @@
-"""Data sets that are drawn, so that everything can be tried without a download."""
+"""Data sets drawn by code, to try everything without a download."""
 
 from pixelwise.drawn.city.potsdam_release import PotsdamSynthetic
 from pixelwise.drawn.toy.scenes import ToyClassification, ToySegmentation

@@ -1,4 +1,4 @@
-"""A finished model for other programs, checked against the one that was trained."""
+"""Export a trained model for other programs, and compare the export with the trained model."""
 
 from pixelwise.export.agreement import Agreement, compare
 from pixelwise.export.export import export, subject

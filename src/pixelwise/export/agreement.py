@@ -1,4 +1,4 @@
-"""How far an exported model is from the one that was trained."""
+"""Compare an exported model with the trained model."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pixelwise.export.format import Network
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two models on the same images."""
+    """The difference of two models on the same images."""
 
     difference: float
-    """Largest difference of two logits."""
+    """Largest absolute difference of two logits."""
     largest: float
     """Largest absolute logit of the reference."""
     share: float
-    """Share of the decisions (pixels or images) that fall on the same class."""
+    """Fraction of predictions (pixels or images) with the same class."""
     shapes: tuple[tuple[int, ...], ...]
-    """Of the batches that were compared."""
+    """Shapes of the compared batches."""
 
     def within(self, tolerance: float) -> bool:
-        """Whether no logit differs by more than this share of the largest, or of 1 where all are smaller."""
+        """Whether no difference exceeds `tolerance` times the largest logit (at least 1)."""
         return self.difference <= tolerance * max(1.0, self.largest)
 
     def __str__(self) -> str:
@@ -39,21 +39,21 @@ class Agreement:
 
 @torch.inference_mode()
 def compare(reference: Network, other: Network, images: Sequence[Tensor]) -> Agreement:
-    """Give both models each batch of raw images."""
+    """Apply both models to each batch of raw images, and compare the logits."""
     difference = largest = 0.0
     same = total = 0
     for image in images:
-        wanted, found = reference(image), other(image)
-        difference = max(difference, float((wanted - found).abs().max()))
-        largest = max(largest, float(wanted.abs().max()))
-        equal = wanted.max(1).indices == found.max(1).indices
+        expected, actual = reference(image), other(image)
+        difference = max(difference, float((expected - actual).abs().max()))
+        largest = max(largest, float(expected.abs().max()))
+        equal = expected.max(1).indices == actual.max(1).indices
         same, total = same + int(equal.sum()), total + equal.numel()
     return Agreement(difference, largest, same / total, tuple(tuple(image.shape) for image in images))
 
 
 @torch.inference_mode()
 def accepts(model: Network, image: Tensor) -> bool:
-    """Whether the model takes images of this size; some encoders take only one."""
+    """Whether the model accepts images of this size; some encoders accept one size only."""
     try:
         model(image)
     except UserError:

@@ -1,4 +1,4 @@
-"""What is exported, and what a format has to do with it."""
+"""The interface of export formats, and the object that they export."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Subject:
-    """What is exported."""
+    """A model to export, with a sample image and scores."""
 
     model: Predictor
     image: Tensor
-    """Raw (1, C, H, W): what the export is tried on. Exported graphs take images of its dtype."""
+    """Raw image (1, C, H, W) to try the export on. Exported graphs accept images of its dtype only."""
     scores: Mapping[str, float]
     """Final scores of these weights by flat name, such as "test/miou"."""
     base_model: str | None = None
-    """Where the encoder's weights came from, as the Hugging Face hub names it."""
+    """Name of the encoder's pretrained weights on the Hugging Face hub."""
 
 
 class Format(Protocol):
-    """A way to write a model. A new one is a class of this shape and a line in conf/export.yaml."""
+    """An export format. To add one, write a class like this and name it in conf/export.yaml."""
 
     def write(self, subject: Subject, folder: Path) -> None:
-        """Write the files into a folder that is empty."""
+        """Write the files into an empty folder."""
         ...
 
     def open(self, folder: Path) -> Network:
-        """Load what was written, from the files alone."""
+        """Load the exported model from the files alone."""
         ...

@@ -1,4 +1,4 @@
-"""A folder in the layout of the Hugging Face hub: weights, config, card and a sample."""
+"""Export to a folder in the layout of the Hugging Face hub: weights, config, model card and a sample."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from pixelwise.build import restore
 from pixelwise.export.format import Network, Subject
 from pixelwise.export.timm_twin import write_twin
 from pixelwise.files import write_json
-from pixelwise.types import IGNORE
+from pixelwise.types import IGNORE, ScoreName
 
 log = logging.getLogger(__name__)
 
 
 class Hub:
-    """`model.safetensors`, `config.json` and `README.md`, for `pixelwise.load(FOLDER)`.
+    """Writes `model.safetensors`, `config.json` and `README.md`, for `pixelwise.load(FOLDER)`.
 
-    A classifier also gets a folder `timm`, which timm loads without this package, where timm's own model
-    of that name ends as simply.
+    For a classifier, it also writes a folder `timm`, which timm loads without this package, if timm's model
+    consists of the encoder, global average pooling and a linear layer.
 
     Args:
-        license: identifier that the hub knows, such as mit, apache-2.0 or cc-by-4.0.
-        dataset: name of the data set or a path that ends in it; None for images drawn by code.
+        license: licence identifier of the hub, such as mit, apache-2.0 or cc-by-4.0.
+        dataset: name of the data set, or a path that ends in this name; None for images drawn by code.
         pipeline_tag: the hub's name of the task.
-        metrics: name of a score → the hub's name of it; these stand in the card.
+        metrics: name of a score → the hub's name of this score; these scores are written to the card.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Hub:
         self.metrics = dict(metrics)
 
     def write(self, subject: Subject, folder: Path) -> None:
-        """Write everything; the sample comes later."""
+        """Write all files but the sample."""
         weights = {name: tensor.contiguous() for name, tensor in subject.model.state_dict().items()}
         (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
         write_json(folder / "config.json", config(subject.model))
@@ -50,16 +50,16 @@ class Hub:
         (folder / "README.md").write_text(self.card(subject, has_twin))
 
     def open(self, folder: Path) -> Network:
-        """As anybody will."""
+        """Load the model as a user would, with `pixelwise.load`."""
         return restore.load(folder)
 
     def card(self, subject: Subject, has_twin: bool) -> str:
-        """The README, its facts as YAML first."""
+        """Return the text of README.md, with its metadata as YAML at the top."""
         model = subject.model
         encoder, decoder = model.config["encoder"]["name"], model.config["decoder"]["_target_"]
         decoder = decoder.rsplit(".", 1)[-1].lower()
         results = self.results(subject)
-        facts = ModelCardData(
+        metadata = ModelCardData(
             library_name="pixelwise",
             pipeline_tag=self.pipeline_tag,
             license=self.license,
@@ -79,22 +79,23 @@ class Hub:
             scores=f"| score | split | value |\n|---|---|---|\n{scores}\n" if results else "Not scored.\n",
             ignore=IGNORE,
             version=__version__,
-            size=_words(model.view.size),
+            size=_describe(model.view.size),
         )
-        return f"---\n{facts.to_yaml()}\n---\n{text}{TIMM if has_twin else ''}"
+        return f"---\n{metadata.to_yaml()}\n---\n{text}{TIMM if has_twin else ''}"
 
     def results(self, subject: Subject) -> list[EvalResult]:
-        """The scores that the hub has a name for, each with the classes it counts and those it leaves out."""
-        found = []
+        """Return the scores that have a name on the hub, with the classes they include."""
+        results = []
         for name, value in subject.scores.items():
-            split, _, score = name.partition("/")
-            if score in self.metrics and value == value:  # a score without meaning is NaN
-                found.append(
+            parsed = ScoreName.parse(name, subject.model.classes)
+            score = parsed.kind if parsed.class_name is None else ""
+            if score in self.metrics and value == value:  # undefined scores are NaN
+                results.append(
                     EvalResult(
                         task_type=self.pipeline_tag,
                         dataset_type=self.dataset,
                         dataset_name=self.dataset,
-                        dataset_split=split,
+                        dataset_split=parsed.split,
                         metric_type=self.metrics[score],
                         metric_name=score,
                         metric_value=value,
@@ -105,11 +106,11 @@ class Hub:
                         },
                     )
                 )
-        return found
+        return results
 
 
 def config(model: restore.Predictor) -> dict[str, Any]:
-    """What the hub and other programs read, and below `pixelwise` what builds the model."""
+    """Return config.json: facts for the hub and other programs, and the model's config at `pixelwise`."""
     names = [str(name) for name in model.classes]
     size = model.view.size
     return {
@@ -125,10 +126,10 @@ def config(model: restore.Predictor) -> dict[str, Any]:
     }
 
 
-def _words(size: tuple[int, int] | None) -> str:
+def _describe(size: tuple[int, int] | None) -> str:
     if size is None:
-        return "An image keeps its own size."
-    return f"An image is resized so that it just covers {size[0]}×{size[1]}, and its middle is kept."
+        return "Images keep their size."
+    return f"Images are resized so that they just cover {size[0]}×{size[1]}, and the centre is cropped."
 
 
 CARD = """
@@ -136,23 +137,23 @@ CARD = """
 
 A model for {task}, trained on {dataset} with pixelwise {version}.
 
-![A sample: the image and what the model says](sample.png)
+![A sample image and its prediction](sample.png)
 
 ```python
 import numpy as np
 import pixelwise
 import torch
 
-model = pixelwise.load(".")  # this folder, as huggingface_hub.snapshot_download(…) gives it
+model = pixelwise.load(".")  # this folder, or the result of huggingface_hub.snapshot_download(…)
 sample = np.load("sample.npz")
-logits = model(torch.from_numpy(sample["image"]))  # (B, C, H, W), the pixels as they are stored
+logits = model(torch.from_numpy(sample["image"]))  # input (B, C, H, W): pixels as stored in the file
 print(float((logits - torch.from_numpy(sample["logits"])).abs().max()))  # about 0
 
 # probabilities = model.probabilities(np.asarray(PIL.Image.open("photo.jpg").convert("RGB")))
 ```
 
 {size}
-Integers are scaled to [0, 1], then mean and deviation of `config.json` are applied. The model does it all.
+The model itself scales integers to [0, 1], and normalises with the mean and std of `config.json`.
 
 | class | name |
 |---|---|
@@ -161,12 +162,12 @@ Integers are scaled to [0, 1], then mean and deviation of `config.json` are appl
 ## Scores
 
 {scores}
-Label {ignore} is ignored and counts in no score. A mean leaves out classes that are found neither in the
-labels nor in the predictions. Scores come from one confusion matrix over the whole split.
+Pixels with label {ignore} are ignored in all scores. Means exclude classes that occur neither in the labels
+nor in the predictions. Scores are computed from one confusion matrix over the split.
 """
 
 TIMM = """
-## timm alone
+## Use with timm alone
 
 ```python
 import timm
@@ -174,5 +175,5 @@ import timm
 model = timm.create_model("local-dir:timm", pretrained=True).eval()
 ```
 
-It takes normalised images; mean and deviation stand in `timm/config.json`.
+The input is a normalised image; mean and std are in `timm/config.json`.
 """

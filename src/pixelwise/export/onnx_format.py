@@ -1,4 +1,4 @@
-"""ONNX: the model for onnxruntime, TensorRT, OpenVINO and the like."""
+"""Export to ONNX, for onnxruntime, TensorRT, OpenVINO and others."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pixelwise.errors import UserError
 from pixelwise.export.format import Network, Subject
-from pixelwise.export.torch_export import explained, trace
+from pixelwise.export.torch_export import trace, translate_errors
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 LARGEST = 2**31 - 2**24
-"""Bytes of weights that fit into one file; protocol buffers end at 2 GiB."""
+"""Largest size of weights in one file, in bytes; protocol buffers are limited to 2 GiB."""
 
 
 class Onnx:
-    """`model.onnx`: input `image`, output `logits`, class names in its metadata.
+    """Writes `model.onnx` with input `image`, output `logits` and the class names in its metadata.
 
     Args:
-        opset: version of the operators; older runtimes may need a lower one (18 at least).
+        opset: version of the ONNX operators, at least 18; older runtimes may need a lower version.
 
     Raises:
         UserError: a package is missing.
@@ -41,15 +41,15 @@ class Onnx:
                 fix='pip install "pixelwise[export]", or pip install ' + " ".join(missing),
             )
         self.opset = opset
-        for name in ("onnxscript", "onnx_ir"):  # they tell how they optimise
+        for name in ("onnxscript", "onnx_ir"):  # they log each optimisation
             logging.getLogger(name).setLevel(logging.WARNING)
 
     def write(self, subject: Subject, folder: Path) -> None:
-        """Trace, translate and save; the weights of a very large model go beside the graph."""
+        """Trace the model, convert the graph and save it; very large weights get their own file."""
         program = trace(subject)
         with (
-            explained("this model's graph cannot be written as ONNX"),
-            sdpa_kernel(SDPBackend.MATH),  # attention in operators that ONNX has, laid out as these lay it
+            translate_errors("this model's graph cannot be written as ONNX"),
+            sdpa_kernel(SDPBackend.MATH),  # attention as operators that ONNX has
         ):
             exported = torch.onnx.export(
                 program,
@@ -67,7 +67,7 @@ class Onnx:
         exported.save(folder / "model.onnx", external_data=size > LARGEST)
 
     def open(self, folder: Path) -> Network:
-        """A session of onnxruntime on the CPU."""
+        """Load the model in onnxruntime on the CPU."""
         from onnxruntime import InferenceSession
 
         session = InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
@@ -79,7 +79,7 @@ class Onnx:
 
 
 def _floor_divide(dividend: Any, divisor: Any) -> Any:
-    """Python's `//` of sizes, as in -(-height // 8): ONNX's division rounds towards zero."""
+    """Return Python's `//` as ONNX operators: ONNX's own division rounds towards zero."""
     from onnxscript import opset18
 
     return opset18.Div(opset18.Sub(dividend, opset18.Mod(dividend, divisor)), divisor)

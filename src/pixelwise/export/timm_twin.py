@@ -1,4 +1,4 @@
-"""A classifier as timm builds it, for programs that know timm and not this package."""
+"""Export a classifier as a plain timm model, for programs without this package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pixelwise.build.restore import Predictor
 from pixelwise.export.agreement import compare
 from pixelwise.export.format import Subject
 from pixelwise.files import write_json
-from pixelwise.models import ClassifierHead
+from pixelwise.models import ClassifierHead, Encoder
 from pixelwise.models.encoder_weights import names_in_encoder
 
 log = logging.getLogger(__name__)
@@ -23,11 +23,15 @@ log = logging.getLogger(__name__)
 def write_twin(subject: Subject, folder: Path) -> bool:
     """Write `model.safetensors` and `config.json` for `timm.create_model("local-dir:FOLDER")`, if possible.
 
-    Possible where timm's model is nothing but the encoder, a mean over all positions and a linear layer,
-    as in the family of ResNet. Others have layers after the last map, for which nothing was trained.
+    This is possible if timm's model consists of the encoder, a mean over all positions and a linear layer,
+    as in the ResNet family. Other models have more layers after the last map, which were not trained.
+
+    Args:
+        subject: the model to export; its image is used to compare both models.
+        folder: the new folder.
 
     Returns:
-        Whether it was written, which is said in the log.
+        Whether the files were written; the reason is logged if not.
     """
     model = subject.model
     if not isinstance(model.head, ClassifierHead):
@@ -37,11 +41,11 @@ def write_twin(subject: Subject, folder: Path) -> bool:
         twin = build_twin(model)
     except (RuntimeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        log.info("no timm folder: timm's %s is not encoder, mean and linear layer (%s)", name, reason)
+        log.info("no timm folder: timm's %s has more than encoder, mean and linear layer (%s)", name, reason)
         return False
     agreement = compare(model, lambda image: twin(model.normalize(image)), [subject.image])
     if not agreement.within(1e-3):
-        log.info("no timm folder: timm's %s answers otherwise: %s", name, agreement)
+        log.info("no timm folder: timm's %s returns other logits: %s", name, agreement)
         return False
     folder.mkdir()
     weights = {key: tensor.contiguous() for key, tensor in twin.state_dict().items()}
@@ -52,17 +56,17 @@ def write_twin(subject: Subject, folder: Path) -> bool:
 
 
 def build_twin(model: Predictor) -> Any:
-    """Timm's whole model with the encoder's and the head's weights.
+    """Build timm's full model with the weights of the encoder and the head.
 
     Raises:
-        RuntimeError or AttributeError: the two are not made of the same tensors.
+        RuntimeError or AttributeError: timm's model does not have the same tensors.
     """
-    twin: Any = timm.create_model(
-        model.config["encoder"]["name"], num_classes=len(model.classes), in_chans=model.channels
-    )
     assert isinstance(model.head, ClassifierHead)
-    own, last = model.encoder.state_dict(), twin.get_classifier()
-    prefix = next((name for name, module in twin.named_modules() if module is last), "")
+    assert isinstance(model.encoder, Encoder)
+    name = model.encoder.spec.name
+    twin: Any = timm.create_model(name, num_classes=len(model.classes), in_chans=model.channels)
+    own, classifier = model.encoder.state_dict(), twin.get_classifier()
+    prefix = next((name for name, module in twin.named_modules() if module is classifier), "")
     weights = {key: own[name] for key in twin.state_dict() for name in names_in_encoder(key) if name in own}
     weights |= {f"{prefix}.{name}": tensor for name, tensor in model.head.linear.state_dict().items()}
     twin.load_state_dict(weights)
@@ -70,10 +74,10 @@ def build_twin(model: Predictor) -> Any:
 
 
 def _config(model: Predictor, twin: Any, size: Sequence[int]) -> dict[str, object]:
-    """What timm reads: the name of the model, its classes, and how its images are prepared."""
+    """Return timm's config.json: the name of the model, its classes, and the normalisation of images."""
     channels = model.channels
     return {
-        "architecture": model.config["encoder"]["name"],
+        "architecture": twin.pretrained_cfg["architecture"],
         "num_classes": len(model.classes),
         "label_names": list(model.classes),
         "model_args": {"in_chans": channels} if channels != 3 else {},

@@ -1,4 +1,4 @@
-"""torch.export: the model as a graph that runs without its Python code."""
+"""Export with torch.export: a graph of the model that runs without its Python code."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from pixelwise.export.format import Network, Subject
 from pixelwise.models import Composition, Encoder
 
 SIDES = (97, 131)
-"""Height and width to trace with: nothing divides them, so that no padding is taken for granted."""
+"""Height and width for tracing: primes, so that the graph pads for every stride."""
 
 
 class Program:
-    """`model.pt2`: `torch.export.load(FILE).module()(image)` gives logits; classes.json is inside."""
+    """Writes `model.pt2` with classes.json inside; `torch.export.load(FILE).module()(image)` gives logits."""
 
     def write(self, subject: Subject, folder: Path) -> None:
-        """Trace and save."""
+        """Trace the model and save the graph."""
         program = trace(subject)
         names = {"classes.json": json.dumps(subject.model.classes)}
-        with explained("this model's graph cannot be saved"):
+        with translate_errors("this model's graph cannot be saved"):
             torch.export.save(program, folder / "model.pt2", extra_files=names)
 
     def open(self, folder: Path) -> Network:
@@ -42,56 +42,59 @@ class Program:
 
 
 def trace(subject: Subject) -> ExportedProgram:
-    """The graph from raw images to logits, with preprocessing.
+    """Return the graph from raw images to logits, including the preprocessing.
 
-    Batch, height and width are free; of an encoder that takes images of one size only, the batch.
+    The batch size, height and width are dynamic. If the encoder accepts one image size only, just the batch
+    size is dynamic.
 
     Raises:
-        UserError: PyTorch cannot follow the model.
+        UserError: PyTorch cannot trace the model.
     """
     image = subject.image.new_zeros(2, subject.image.shape[1], *sides(subject.model))
-    free = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    dynamic = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     if not accepts(subject.model, image):
-        image, free = torch.cat([subject.image, subject.image]), {0: Dim.DYNAMIC}
+        image, dynamic = torch.cat([subject.image, subject.image]), {0: Dim.DYNAMIC}
     with (
-        explained("this model cannot be traced for batches and images of any size"),
-        # 1 is a size like any other
-        tracing.patch(backed_size_oblivious=2 in free),  # type: ignore[attr-defined]
+        translate_errors("this model cannot be traced for batches and images of any size"),
+        # do not treat a size of 1 as a special case
+        tracing.patch(backed_size_oblivious=2 in dynamic),  # type: ignore[attr-defined]
         PoolByMatrices(),
         patch.object(padding, "get_same_padding", same_padding),
         torch.no_grad(),
     ):
-        program = torch.export.export(subject.model, (image,), dynamic_shapes={"image": free}, strict=False)
-    # Remarks on memory layouts, such as "more than one image", refuse sizes that the graph can do.
+        program = torch.export.export(
+            subject.model, (image,), dynamic_shapes={"image": dynamic}, strict=False
+        )
+    # Guards on memory layouts, such as "more than one image", would refuse sizes that the graph supports.
     program._guards_code = []
     return program
 
 
 def sides(model: Composition) -> tuple[int, ...]:
-    """Height and width to trace with; more than what the encoder pads to a single window.
+    """Return height and width for tracing, larger than one attention window of the encoder.
 
-    Of one window no memory is moved, and the graph would not know that it has to be for several.
+    With a single window no memory is moved, and the traced graph would be wrong for several windows.
     """
-    multiple = (isinstance(model.encoder, Encoder) and model.encoder.recipe.multiple) or 1
+    multiple = (isinstance(model.encoder, Encoder) and model.encoder.spec.multiple) or 1
     return tuple(side if side > multiple else side + multiple for side in SIDES)
 
 
 def same_padding(length: int, kernel_size: int, stride: int, dilation: int) -> int:
-    """`timm.layers.get_same_padding` in whole numbers; graphs with its `math.ceil` cannot be saved."""
+    """Compute `timm.layers.get_same_padding` in integers; graphs with `math.ceil` cannot be saved."""
     return max((-(-length // stride) - 1) * stride + (kernel_size - 1) * dilation + 1 - length, 0)
 
 
 class PoolByMatrices(TorchFunctionMode):
-    """Adaptive average pooling in operations that every runtime has, for maps of any size.
+    """Replaces adaptive average pooling by matrix products, for maps of any size.
 
     The mean over bins is a linear map along each axis. ONNX has no adaptive pooling, and PyTorch's own
-    translation holds for the traced size only.
+    conversion is correct for the traced size only.
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Replace the one function."""
+        """Call `pool_by_matrices` instead of `F.adaptive_avg_pool2d`."""
         if func is F.adaptive_avg_pool2d:
             return pool_by_matrices(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
@@ -104,17 +107,17 @@ def pool_by_matrices(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
 
 
 def _bins(x: Tensor, axis: int, count: int) -> Tensor:
-    """(count, length) matrix that takes the mean over each bin along an axis; bins may overlap."""
+    """Return the (count, length) matrix that averages each bin along an axis; bins may overlap."""
     length = x.shape[axis]
     bins = torch.arange(count, device=x.device)[:, None]
     start, end = bins * length // count, ((bins + 1) * length + count - 1) // count
-    place = torch.arange(length, device=x.device)
-    return ((place >= start) & (place < end)).to(x.dtype) / (end - start).to(x.dtype)
+    position = torch.arange(length, device=x.device)
+    return ((position >= start) & (position < end)).to(x.dtype) / (end - start).to(x.dtype)
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turn what PyTorch raises, each layer of it something else, into one `UserError`."""
+def translate_errors(what: str) -> Iterator[None]:
+    """Turn any exception of PyTorch, which has many types, into a `UserError` with the message `what`."""
     try:
         yield
     except UserError:
@@ -124,5 +127,5 @@ def explained(what: str) -> Iterator[None]:
         raise UserError(
             what,
             found=f"{type(error).__name__}: {reason[0]}",
-            fix="another format, encoder or decoder; HYDRA_FULL_ERROR=1 shows where",
+            fix="another format, encoder or decoder; HYDRA_FULL_ERROR=1 shows the traceback",
         ) from error

@@ -1,4 +1,4 @@
-"""Prediction of images of any size: windows, test-time augmentation, GeoTIFF."""
+"""Prediction of images of any size: overlapping windows and test-time augmentation (TTA)."""
 
 from pixelwise.inference.blending import (
     Blender,
@@ -12,10 +12,11 @@ from pixelwise.inference.blending import (
     labels_and_probabilities,
 )
 from pixelwise.inference.tiling import Tiling
-from pixelwise.inference.tta import D4, Flips, Scales, Symmetries, View, with_tta
+from pixelwise.inference.tta import D4, TTA, Flips, Scales, Symmetries, with_tta
 
 __all__ = [
     "D4",
+    "TTA",
     "Blender",
     "Block",
     "Flips",
@@ -25,7 +26,6 @@ __all__ = [
     "Scales",
     "Symmetries",
     "Tiling",
-    "View",
     "bands",
     "blend",
     "labels",

@@ -1,9 +1,9 @@
-"""How a large image is cut into windows that overlap, to predict it and to score it.
+"""Cut a large image into overlapping windows, for prediction and evaluation.
 
-Neighbours fade into each other with the flanks of a Hann window, as in Pielawski and Wählby, "Introducing
-Hann windows for reducing edge-effects in patch-based image segmentation", PLoS ONE 15(3), 2020. Along each
-axis the weights of all windows sum to 1 at every pixel, so nothing is divided afterwards, and a pixel that
-only one window sees keeps its logits to the last bit.
+The weights of neighbouring windows follow the slopes of a Hann window, as in Pielawski and Wählby,
+"Introducing Hann windows for reducing edge-effects in patch-based image segmentation", PLoS ONE 15(3), 2020.
+Along each axis the weights of all windows sum to 1 at every pixel, so that no division is needed afterwards.
+A pixel in one window only keeps exactly the logits of that window.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixelwise.errors import UserError
+from pixelwise import checks
 
 GRID = 32
-"""Windows start at multiples of it: the coarsest stride of most encoders, whose grids then agree."""
+"""Windows start at multiples of this number of pixels, the coarsest stride of most encoders."""
 
 
 class Span(NamedTuple):
-    """A window along one axis."""
+    """One axis of a window, in pixels."""
 
     start: int
     size: int
     kept: int
-    """Pixels at its beginning that earlier windows reach into."""
+    """Number of pixels at the start that earlier windows overlap."""
     done: int
-    """Pixels at its beginning that no later window reaches."""
+    """Number of pixels at the start that no later window overlaps."""
     weight: np.ndarray
-    """(size,) float32; over all windows these sum to 1 at each pixel."""
+    """(size,) float32; the weights of all windows sum to 1 at each pixel."""
 
 
 class Window(NamedTuple):
-    """A rectangle of an image."""
+    """A rectangle in an image."""
 
     row: Span
     column: Span
 
     @property
     def area(self) -> tuple[slice, slice]:
-        """Its place in the image."""
+        """The rectangle as an index into the image."""
         row, column = self.row, self.column
         return np.s_[row.start : row.start + row.size, column.start : column.start + column.size]
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an image is cut into windows.
+    """The size and overlap of the windows that an image is cut into.
 
     Args:
-        window: side, or [height, width], in pixels. An image that is no larger goes through as it is.
-        overlap: share of the window that it has at least in common with the next one, below 1.
-        batch_size: windows that go through the network at once.
-        key: what stands before the arguments' names in messages, such as "data.source.".
+        window: side, or [height, width], in pixels. An image that is not larger is predicted as one window.
+        overlap: smallest overlap of neighbouring windows, as a fraction of the window, from 0 to below 1.
+        batch_size: number of windows per forward pass.
+        key: prefix of the arguments' names in error messages, such as "data.source.".
 
     Raises:
-        UserError: one of them is impossible.
+        UserError: an argument is out of its range.
     """
 
     window: int | Sequence[int] = 768
@@ -68,40 +68,33 @@ class Tiling:
     key: InitVar[str] = ""
 
     def __post_init__(self, key: str) -> None:
-        sides = [self.window] * 2 if isinstance(self.window, int) else list(self.window)
-        if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-            expected = "a number of pixels above 0, or [height, width]"
-            raise UserError(f"{key}window", found=self.window, expected=expected)
-        if type(self.overlap) not in (int, float) or not 0 <= self.overlap < 1:
-            expected = "a share of the window from 0 to below 1"
-            raise UserError(f"{key}overlap", found=self.overlap, expected=expected)
-        if type(self.batch_size) is not int or self.batch_size < 1:
-            raise UserError(
-                f"{key}batch_size", found=self.batch_size, expected="a whole number of at least 1"
-            )
+        fraction = "a fraction of the window, from 0 to below 1"
+        checks.extent(f"{key}window", self.window)
+        checks.number(f"{key}overlap", self.overlap, 0, below=1, expected=fraction)
+        checks.whole(f"{key}batch_size", self.batch_size, 1)
 
     def spans(self, shape: tuple[int, int]) -> tuple[list[Span], list[Span]]:
-        """Windows along both axes of an image (H, W)."""
-        sides = [self.window] * 2 if isinstance(self.window, int) else self.window
+        """Return the windows along both axes of an image (H, W)."""
+        sides = checks.extent("window", self.window)
         rows, columns = (_spans(n, side, self.overlap) for n, side in zip(shape, sides, strict=True))
         return rows, columns
 
     def windows(self, shape: tuple[int, int]) -> list[Window]:
-        """All windows of an image (H, W), in reading order."""
-        return [Window(*both) for both in product(*self.spans(shape))]
+        """Return all windows of an image (H, W), from left to right, top to bottom."""
+        return [Window(*spans) for spans in product(*self.spans(shape))]
 
     def count(self, shape: tuple[int, int]) -> int:
-        """Number of windows."""
+        """Return the number of windows of an image (H, W)."""
         rows, columns = self.spans(shape)
         return len(rows) * len(columns)
 
     def memory(self, shape: tuple[int, int], classes: int) -> int:
-        """Bytes of logits that wait for the next row of windows."""
+        """Return the bytes of the logits that are kept for the next row of windows."""
         return 4 * classes * shape[1] * max(span.kept for span in self.spans(shape)[0])
 
 
 def _spans(length: int, window: int, overlap: float) -> list[Span]:
-    """Windows along an axis: as few as the overlap allows, evenly spread, on the grid but for the last."""
+    """Return the smallest number of windows along an axis, evenly spaced, all but the last on the grid."""
     starts = _starts(length, window, overlap)
     size = min(window, length)
     kept = [0, *(start + size - later for start, later in pairwise(starts))]
@@ -133,5 +126,5 @@ def _starts(length: int, window: int, overlap: float) -> list[int]:
 
 
 def _rise(length: int) -> np.ndarray:
-    """The rising flank of a Hann window, in the middle of each of `length` pixels."""
+    """Return the rising half of a Hann window at the centres of `length` pixels."""
     return np.sin(np.pi / 2 * (np.arange(length) + 0.5) / max(length, 1)) ** 2

@@ -1,7 +1,7 @@
-"""Test-time augmentation: the mean of the logits over several views of an image.
+"""Test-time augmentation (TTA): average the logits over several transformed copies of an image.
 
-A view object takes a network and images, shows the network each view, turns the answers back and averages
-them. `with_tta` nests them: scales in flips give the product of both.
+A TTA object is called with a network and images. It transforms the images in several ways, applies the
+network, undoes the transform on the logits and averages them. `with_tta` combines several TTA objects.
 """
 
 from __future__ import annotations
@@ -14,35 +14,37 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixelwise import checks
 from pixelwise.errors import UserError
 
 Network = Callable[[Tensor], Tensor]
 """Normalised images (B, C, H, W) → logits (B, K) or (B, K, H, W)."""
 
 
-class View(Protocol):
-    """A way to look several times. A new one is a class of this shape and a line in conf/views.yaml."""
+class TTA(Protocol):
+    """A test-time augmentation. To add one, write a class like this and name it in conf/views.yaml."""
 
     def __call__(self, network: Network, image: Tensor) -> Tensor:
-        """Mean logits, of the shape that the network gives for these images."""
+        """Return mean logits, in the shape that the network returns for these images."""
         ...
 
 
 class Symmetries:
-    """Views under symmetries of the square, each a transposition (or none) followed by flips.
+    """TTA with symmetries of the square, each an optional transposition followed by flips.
 
     Args:
-        views: (transpose, dimensions to flip) of each; dimensions are counted from the end.
+        symmetries: for each, whether to transpose, and the dimensions to flip, as negative indices.
     """
 
-    def __init__(self, views: Sequence[tuple[bool, tuple[int, ...]]]) -> None:
-        self.views = tuple(views)
+    def __init__(self, symmetries: Sequence[tuple[bool, tuple[int, ...]]]) -> None:
+        self.symmetries = tuple(symmetries)
 
     def __call__(self, network: Network, image: Tensor) -> Tensor:
-        """Mean over the views; logits of whole images need no turning back."""
-        return reduce(add, (self._look(network, image, *view) for view in self.views)) / len(self.views)
+        """Return the mean over the symmetries; only logits per pixel are transformed back."""
+        logits = (self._apply(network, image, *symmetry) for symmetry in self.symmetries)
+        return reduce(add, logits) / len(self.symmetries)
 
-    def _look(self, network: Network, image: Tensor, transpose: bool, flips: tuple[int, ...]) -> Tensor:
+    def _apply(self, network: Network, image: Tensor, transpose: bool, flips: tuple[int, ...]) -> Tensor:
         logits = network((image.mT if transpose else image).flip(flips)).float()
         if logits.ndim == 4:
             logits = logits.flip(flips)
@@ -54,41 +56,40 @@ FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 
 class Flips(Symmetries):
-    """As it is, left-right, upside down, and both."""
+    """TTA with four copies: unchanged, flipped horizontally, vertically, and both."""
 
     def __init__(self) -> None:
         super().__init__([(False, flips) for flips in FLIPS])
 
 
 class D4(Symmetries):
-    """All eight symmetries of the square, for images that have no upper side, such as aerial ones."""
+    """TTA with all eight symmetries of the square, for images without an upper side, as aerial ones."""
 
     def __init__(self) -> None:
         super().__init__([(transpose, flips) for transpose in (False, True) for flips in FLIPS])
 
 
 class Scales:
-    """Views at several sizes, with bilinear resizing there and back.
+    """TTA at several scales: images are resized bilinearly, and logits per pixel are resized back.
 
     Args:
-        factors: of height and width; 1 is the image as it is.
+        factors: factors on height and width, above 0 and at most 8; 1 leaves the image unchanged.
 
     Raises:
-        UserError: one of them is not a positive number.
+        UserError: a factor is not a number in this range.
     """
 
     def __init__(self, factors: Sequence[float]) -> None:
-        if not factors or not all(isinstance(f, int | float) and 0 < f <= 8 for f in factors):
-            raise UserError(
-                "views.scales.factors", found=factors, expected="numbers above 0, as in [0.75,1,1.25]"
-            )
-        self.factors = tuple(factors)
+        key, expected = "views.scales.factors", "numbers above 0 and at most 8, as in [0.75,1,1.25]"
+        if not factors:
+            raise UserError(key, found=factors, expected=expected)
+        self.factors = [checks.number(key, each, high=8, above=0, expected=expected) for each in factors]
 
     def __call__(self, network: Network, image: Tensor) -> Tensor:
-        """Mean over the sizes."""
-        return reduce(add, (self._look(network, image, f) for f in self.factors)) / len(self.factors)
+        """Return the mean over the scales."""
+        return reduce(add, (self._apply(network, image, f) for f in self.factors)) / len(self.factors)
 
-    def _look(self, network: Network, image: Tensor, factor: float) -> Tensor:
+    def _apply(self, network: Network, image: Tensor, factor: float) -> Tensor:
         if factor == 1:
             return network(image).float()
         size = image.shape[-2:]
@@ -96,12 +97,12 @@ class Scales:
         return _resize(logits, size) if logits.ndim == 4 else logits
 
 
-def with_tta(network: Network, views: Sequence[View]) -> Network:
-    """The network with all these views, the first outermost."""
-    return reduce(lambda inner, view: partial(view, inner), reversed(views), network)
+def with_tta(network: Network, views: Sequence[TTA]) -> Network:
+    """Return the network with all combinations of these TTAs; the first one is applied outermost."""
+    return reduce(lambda inner, tta: partial(tta, inner), reversed(views), network)
 
 
 def _resize(values: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear; smoothed before it shrinks."""
+    """Resize bilinearly, with antialiasing if the size shrinks."""
     shrinks = size[0] < values.shape[-2] or size[1] < values.shape[-1]
     return F.interpolate(values.float(), tuple(size), mode="bilinear", align_corners=False, antialias=shrinks)

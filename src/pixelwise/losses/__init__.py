@@ -1,11 +1,11 @@
-"""Losses: `loss(logits, target) -> scalar`, for pictures and for single labels alike.
+"""Losses: `loss(logits, target) -> scalar`, for label maps and for single labels.
 
 `logits` are (B, K, H, W) or (B, K) and may be half precision: every loss computes in float32 at least.
-`target` is int64, (B, H, W) or (B,); only `BinaryCrossEntropy`, for several labels at once, needs it in the
-shape of the logits. `pixelwise.types.IGNORE` is left out of every numerator and denominator, so a batch with
-nothing else gives a loss of exactly 0 and gradients of 0.
+`target` is int64, (B, H, W) or (B,). Only `BinaryCrossEntropy`, for several labels per image, takes a target
+of the shape of the logits. Pixels labelled `pixelwise.types.IGNORE` count in no numerator and no denominator:
+a batch in which all pixels are ignored has a loss of exactly 0 and gradients of 0.
 
-A new loss is one `nn.Module` in the file of its family and one YAML in `conf/loss`, which also tests it.
+A new loss is one `nn.Module` and one YAML in `conf/loss`; the tests enumerate these files.
 """
 
 from pixelwise.losses.binary_cross_entropy import BinaryCrossEntropy
@@ -16,6 +16,7 @@ from pixelwise.losses.mcc import MCC
 from pixelwise.losses.ohem import OHEMCrossEntropy
 from pixelwise.losses.region import Dice, GeneralizedDice, Jaccard, OverlapLoss, RegionLoss
 from pixelwise.losses.region_statistics import RegionStatistics, region_statistics
+from pixelwise.losses.sums import MeanLoss, SummedLoss
 from pixelwise.losses.tversky import FocalTversky, Tversky
 from pixelwise.losses.weighted_sum import FusedSum, WeightedSum
 
@@ -30,10 +31,12 @@ __all__ = [
     "GeneralizedDice",
     "Jaccard",
     "Lovasz",
+    "MeanLoss",
     "OHEMCrossEntropy",
     "OverlapLoss",
     "RegionLoss",
     "RegionStatistics",
+    "SummedLoss",
     "Tversky",
     "WeightedSum",
     "region_statistics",

@@ -1,30 +1,31 @@
-"""Cross-entropy of several labels at once: every class is a question of its own."""
+"""Binary cross-entropy of several labels per image: each class is present or absent, independently."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.losses.reduction import full_precision, mean_over, weights_for, weights_tensor
+from pixelwise.losses.reduction import full_precision, weights_for, weights_tensor
+from pixelwise.losses.sums import MeanLoss
 from pixelwise.types import IGNORE
 
 
-class BinaryCrossEntropy(nn.Module):
-    """Mean over samples and classes of -log p where a class is there and -log(1 - p) where it is not.
+class BinaryCrossEntropy(MeanLoss):
+    """Mean over samples and classes of -log p for present classes and -log(1 - p) for absent ones.
 
-    p is the sigmoid of a class's logit. For the task `tagging`: its target has the shape of the logits, with
-    1 for a class that is there, 0 for one that is not and `IGNORE` where nobody knows.
+    p is the sigmoid of the logit of a class. The target has the shape of the logits: 1 for a present class, 0
+    for an absent one, `IGNORE` where it is unknown. The task `tagging` uses this loss.
 
     Args:
-        class_weights: one weight for each class, for a weighted mean; None weighs all classes alike.
-        positive_weights: for each class, what a sample that has it counts beside one that has not, such as
-            (samples without) / (samples with); None is 1.
+        class_weights: one weight for each class, for a weighted mean; None gives all classes the same weight.
+        positive_weights: for each class, the weight of samples that have it, such as
+            (samples without) / (samples with); samples without it have the weight 1. None is 1.
     """
 
-    class_weights: Tensor | None
     positive_weights: Tensor | None
 
     def __init__(
@@ -32,24 +33,23 @@ class BinaryCrossEntropy(nn.Module):
         class_weights: Sequence[float] | None = None,
         positive_weights: Sequence[float] | None = None,
     ) -> None:
-        super().__init__()
-        self.register_buffer("class_weights", weights_tensor(class_weights), persistent=False)
+        super().__init__(class_weights)
         self.register_buffer(
             "positive_weights", weights_tensor(positive_weights, "positive_weights"), persistent=False
         )
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss of (B, K[, H, W]) logits and a target of the same shape, of any number type.
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Total and weight (2,) of (B, K[, H, W]) logits and a target of the same shape, of any number type.
 
         Raises:
-            UserError: the target is one label for each sample.
+            UserError: the target does not have the shape of the logits.
         """
         if target.shape != logits.shape:
             raise UserError(
-                "loss: binary cross-entropy needs a yes or no for every class, as in task=tagging",
+                "loss: binary cross-entropy needs a 0 or 1 for every class, as in task=tagging",
                 found=f"a target {tuple(target.shape)} for logits {tuple(logits.shape)}",
                 expected="both of the same shape",
-                fix="another loss, such as loss=cross_entropy, for one label for each image or pixel",
+                fix="another loss, such as loss=cross_entropy, if each image or pixel has one label",
             )
         logits = full_precision(logits)
         per_class = (-1, *[1] * (logits.ndim - 2))
@@ -65,4 +65,4 @@ class BinaryCrossEntropy(nn.Module):
             pos_weight=None if positive is None else positive.view(per_class),
             reduction="sum",
         )
-        return mean_over(total, weights.sum())
+        return torch.stack([total, weights.sum()])

@@ -1,48 +1,45 @@
-"""Cross-entropy: the average surprise at the true label."""
+"""Cross-entropy: the mean negative log-likelihood of the true label."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixelwise.errors import UserError
 from pixelwise.losses.reduction import (
     check_one_label,
     full_precision,
-    mean_over,
     pixel_weights,
     weights_for,
-    weights_tensor,
 )
 from pixelwise.losses.region_statistics import RegionStatistics
+from pixelwise.losses.sums import MeanLoss
 from pixelwise.types import IGNORE
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(MeanLoss):
     """Mean of -log p_t over the labelled pixels, p_t being the probability of the true class.
 
     Equal to `F.cross_entropy(ignore_index=255)` with the same options, except that a batch without any
     labelled pixel gives 0 where PyTorch gives NaN.
 
     Args:
-        label_smoothing: share of the label that is spread evenly over all classes (Szegedy et al. 2016,
+        label_smoothing: share of the label that is spread evenly over all K classes (Szegedy et al. 2016,
             "Rethinking the Inception Architecture"); 0 is none.
-        class_weights: one weight for each class, for a weighted mean; None weighs all pixels alike.
+        class_weights: one weight for each class, for a weighted mean; None gives all pixels the same weight.
     """
 
-    class_weights: Tensor | None
-
     def __init__(self, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None) -> None:
-        super().__init__()
+        super().__init__(class_weights)
         if not 0 <= label_smoothing <= 1:
             raise UserError("loss.label_smoothing: not a share", found=label_smoothing, expected="0 to 1")
         self.label_smoothing = label_smoothing
-        self.register_buffer("class_weights", weights_tensor(class_weights), persistent=False)
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss of (B, K[, H, W]) logits and a (B[, H, W]) target."""
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Total and weight (2,) of (B, K[, H, W]) logits and a (B[, H, W]) target."""
         check_one_label(logits, target)
         logits = full_precision(logits)
         weights = weights_for(logits, self.class_weights)
@@ -54,13 +51,13 @@ class CrossEntropy(nn.Module):
             reduction="sum",
             label_smoothing=self.label_smoothing,
         )
-        return mean_over(total, pixel_weights(target, weights).sum())
+        return torch.stack([total, pixel_weights(target, weights).sum().to(total.dtype)])
 
-    def of_statistics(self, statistics: RegionStatistics) -> Tensor:
-        """The same from what a `FusedSum` has found already; without label smoothing, which needs more."""
+    def sums_of_statistics(self, statistics: RegionStatistics) -> Tensor:
+        """The same sums from region statistics, for `FusedSum`; only without label smoothing."""
         assert not self.label_smoothing
         weights = weights_for(statistics.count, self.class_weights)
-        surprise, count = statistics.surprise, statistics.count
+        nll, count = statistics.nll, statistics.count
         if weights is not None:
-            surprise, count = weights * surprise, weights * count
-        return mean_over(surprise.sum(), count.sum())
+            nll, count = weights * nll, weights * count
+        return torch.stack([nll.sum(), count.sum()])

@@ -1,4 +1,4 @@
-"""The Lovász-Softmax loss: IoU itself, extended to probabilities."""
+"""The Lovász-Softmax loss: IoU extended to probabilities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pixelwise.losses.reduction import (
     check_one_label,
     full_precision,
     mean_over_classes,
-    mean_over_pictures,
+    mean_over_images,
     weights_for,
     weights_tensor,
 )
@@ -22,14 +22,14 @@ class Lovasz(nn.Module):
     """Mean over classes of the Lovász extension of 1 - IoU (Berman et al. 2018, "The Lovász-Softmax loss").
 
     1 - IoU of a class is a function of the set of its wrong pixels. The extension to errors between 0 and 1
-    is linear as long as their order stays: slopes are constants, and no gradient goes through the sort.
-    Equal to SMP's `LovaszLoss(mode="multiclass", ignore_index=255)`: the mean is over the classes that have a
-    labelled pixel.
+    is linear while the order of the errors does not change, so its gradient is constant and none flows
+    through the sort. Equal to SMP's `LovaszLoss(mode="multiclass", ignore_index=255)`: the mean is over the
+    classes that have a labelled pixel.
 
     Args:
-        per_image: take each image alone, and average over the images that have a labelled pixel; otherwise
-            the whole batch is one picture.
-        class_weights: one weight for each class, for a weighted mean; None weighs all classes alike.
+        per_image: compute the loss of each image and average over the images with a labelled pixel; otherwise
+            treat the whole batch as one image.
+        class_weights: one weight for each class, for a weighted mean; None gives all classes the same weight.
     """
 
     class_weights: Tensor | None
@@ -53,31 +53,31 @@ class Lovasz(nn.Module):
         truth = target.unsqueeze(1) == classes[:, None]  # (G, K, N)
         present = truth.any(2)
         errors = (probability - truth.to(probability.dtype)).abs() * (target != IGNORE).unsqueeze(1)
-        slopes = torch.zeros_like(errors)
-        for picture, label in present.nonzero().tolist():
-            slopes[picture, label] = lovasz_slopes(errors[picture, label].detach(), truth[picture, label])
+        grad = torch.zeros_like(errors)
+        for image, label in present.nonzero().tolist():
+            grad[image, label] = lovasz_grad(errors[image, label].detach(), truth[image, label])
 
-        losses = mean_over_classes((errors * slopes).sum(2), present, weights, present_only=True)
-        return mean_over_pictures(losses, present)
+        losses = mean_over_classes((errors * grad).sum(2), present, weights, present_only=True)
+        return mean_over_images(losses, present)
 
 
-def lovasz_slopes(errors: Tensor, truth: Tensor) -> Tensor:
-    """Slopes of the Lovász extension of one class's 1 - IoU (the paper's algorithm 1).
+def lovasz_grad(errors: Tensor, truth: Tensor) -> Tensor:
+    """Gradient (N,) of the Lovász extension of 1 - IoU of one class (the paper's algorithm 1).
 
-    With the pixels from the worst to the best, a pixel's slope is what 1 - IoU = 1 - I / U grows by when this
-    one becomes wrong, too: 1 / U if it is of the class, as I falls by one, and else I / (U - 1) - I / U. The
-    closed forms keep digits that differences of numbers near 1 lose in float32.
+    Sort the pixels by falling error. The gradient of a pixel is the growth of 1 - IoU = 1 - I / U when this
+    pixel becomes wrong after all before it: 1 / U if it belongs to the class (I falls by one), else
+    I / (U - 1) - I / U. These closed forms keep digits that differences of numbers near 1 lose in float32.
 
     Args:
-        errors: how wrong each pixel is, (N,) and at least 0; an ignored one is 0.
-        truth: bool (N,), with at least one pixel of the class.
+        errors: (N,), the absolute error of each pixel; 0 for ignored pixels.
+        truth: bool (N,), True for pixels of the class, of which there is at least one.
     """
-    # The bits of such numbers, read as integers, have the same order, and sorting integers is a radix sort.
+    # Non-negative floats have the order of their bits read as integers, and integers have a radix sort.
     bits = errors.view(torch.int32 if errors.dtype == torch.float32 else torch.int64)
     worst_first = bits.neg().argsort()
     truth = truth[worst_first]
     pixels, wrong = truth.sum(), truth.cumsum(0)
     intersection = (pixels - wrong).to(errors.dtype)
     union = (pixels + torch.arange(1, len(truth) + 1, device=truth.device) - wrong).to(errors.dtype)
-    slopes = torch.where(truth, 1 / union, intersection / (union * (union - 1)))
-    return torch.empty_like(errors).scatter_(0, worst_first, slopes)
+    grad = torch.where(truth, 1 / union, intersection / (union * (union - 1)))
+    return torch.empty_like(errors).scatter_(0, worst_first, grad)

@@ -1,4 +1,4 @@
-"""Cross-entropy of the hard pixels only."""
+"""Cross-entropy of the hardest pixels only."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ from pixelwise.types import IGNORE
 class OHEMCrossEntropy(nn.Module):
     """Mean of -log p_t over the hard pixels: online hard example mining (Shrivastava et al. 2016).
 
-    The paper takes the regions of largest loss. For pixels it is usual to take all that are not certain yet,
-    p_t < threshold, and a least share of all, the hardest, when these become few; equally hard pixels at the
-    edge of that share are all taken. threshold = 0 is the paper's rule, min_share = 1 is `CrossEntropy`.
+    The paper takes the regions with the largest loss. For pixels it is usual to take all with p_t <
+    threshold; if these are fewer than `min_share` of all pixels, the hardest pixels up to this share (all of
+    those that are equally hard at its limit). threshold = 0 is the paper's rule, min_share = 1 is
+    `CrossEntropy`.
 
     Args:
         threshold: probability of the true class below which a pixel is hard.
         min_share: share of the batch's labelled pixels that always count.
-        class_weights: one weight for each class, for a weighted mean; they do not change what is hard.
+        class_weights: one weight for each class, for a weighted mean; they do not change which pixels are
+            hard.
     """
 
     class_weights: Tensor | None
@@ -50,16 +52,16 @@ class OHEMCrossEntropy(nn.Module):
         """Scalar loss of (B, K[, H, W]) logits and a (B[, H, W]) target."""
         check_one_label(logits, target)
         logits = full_precision(logits)
-        surprise = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
+        nll = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
         weights = pixel_weights(target, weights_for(logits, self.class_weights))
-        weights = weights * self.hard(surprise.detach(), target != IGNORE)
-        return mean_over((weights * surprise).sum(), weights.sum())
+        weights = weights * self.hard(nll.detach(), target != IGNORE)
+        return mean_over((weights * nll).sum(), weights.sum())
 
-    def hard(self, surprise: Tensor, labelled: Tensor) -> Tensor:
-        """Which pixels count: bool, of the shape of -log p_t and of `labelled`."""
-        uncertain = labelled & (surprise > (-math.log(self.threshold) if self.threshold else math.inf))
+    def hard(self, nll: Tensor, labelled: Tensor) -> Tensor:
+        """Bool mask of the hard pixels, in the shape of the negative log-likelihood and of `labelled`."""
+        uncertain = labelled & (nll > (-math.log(self.threshold) if self.threshold else math.inf))
         least = math.ceil(self.min_share * int(labelled.sum()))
         if int(uncertain.sum()) >= least:
             return uncertain
-        least_hard = surprise[labelled].topk(least, sorted=False).values.min()
-        return labelled & (surprise >= least_hard)
+        least_hard = nll[labelled].topk(least, sorted=False).values.min()
+        return labelled & (nll >= least_hard)

@@ -1,4 +1,4 @@
-"""What losses have in common: checks, precision, class weights, means over pixels, classes and pictures."""
+"""Shared by the losses: checks, precision, class weights, means over pixels, classes and images."""
 
 from __future__ import annotations
 
@@ -13,25 +13,29 @@ from pixelwise.types import IGNORE
 
 
 def check_one_label(logits: Tensor, target: Tensor) -> None:
-    """Refuse a target of several labels at once, which has as many dimensions as its (B, K, ...) logits."""
+    """Raise a `UserError` for a target with several labels per image, which has the shape of the logits."""
     if target.ndim != logits.ndim - 1:
         raise UserError(
             "loss: needs one label for each image or pixel",
             found=f"a target {tuple(target.shape)} for logits {tuple(logits.shape)}",
-            fix="loss=bce for several labels at once, as in task=tagging",
+            fix="loss=bce, if each image has several labels (task=tagging)",
         )
 
 
 def full_precision(logits: Tensor) -> Tensor:
-    """The logits in float32, or in float64 where they are that already (as in `gradcheck`)."""
+    """Convert logits to float32; float64 stays as it is (for `gradcheck`)."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def weights_tensor(class_weights: Sequence[float] | None, name: str = "class_weights") -> Tensor | None:
-    """Class weights as a float32 (K,) tensor, or None for a plain mean; `name` is their option.
+    """Convert class weights to a float32 tensor (K,); None stays None.
+
+    Args:
+        class_weights: one number for each class, or None.
+        name: the loss's option, for the message.
 
     Raises:
-        UserError: a weight is negative or not finite, or there are words instead of weights.
+        UserError: a weight is negative or not finite, or the weights are a string.
     """
     if class_weights is None:
         return None
@@ -39,19 +43,19 @@ def weights_tensor(class_weights: Sequence[float] | None, name: str = "class_wei
         raise UserError(
             f"loss.{name}: not weights",
             found=class_weights,
-            expected="one number for each class, or null; class_weights=auto where a training is configured",
+            expected="one number for each class, or null; only train.py understands class_weights=auto",
         )
     weights = [float(weight) for weight in class_weights]
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
-        raise UserError(f"loss.{name}: cannot weigh a class so", found=weights, expected="numbers >= 0")
+        raise UserError(f"loss.{name}: not a list of weights", found=weights, expected="finite numbers >= 0")
     return torch.tensor(weights)
 
 
 def weights_for(logits: Tensor, class_weights: Tensor | None, name: str = "class_weights") -> Tensor | None:
-    """The (K,) class weights in the precision of (B, K, ...) logits, one for each of their classes.
+    """Class weights (K,) in the precision of (B, K, ...) logits, after a check that there are K of them.
 
     Raises:
-        UserError: there are more or fewer weights than classes.
+        UserError: the number of weights is not the number of classes.
     """
     if class_weights is None:
         return None
@@ -60,20 +64,20 @@ def weights_for(logits: Tensor, class_weights: Tensor | None, name: str = "class
             f"loss.{name}: needs one weight for each class",
             found=f"{len(class_weights)} weights",
             expected=f"{logits.shape[1]} weights, in the order of the classes",
-            fix=f"give them all, or loss.{name}=null",
+            fix=f"give {logits.shape[1]} weights, or loss.{name}=null",
         )
     return class_weights.to(logits.dtype)
 
 
 def pixel_weights(target: Tensor, class_weights: Tensor | None) -> Tensor:
-    """What each pixel counts in a mean: the weight of its class (1 without weights), 0 where ignored.
+    """Weight of each pixel in a mean: that of its class (1 without class weights), 0 for ignored pixels.
 
     Args:
         target: class indices with `IGNORE`, of any shape.
         class_weights: (K,) or None.
 
     Returns:
-        The weights, shaped like `target`; bool without class weights.
+        The weights in the shape of `target`; bool without class weights.
     """
     labelled = target != IGNORE
     if class_weights is None:
@@ -82,20 +86,20 @@ def pixel_weights(target: Tensor, class_weights: Tensor | None) -> Tensor:
 
 
 def mean_over(total: Tensor, weight: Tensor) -> Tensor:
-    """The mean `total / weight`, and 0 instead of NaN where nothing has any weight."""
+    """Return `total / weight`, or 0 where the weight is 0."""
     return total / torch.where(weight > 0, weight, 1)
 
 
 def mean_over_classes(
     losses: Tensor, present: Tensor, class_weights: Tensor | None, present_only: bool
 ) -> Tensor:
-    """The mean (G,) over the classes of each picture, to which a class that is not present adds 0.
+    """Mean (G,) over the classes of each image; a class without a labelled pixel adds 0.
 
     Args:
-        losses: (G, K), finite also where a class is not present.
-        present: bool (G, K): the class has a labelled pixel in the picture.
+        losses: (G, K); finite for all classes, present or not.
+        present: bool (G, K), True if the class has a labelled pixel in the image.
         class_weights: (K,) or None.
-        present_only: divide by the weight of the classes that are present, instead of that of all.
+        present_only: divide by the weights of the present classes instead of those of all classes.
     """
     weights = torch.ones_like(losses[0]) if class_weights is None else class_weights
     counted = weights * present
@@ -103,6 +107,6 @@ def mean_over_classes(
     return mean_over((counted * losses).sum(1), divisor)
 
 
-def mean_over_pictures(losses: Tensor, present: Tensor) -> Tensor:
-    """The mean of losses (G,) over the pictures with any class present (G, K); the others' losses are 0."""
+def mean_over_images(losses: Tensor, present: Tensor) -> Tensor:
+    """Mean of losses (G,) over the images with a labelled pixel, that is with any `present` (G, K)."""
     return mean_over(losses.sum(), present.any(1).sum())

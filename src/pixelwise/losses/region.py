@@ -1,7 +1,8 @@
-"""Losses of overlap between the predicted and the true region of each class.
+"""Losses that measure the overlap of the predicted and the true region of each class.
 
-A region loss needs three numbers of a class only: how much probability falls on its own pixels
-(`intersection`), how much there is in all (`mass`), and how many pixels it has (`count`).
+A region loss needs three numbers for each class: the sum of its probability over its own pixels
+(`intersection`), the sum of its probability over all pixels (`prob_sum`), and the number of its pixels
+(`count`).
 """
 
 from __future__ import annotations
@@ -9,52 +10,69 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.losses.reduction import mean_over_classes, mean_over_pictures, weights_for, weights_tensor
+from pixelwise.losses.reduction import mean_over, mean_over_classes, weights_for, weights_tensor
 from pixelwise.losses.region_statistics import RegionStatistics, region_statistics
+from pixelwise.losses.sums import Labels, SummedLoss
 
 
-class RegionLoss(nn.Module):
-    """A loss of region statistics alone. A subclass says which, for each picture.
+class RegionLoss(SummedLoss):
+    """Base of losses that depend on region statistics only; a subclass defines `of_images`.
 
     Args:
-        per_image: take each image alone, and average over the images that have a labelled pixel; otherwise
-            the whole batch is one picture.
+        per_image: compute the loss of each image and average over the images with a labelled pixel; otherwise
+            treat the whole batch as one image.
     """
 
     def __init__(self, per_image: bool = False) -> None:
         super().__init__()
-        self.per_image = per_image
+        self.per_image = self.by_image = per_image
 
-    def of_pictures(self, intersection: Tensor, mass: Tensor, count: Tensor) -> Tensor:
-        """Loss (G,) of pictures with statistics (G, K); 0 for one without any labelled pixel."""
+    def of_images(self, intersection: Tensor, prob_sum: Tensor, count: Tensor) -> Tensor:
+        """Loss (G,) of images with statistics (G, K); 0 for an image without a labelled pixel."""
         raise NotImplementedError
 
-    def of_statistics(self, statistics: RegionStatistics) -> Tensor:
-        """Scalar loss of a batch with these statistics."""
-        pictures = statistics if self.per_image else statistics.of_batch()
-        losses = self.of_pictures(pictures.intersection, pictures.mass, pictures.count)
-        return mean_over_pictures(losses, pictures.count > 0)
+    def sums_of_statistics(self, statistics: RegionStatistics) -> Tensor:
+        """Sums over a batch, from its statistics.
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss of (B, K[, H, W]) logits and a (B[, H, W]) target."""
-        return self.of_statistics(region_statistics(logits, target))
+        Returns:
+            (3, K): intersection, prob_sum and count of all images together. With `per_image` (2,): the sum
+            of the images' losses, and the number of images with a labelled pixel.
+        """
+        intersection, prob_sum, count = statistics.intersection, statistics.prob_sum, statistics.count
+        if not self.per_image:
+            return torch.stack([intersection.sum(0), prob_sum.sum(0), count.sum(0)])
+        losses = self.of_images(intersection, prob_sum, count)
+        return torch.stack([losses.sum(), (count > 0).any(1).sum().to(losses.dtype)])
+
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Sums over a batch of (B, K[, H, W]) logits and a (B[, H, W]) target."""
+        return self.sums_of_statistics(region_statistics(logits, target))
+
+    def finish(self, sums: Tensor) -> Tensor:
+        """Scalar loss from the sums: of one image with these statistics, or the mean over images."""
+        return mean_over(*sums) if self.per_image else self.of_images(*sums[:, None]).sum()
+
+    def weight(self, labels: Labels) -> Tensor:
+        """Number of labelled images (`per_image`) or pixels."""
+        return labels.images if self.per_image else labels.by_class.sum()
 
 
 class OverlapLoss(RegionLoss):
-    """One minus an overlap of at most 1, averaged over classes. A subclass says which overlap.
+    """One minus an overlap of at most 1, averaged over classes; a subclass defines `overlap`.
 
-    The defaults reproduce SMP 0.6: a class without any labelled pixel adds 0 to a mean over all K classes.
+    The defaults reproduce SMP 0.6: a class without a labelled pixel adds 0 to a mean over all K classes.
 
     Args:
-        per_image: take each image alone, and average over the images that have a labelled pixel; otherwise
-            the whole batch is one picture.
-        present_only: average over the classes that have a labelled pixel, instead of over all K. The minima
-            are the same; the loss no longer shrinks where few of the classes are in view.
-        smooth: pixels added to numerator and denominator of the overlap: softens the loss of small regions.
-        class_weights: one weight for each class, for a weighted mean; None weighs all classes alike.
+        per_image: compute the loss of each image and average over the images with a labelled pixel; otherwise
+            treat the whole batch as one image.
+        present_only: average over the classes with a labelled pixel instead of over all K. The minima are
+            the same, but the loss does not become smaller when a batch shows few classes.
+        smooth: number of pixels added to numerator and denominator of the overlap; it softens the loss of
+            small regions.
+        class_weights: one weight for each class, for a weighted mean; None gives all classes the same weight.
     """
 
     class_weights: Tensor | None
@@ -73,18 +91,18 @@ class OverlapLoss(RegionLoss):
         self.smooth = smooth
         self.register_buffer("class_weights", weights_tensor(class_weights), persistent=False)
 
-    def overlap(self, intersection: Tensor, mass: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    def overlap(self, intersection: Tensor, prob_sum: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """Numerator and denominator of the overlap in pixels, each (G, K), from statistics (G, K)."""
         raise NotImplementedError
 
-    def of_classes(self, intersection: Tensor, mass: Tensor, count: Tensor) -> Tensor:
-        """Loss (G, K) of each class; those without a labelled pixel are about to be left out."""
-        numerator, denominator = self.overlap(intersection, mass, count)
+    def of_classes(self, intersection: Tensor, prob_sum: Tensor, count: Tensor) -> Tensor:
+        """Loss (G, K) of each class; `mean_over_classes` ignores classes without a labelled pixel."""
+        numerator, denominator = self.overlap(intersection, prob_sum, count)
         return 1 - (numerator + self.smooth) / (denominator + self.smooth).clamp_min(1e-7)
 
-    def of_pictures(self, intersection: Tensor, mass: Tensor, count: Tensor) -> Tensor:
+    def of_images(self, intersection: Tensor, prob_sum: Tensor, count: Tensor) -> Tensor:
         """Mean (G,) over classes."""
-        losses = self.of_classes(intersection, mass, count)
+        losses = self.of_classes(intersection, prob_sum, count)
         return mean_over_classes(losses, count > 0, weights_for(count, self.class_weights), self.present_only)
 
 
@@ -92,12 +110,12 @@ class Dice(OverlapLoss):
     """One minus 2 I / (P + T), the soft Dice coefficient (Milletari et al. 2016, "V-Net", without squares).
 
     Equal to SMP's `DiceLoss(mode="multiclass", ignore_index=255)`, also with `smooth`, which is added to
-    I / ((P + T) / 2): it is half of the s in formulas that read (2 I + s) / (P + T + s).
+    I / ((P + T) / 2): it is half of the s in the formula (2 I + s) / (P + T + s).
     """
 
-    def overlap(self, intersection: Tensor, mass: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    def overlap(self, intersection: Tensor, prob_sum: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """Intersection, and the mean size of the two regions."""
-        return intersection, (mass + count) / 2
+        return intersection, (prob_sum + count) / 2
 
 
 class Jaccard(OverlapLoss):
@@ -106,34 +124,36 @@ class Jaccard(OverlapLoss):
     Equal to SMP's `JaccardLoss(mode="multiclass", ignore_index=255)`.
     """
 
-    def overlap(self, intersection: Tensor, mass: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    def overlap(self, intersection: Tensor, prob_sum: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """Intersection and union."""
-        return intersection, mass + count - intersection
+        return intersection, prob_sum + count - intersection
 
 
 class GeneralizedDice(RegionLoss):
     """One minus 2 sum_k w_k I_k / sum_k w_k (P_k + T_k) where w_k = 1 / T_k^2 (Sudre et al. 2017).
 
-    One Dice of all classes together, in which a class counts the less the larger it is. A class without any
-    labelled pixel, whose weight would be infinite, is left out.
+    One Dice coefficient of all classes together; large classes have small weights. A class without a labelled
+    pixel would have an infinite weight and is left out.
 
     Args:
-        per_image: take each image alone, and average over the images that have a labelled pixel; otherwise
-            the whole batch is one picture.
-        power: of T in the weight: 2 is the paper's, 1 is milder, 0 weighs classes by their size alone.
+        per_image: compute the loss of each image and average over the images with a labelled pixel; otherwise
+            treat the whole batch as one image.
+        power: exponent of T in the weight. The paper uses 2; 0 gives every class the weight 1.
     """
 
     def __init__(self, per_image: bool = False, power: float = 2.0) -> None:
         super().__init__(per_image)
         if not power >= 0:
-            raise UserError("loss.power: would favour large classes", found=power, expected="a number >= 0")
+            raise UserError(
+                "loss.power: a negative power favours large classes", found=power, expected="a number >= 0"
+            )
         self.power = power
 
-    def of_pictures(self, intersection: Tensor, mass: Tensor, count: Tensor) -> Tensor:
-        """One Dice for each picture."""
+    def of_images(self, intersection: Tensor, prob_sum: Tensor, count: Tensor) -> Tensor:
+        """Generalised Dice loss of each image."""
         present = count > 0
-        # Weights relative to the smallest class: 1 / T^2 of large pictures leaves the range of float32.
+        # Weights relative to the smallest class: 1 / T^2 of large images leaves the range of float32.
         smallest = count.where(present, torch.inf).amin(1, keepdim=True)
         weights = torch.where(present, (smallest / count) ** self.power, 0)
         overlap = 2 * (weights * intersection).sum(1)
-        return present.any(1) * (1 - overlap / (weights * (mass + count)).sum(1).clamp_min(1e-7))
+        return present.any(1) * (1 - overlap / (weights * (prob_sum + count)).sum(1).clamp_min(1e-7))

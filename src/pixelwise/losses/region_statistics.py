@@ -1,7 +1,7 @@
-"""All that region losses and cross-entropy see of a picture: four numbers for each class.
+"""Four sums for each class of an image, from which region losses and cross-entropy are computed.
 
-`region_statistics` finds them with one softmax and no one-hot volumes, and knows their gradient in closed
-form; what is left of a loss is a formula on (G, K) tensors.
+`region_statistics` needs one softmax and no one-hot tensors, and has its gradient in closed form. A loss is
+then a formula on (G, K) tensors.
 """
 
 from __future__ import annotations
@@ -19,36 +19,31 @@ from pixelwise.types import IGNORE
 
 @dataclass(frozen=True)
 class RegionStatistics:
-    """Sums over the labelled pixels of a picture, each (B, K) in float32 at least."""
+    """Sums over the labelled pixels of each image, each (B, K) in float32 at least."""
 
     intersection: Tensor
-    """Probability of a class on its own pixels."""
-    mass: Tensor
-    """Probability of a class anywhere."""
+    """Sum of the probability of a class over its own pixels."""
+    prob_sum: Tensor
+    """Sum of the probability of a class over all labelled pixels."""
     count: Tensor
     """Number of pixels of a class."""
-    surprise: Tensor
-    """-log of the probability of a class on its own pixels."""
-
-    def of_batch(self) -> RegionStatistics:
-        """Those of the whole batch as if it were one picture: (1, K)."""
-        parts = (self.intersection, self.mass, self.count, self.surprise)
-        return RegionStatistics(*(part.sum(0, keepdim=True) for part in parts))
+    nll: Tensor
+    """Sum of -log of the probability of a class over its own pixels: the negative log-likelihood."""
 
 
 class _RegionStatistics(torch.autograd.Function):
-    """Softmax and four sums in one node, whose backward is the closed form.
+    """Softmax and four sums as one autograd node with a closed-form gradient.
 
-    Autograd would keep several volumes as large as the logits and walk back through each; here the
-    probabilities p are the only one. A loss sees them through three sums over pixels n alone,
+    Plain autograd would keep several tensors of the size of the logits; this node keeps only the
+    probabilities p. A loss depends on them through three sums over pixels n,
 
         I_k = sum_n p_nk [t_n = k],   P_k = sum_n p_nk,   S_k = -sum_n log p_nk [t_n = k].
 
-    With a = dL/dI, b = dL/dP and c = dL/dS its slope at a pixel of class t is, through the softmax,
+    With a = dL/dI, b = dL/dP and c = dL/dS its gradient at a pixel of class t is, through the softmax,
 
         dL/dlogit_k = p_k (b_k - sum_j p_j b_j - r) + r [t = k],   r = p_t a_t - c_t.
 
-    Ignored pixels have p = r = 0: they add nothing to a sum, and the same zeros make their gradient zero.
+    Ignored pixels have p = r = 0, so they add nothing to a sum and their gradient is zero.
     """
 
     @staticmethod
@@ -56,8 +51,8 @@ class _RegionStatistics(torch.autograd.Function):
         """Statistics (B, K) each, of (B, K, H, W) logits and a (B, H, W) target."""
         labelled = target != IGNORE
         target = target.where(labelled, 0)
-        # The softmax by hand: in place, so the only new volume, and in the logits' own memory format
-        # (torch.softmax answers channels-last logits in NCHW). Half precision becomes float32.
+        # The softmax is computed in place, in one new tensor that keeps the memory format of the logits
+        # (torch.softmax returns NCHW for channels-last logits). Half precision becomes float32.
         dtype = torch.promote_types(logits.dtype, torch.float32)
         probability = logits - logits.amax(1, keepdim=True).to(dtype)
         truth = probability.gather(1, target.unsqueeze(1)).squeeze(1)
@@ -65,44 +60,44 @@ class _RegionStatistics(torch.autograd.Function):
         share = labelled / total
         probability.mul_(share.unsqueeze(1))
         of_truth = truth.exp().mul_(share)
-        surprise = total.log_().sub_(truth).mul_(labelled)
+        nll = total.log_().sub_(truth).mul_(labelled)
 
-        # One sum for each row of pixels, then over rows: exact enough in float32, where one running sum over
-        # millions of pixels is not, and without all threads waiting for the same K numbers.
+        # Sum each row of pixels, then the rows: one running sum over millions of pixels loses digits in
+        # float32, and threads would wait for each other to update the same K numbers.
         batch, classes, height, _ = logits.shape
-        intersection, count, surprise = (
+        intersection, count, nll = (
             pixels.new_zeros(batch, height, classes).scatter_add_(2, target, pixels).sum(1)
-            for pixels in (of_truth, labelled.to(dtype), surprise)
+            for pixels in (of_truth, labelled.to(dtype), nll)
         )
-        mass = probability.sum((2, 3))
+        prob_sum = probability.sum((2, 3))
 
         ctx.save_for_backward(probability, target, of_truth, labelled)
         ctx.logits_dtype = logits.dtype
         ctx.mark_non_differentiable(count)
-        return intersection, mass, count, surprise
+        return intersection, prob_sum, count, nll
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
-        """Gradient (B, K, H, W) for the logits; the target has none."""
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """Gradient (B, K, H, W) of the logits; the target has none."""
         probability, target, of_truth, labelled = ctx.saved_tensors
-        by_intersection, by_mass, _, by_surprise = slopes
+        by_intersection, by_prob_sum, _, by_nll = grads
 
-        def of_pixels(slope: Tensor) -> Tensor:
-            return slope.gather(1, target.flatten(1)).view_as(of_truth)
+        def of_pixels(grad: Tensor) -> Tensor:
+            return grad.gather(1, target.flatten(1)).view_as(of_truth)
 
-        own = of_pixels(by_intersection).mul_(of_truth).sub_(of_pixels(by_surprise).mul_(labelled))
-        gradient = probability * by_mass[:, :, None, None]
+        own = of_pixels(by_intersection).mul_(of_truth).sub_(of_pixels(by_nll).mul_(labelled))
+        gradient = probability * by_prob_sum[:, :, None, None]
         common = gradient.sum(1).add_(own)
         gradient.addcmul_(probability, common.unsqueeze(1), value=-1)
         # Overwriting the true class's entry is five times faster than adding to it.
-        own.addcmul_(of_truth, of_pixels(by_mass).sub_(common))
+        own.addcmul_(of_truth, of_pixels(by_prob_sum).sub_(common))
         gradient.scatter_(1, target.unsqueeze(1), own.unsqueeze(1))
         return gradient.to(ctx.logits_dtype), None
 
 
 def region_statistics(logits: Tensor, target: Tensor) -> RegionStatistics:
-    """Soft overlap of each image with each class, over the labelled pixels.
+    """Region statistics (B, K) of each image and class, over its labelled pixels.
 
     Args:
         logits: (B, K, H, W), or (B, K) for images of one pixel; any floating type and memory format.

@@ -1,4 +1,4 @@
-"""Several losses as one."""
+"""A weighted sum of losses."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from pixelwise.errors import UserError, nearest
 from pixelwise.losses.cross_entropy import CrossEntropy
 from pixelwise.losses.region import RegionLoss
 from pixelwise.losses.region_statistics import region_statistics
+from pixelwise.losses.sums import finish, sums_of
 
 
 class WeightedSum(nn.Module):
-    """Sum of named losses, each times its weight. `terms` gives the parts, for logging them one by one.
+    """Sum of named losses times their weights; `terms` returns the parts, so that each can be logged.
 
     Args:
         parts: the losses by name.
-        weights: how much a part counts, by the same names; 1 where not given, and 0 only watches it.
+        weights: the weight of each part, by the same names. The default is 1; a part of weight 0 is only
+            logged.
 
     Raises:
         UserError: there is no part, a weight has no part, or a weight is negative.
@@ -47,8 +49,16 @@ class WeightedSum(nn.Module):
         """The scalar loss of each part, not weighted, of (B, K[, H, W]) logits and a (B[, H, W]) target."""
         return {name: part(logits, target) for name, part in self.parts.items()}
 
+    def sums(self, logits: Tensor, target: Tensor, each_image: bool = False) -> dict[str, Tensor]:
+        """Sums of each part over a batch; see `pixelwise.losses.sums.sums_of`."""
+        return {name: sums_of(part, logits, target, each_image) for name, part in self.parts.items()}
+
+    def finish(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The scalar loss of each part, from sums that may span any number of batches."""
+        return {name: finish(part, sums[name]) for name, part in self.parts.items()}
+
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """The scalar to minimise, from the parts that `terms` gave."""
+        """The scalar to minimise, from the result of `terms`."""
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -63,15 +73,16 @@ class WeightedSum(nn.Module):
 class FusedSum(WeightedSum):
     """A `WeightedSum` of cross-entropy and region losses that share one softmax and one backward pass.
 
-    Values and gradients are those of the plain sum, at little more than the cost of one part: all that the
-    parts see of a batch is in its `RegionStatistics`.
+    Values and gradients equal those of a plain `WeightedSum`, at little more than the cost of one part, since
+    every part is computed from the same `RegionStatistics`.
 
     Args:
         parts: `CrossEntropy` without label smoothing and any `RegionLoss`, by name.
-        weights: how much a part counts, by the same names; 1 where not given, and 0 only watches it.
+        weights: the weight of each part, by the same names. The default is 1; a part of weight 0 is only
+            logged.
 
     Raises:
-        UserError: as `WeightedSum` does, or a part sees more of a batch than its statistics.
+        UserError: as `WeightedSum`; or a part cannot be computed from region statistics.
     """
 
     def __init__(self, parts: Mapping[str, nn.Module], weights: Mapping[str, float] | None = None) -> None:
@@ -83,11 +94,15 @@ class FusedSum(WeightedSum):
                     f"loss.parts.{name}: cannot share the softmax of the other parts",
                     found=part,
                     expected="CrossEntropy with label_smoothing=0, or a region loss such as Dice",
-                    fix="loss._target_=pixelwise.losses.WeightedSum computes each part by itself",
+                    fix="loss._target_=pixelwise.losses.WeightedSum computes each part separately",
                 )
 
     def terms(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The scalar loss of each part, not weighted, of (B, K[, H, W]) logits and a (B[, H, W]) target."""
+        return self.finish(self.sums(logits, target))
+
+    def sums(self, logits: Tensor, target: Tensor, each_image: bool = False) -> dict[str, Tensor]:
+        """Sums of each part over a batch."""
         statistics = region_statistics(logits, target)
         parts = cast(dict[str, CrossEntropy | RegionLoss], self.parts)
-        return {name: part.of_statistics(statistics) for name, part in parts.items()}
+        return {name: part.sums_of_statistics(statistics) for name, part in parts.items()}

@@ -1,7 +1,7 @@
 """Scores, accumulated batch by batch."""
 
 from pixelwise.metrics.confusion import ClassificationScores, SegmentationScores
-from pixelwise.metrics.mean import Mean
 from pixelwise.metrics.multilabel import TaggingScores
+from pixelwise.metrics.sum import Sum
 
-__all__ = ["ClassificationScores", "Mean", "SegmentationScores", "TaggingScores"]
+__all__ = ["ClassificationScores", "SegmentationScores", "Sum", "TaggingScores"]

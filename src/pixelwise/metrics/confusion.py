@@ -1,6 +1,6 @@
 """Scores of classes, all from one confusion matrix that is summed over the data set and over ranks.
 
-(Several labels for each image have scores of their own, in `tagging_scores.py`.)
+(Several labels for each image have scores of their own, in `multilabel.py`.)
 
 The matrix is (K, K) with rows for the truth and columns for the prediction: `matrix[t, p]` counts the pixels
 of class t that were taken for p. Each score is a function of it; none is an average over images.
@@ -18,7 +18,10 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from pixelwise.errors import UserError
-from pixelwise.types import IGNORE
+from pixelwise.types import ERODED, IGNORE
+
+MEANS = ("miou", "mean_f1")
+"""The means over classes that a convention may leave classes out of."""
 
 
 def confusion_matrix(prediction: Tensor, target: Tensor, classes: int) -> Tensor:
@@ -138,7 +141,7 @@ class ConfusionMetric(Metric):
         scores = self.scores(self.counts.double())
         if self.border.any():
             eroded = self.scores((self.matrix - self.border).cpu().double())
-            scores |= {f"eroded/{name}": score for name, score in eroded.items()}
+            scores |= {f"{ERODED}/{name}": score for name, score in eroded.items()}
         return scores
 
     def scores(self, matrix: Tensor) -> dict[str, Tensor]:
@@ -160,7 +163,7 @@ class ConfusionMetric(Metric):
         counted = f"{len(self.classes) - len(absent)} of {len(self.classes)} classes"
         if absent:
             counted += f" (neither labelled nor predicted: {', '.join(absent)})"
-        eroded = any(name.startswith("eroded/") for name in values)
+        eroded = any(name.startswith(f"{ERODED}/") for name in values)
         note = "; eroded: without pixels near another class" if eroded else ""
         return f"means over {counted}; label {IGNORE} is ignored{note}"
 
@@ -188,12 +191,20 @@ class SegmentationScores(ConfusionMetric):
         super().__init__(classes)
         self.protocols = {name: tuple(left_out) for name, left_out in (protocols or {}).items()}
         for name, left_out in self.protocols.items():
+            if name in (ERODED, "loss"):
+                raise UserError(f"data.protocols.{name}", expected="another name: other scores have this one")
             if not {*left_out} < {*self.classes}:
                 raise UserError(
                     f"data.protocols.{name}",
                     found=list(left_out),
                     expected=f"some of {', '.join(self.classes)}",
                 )
+        if self.protocols and (same := {*MEANS} & {*self.classes}):
+            raise UserError(
+                "data.classes: a class is called like a mean that data.protocols takes over classes",
+                found=", ".join(same),
+                fix="another name for the class",
+            )
 
     def scores(self, matrix: Tensor) -> dict[str, Tensor]:
         """The scores of a float64 (K, K) confusion matrix."""
@@ -201,8 +212,8 @@ class SegmentationScores(ConfusionMetric):
         for protocol, left_out in (self.protocols or {"": ()}).items():
             prefix = f"{protocol}/" if protocol else ""
             counts = torch.tensor([name not in left_out for name in self.classes])
-            means[f"{prefix}miou"] = iou(matrix)[counts].nanmean()
-            means[f"{prefix}mean_f1"] = f1(matrix)[counts].nanmean()
+            for name, by_class in zip(MEANS, (iou(matrix), f1(matrix)), strict=True):
+                means[prefix + name] = by_class[counts].nanmean()
         return {
             **means,
             "overall_accuracy": accuracy(matrix),

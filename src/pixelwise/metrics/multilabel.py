@@ -5,29 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.functional.classification import binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
 from pixelwise.types import IGNORE
-
-
-def average_precision(scores: Tensor, target: Tensor) -> Tensor:
-    """Area under the steps of precision over recall (), NaN without a positive; equal scores are one step.
-
-    Args:
-        scores: (N,), larger where the class is more likely.
-        target: (N,) 1 where the class is there, 0 where not, `IGNORE` where nobody knows.
-    """
-    known = target != IGNORE
-    order = scores[known].argsort(descending=True)
-    ranked, hits = scores[known][order], (target[known][order] == 1).double().cumsum(0)
-    if not len(hits) or hits[-1] == 0:
-        return torch.tensor(torch.nan, dtype=torch.float64)
-    last = torch.cat([ranked[1:] != ranked[:-1], torch.ones(1, dtype=torch.bool)])  # of its equals
-    hits, count = hits[last], torch.arange(1, len(last) + 1)[last]
-    gained = torch.diff(hits, prepend=hits.new_zeros(1))
-    return (gained * hits / count).sum() / hits[-1]
 
 
 class TaggingScores(Metric):
@@ -71,30 +55,27 @@ class TaggingScores(Metric):
         self.target.append(target[rows])
 
     def compute(self) -> dict[str, Tensor]:
-        """Every score by its flat name, as float64 scalars on the CPU."""
-        return self.scores(*(dim_zero_cat(state).cpu() for state in (self.logits, self.target)))
+        """Every score by its flat name, as float64 scalars on the CPU.
 
-    def scores(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """The scores of (N, K) logits and targets."""
-        decided, known = self.decide(logits), target != IGNORE
-        hits = ((decided == 1) & (target == 1)).sum(0).double()
-        claims = ((decided == 1) & known).sum(0).double() + (target == 1).sum(0)
-        precisions = torch.stack(
-            [average_precision(logits[:, k], target[:, k]) for k in range(target.shape[1])]
-        )
-        f1_scores = 2 * hits / claims
-        return {
-            "mean_average_precision": precisions.nanmean(),
-            "mean_f1": f1_scores.nanmean(),
-            "micro_f1": 2 * hits.sum() / claims.sum(),
-            **{f"average_precision/{n}": p for n, p in zip(self.classes, precisions, strict=True)},
-            **{f"f1/{n}": v for n, v in zip(self.classes, f1_scores, strict=True)},
-        }
+        NaN for the average precision of a class in no image, and for the F1 of one that is not predicted
+        either; means leave them out.
+        """
+        logits, target = (dim_zero_cat(state).cpu() for state in (self.logits, self.target))
+        decided, known, true = self.decide(logits) == 1, target != IGNORE, target == 1
+        hits = (decided & true).sum(0).double()
+        claims = (decided & known).sum(0) + true.sum(0)
+        ranks = F.softsign(logits.double()) / 2 + 0.5  # torchmetrics takes the sigmoid, of which many are 1
+        precisions = torch.full_like(hits, torch.nan)
+        for k in true.any(0).nonzero().flatten().tolist():
+            precisions[k] = binary_average_precision(ranks[:, k], target[:, k], ignore_index=IGNORE)
+        f1 = 2 * hits / claims
+        means = [precisions.nanmean(), f1.nanmean(), 2 * hits.sum() / claims.sum()]
+        return dict(zip(self.names(), [*means, *precisions, *f1], strict=True))
 
     def names(self) -> list[str]:
         """The flat names of the scores."""
-        nothing = torch.zeros(0, len(self.classes))
-        return list(self.scores(nothing, nothing))
+        means = ["mean_average_precision", "mean_f1", "micro_f1"]
+        return means + [f"{name}/{label}" for name in ("average_precision", "f1") for label in self.classes]
 
     def summary(self) -> str:
         """One line: over how many classes the mean average precision runs."""

@@ -1,4 +1,4 @@
-"""Encoder → decoder → head: the one composition behind every task."""
+"""Encoder → decoder → head: one composition for classification and segmentation."""
 
 from pixelwise.models.composition import Composition
 from pixelwise.models.encoder import Encoder

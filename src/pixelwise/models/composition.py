@@ -1,4 +1,4 @@
-"""The composition itself: what classification and segmentation share, and where they part."""
+"""The composition of encoder, decoder and head, which classification and segmentation share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pixelwise.models.normalize import Normalize
 class Composition(nn.Module):
     """image (B, C, H, W) ▶ encoder ▶ decoder ▶ head ▶ logits (B, K) or (B, K, H, W).
 
-    The attribute names are the parts that a schedule gives learning rates to and freezes.
-    `forward` takes normalised images; `normalize` is the preprocessing that belongs to the weights,
-    and travels with them in the state dict.
+    A schedule sets learning rates for the three parts by their attribute names, and freezes them.
+    `forward` takes normalised images; `normalize` is the preprocessing that belongs to the weights. The
+    state dict holds it too.
     """
 
     PARTS = ("encoder", "decoder", "head")
@@ -30,24 +30,24 @@ class Composition(nn.Module):
             encoder.keep(decoder.used)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits for a normalised (B, C, H, W) image; softmax is for prediction only."""
+        """Return logits for normalised images (B, C, H, W), without softmax."""
         return self.head(self.decoder(self.encoder(image)), image.shape[-2:])
 
     @property
     def neck(self) -> nn.Module | None:
-        """The pyramid over a plain transformer: within the encoder, but as fresh as the decoder."""
+        """The feature pyramid inside the encoder of a plain transformer; its weights are never pretrained."""
         return getattr(self.encoder, "neck", None)
 
     def part_of(self, name: str) -> str:
-        """The part whose rate and freezing hold for a parameter; those of the neck are the decoder's."""
+        """Return the part that a parameter is trained with; the neck is trained with the decoder."""
         return "decoder" if name.startswith("encoder.neck.") else name.partition(".")[0]
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw the weights of all convolutions so that ReLUs keep the variance (He et al., ICCV 2015).
+    """Initialise the weights of all convolutions so that ReLUs keep the variance (He et al., ICCV 2015).
 
-    PyTorch's own default is 2.4 times smaller, which under batch-norm and Adam means a learning rate
-    that is as many times larger.
+    PyTorch's default weights are 2.4 times smaller. With batch-norm and Adam this acts like a learning rate
+    that is 2.4 times larger.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):

@@ -1,182 +1,258 @@
-"""Where an encoder's weights come from: the hub, if it answers, or a file, saying what matched."""
+"""Load an encoder's weights from a file, converted as timm does, and report what matched."""
 
 from __future__ import annotations
 
+import argparse
+import inspect
 import logging
-import os
-import socket
-import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
-from urllib.parse import urlsplit
+from unittest.mock import patch
 
-import huggingface_hub
-import timm
 import torch
-from safetensors.torch import load_file
-from timm.models import adapt_input_conv
+from timm.models import _builder, adapt_input_conv, load_state_dict
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError, some
+from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, on_meta
 
 log = logging.getLogger(__name__)
 
 COUNTER = "num_batches_tracked"
-"""Of every batch-norm: it fits any model, and says nothing."""
+"""A buffer of every batch-norm; it fits any model, so that it does not count as a match."""
 
-CONTAINERS = ("state_dict_ema", "state_dict", "model")
-"""Where training scripts keep the weights inside a checkpoint, in the order of preference."""
+PREFIXES = ("", "model.encoder.", "encoder.", "model.", "backbone.")
+"""Prefixes that training scripts, also those of this project, add to the names of an encoder's weights."""
+
+MAY_MISS = 0.01
+"""Largest share of the timm model's weights that may stay random without `encoder.allow_missing`."""
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of the input, by channel."""
 
 
 def weights_file(path: Path) -> Path:
-    """The file itself, or that which a run folder or a hub folder keeps its weights in."""
+    """Return the file with the weights: in a run folder or hub folder, or the path itself."""
     inside = (path / name for name in ("checkpoints/best.ckpt", "model.safetensors"))
     return next((file for file in inside if file.is_file()), path)
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a `.safetensors` file or a checkpoint; nothing in it is executed."""
+def read_state_dict(path: Path) -> dict[str, Any]:
+    """Return the content of a `.safetensors` file or a checkpoint as timm reads it, executing no code."""
     if not path.is_file():
         raise UserError(
             f"encoder.weights: {path} is not a file",
             expected="a .ckpt, .pth or .safetensors file, a run folder or a hub folder",
         )
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # options in many checkpoints
+            state = load_state_dict(str(path), weights_only=True)
+        return {str(name): value for name, value in state.items()}
     except Exception as error:  # each format has its own exceptions; all mean the same here
         raise UserError(f"encoder.weights: {path} cannot be read", found=error) from error
-    for name in CONTAINERS:
-        if isinstance(checkpoint.get(name), dict):
-            return checkpoint[name]
-    return checkpoint
 
 
 def names_in_encoder(name: str) -> list[str]:
-    """What a tensor of a whole timm model may be called in an `Encoder`.
+    """Return the names that a tensor of a full timm model may have in an `Encoder`.
 
-    `features_only` wraps a model (`model.`, `body.`) or flattens its first level.
+    `features_only` wraps a model (`model.`, `body.`) or flattens the first level of its names.
     """
     flat = name.replace(".", "_", 1)
     return [f"body.{wrapper}{n}" for wrapper in ("", "model.", "body.") for n in (name, flat)]
 
 
-def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
-    """Copy the tensors that fit into the encoder and say which did not; refuse when none does.
+@dataclass
+class Match:
+    """The tensors of a file that fit an encoder.
 
-    Names are tried as they stand and below `model.encoder.` and `encoder.`, where this project's
-    checkpoints and hub folders have them; and as timm writes a whole model. The first convolution of a
-    model of three bands is adapted to the encoder's, as timm adapts pretrained ones.
+    Attributes:
+        matched: tensors by their names in the encoder.
+        misshapen: names and shapes of tensors whose name fits but whose shape does not.
+        unexpected: names that the encoder does not have.
+        failure: the exception if timm could not convert the file; otherwise None.
+    """
+
+    matched: dict[str, Tensor] = field(default_factory=dict)
+    misshapen: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    failure: Exception | None = None
+
+    @property
+    def weights(self) -> int:
+        """Number of matched weights."""
+        return sum(tensor.numel() for name, tensor in self.matched.items() if not name.endswith(COUNTER))
+
+
+def load_encoder_weights(
+    encoder: nn.Module, spec: TimmSpec, path: Path, allow_missing: bool = False
+) -> Statistics | None:
+    """Copy the matching tensors of a file into the encoder, and log which did not match.
+
+    Files of this project use the names of an `Encoder`. All other files go through timm's own conversion of
+    the files published for the model. It renames tensors and resamples position embeddings, patch embeddings
+    and tables of relative positions. If the file is for three bands, the first convolution is adapted to the
+    encoder's bands, as timm does for pretrained weights.
+
+    Args:
+        encoder: an `Encoder`. Weights of its neck may be missing: only files of this project have them.
+        spec: how timm builds the encoder's body.
+        path: a file, a run folder or a hub folder.
+        allow_missing: accept that more than 1 % of the body's weights stay random.
+
+    Returns:
+        The mean and std that a file of this project stores beside the weights; None for other files.
 
     Raises:
-        UserError: the file cannot be read, or nothing in it fits.
+        UserError: the file cannot be read, or too few of its tensors fit.
     """
     path = weights_file(path.expanduser())
-    own = encoder.state_dict()
-    found: dict[str, Tensor] = {}
-    unexpected, misshapen = [], []
-    for name, tensor in read_state_dict(path).items():
-        known = [candidate for candidate in _candidates(name) if candidate in own]
-        fitting = [(c, fit) for c in known if (fit := _fit(tensor, own[c])) is not None]
-        if fitting:
-            found[fitting[0][0]] = fitting[0][1]
-        elif known:
-            misshapen.append(f"{name} {tuple(tensor.shape)} for {tuple(own[known[0]].shape)}")
-        else:
-            unexpected.append(name)
-    if all(name.endswith(COUNTER) for name in found):
+    state, own = read_state_dict(path), encoder.state_dict()
+    match = match_encoder(state, own, spec)
+    needed = {n: t.numel() for n, t in own.items() if n.startswith("body.") and not n.endswith(COUNTER)}
+    missing = [name for name in needed if name not in match.matched]
+    share = sum(needed[name] for name in missing) / sum(needed.values())
+    if not match.weights or (share > MAY_MISS and not allow_missing):
         raise UserError(
-            f"encoder.weights: nothing in {path} fits this encoder",
-            found=some([*misshapen, *unexpected], 3) or "no tensors",
-            expected=f"tensors such as {next(iter(own))!r}",
-            fix="encoder.name must be the model that the weights were trained with",
+            f"encoder.weights: {share:.1%} of the encoder's weights are not in {path}"
+            if match.weights
+            else f"encoder.weights: no tensor in {path} fits this encoder",
+            found=match.failure
+            or f"tensors that do not fit: {some([*match.misshapen, *match.unexpected], 3) or 'none'}",
+            expected=f"tensors such as {some(missing, 3)}",
+            fix="encoder.name must be the model that the weights were trained with"
+            + ("; encoder.allow_missing=true leaves the missing weights random" if match.weights else ""),
         )
-    missing = [name for name in own if name not in found and not name.endswith(COUNTER)]
-    encoder.load_state_dict(found, strict=False)
+    encoder.load_state_dict(match.matched, strict=False)
     log.info(
         "encoder.weights=%s: %d tensors matched, %d missing, %d unexpected",
-        path, len(found), len(missing), len(unexpected) + len(misshapen),
+        path, len(match.matched), len(missing), len(match.unexpected) + len(match.misshapen),
     )  # fmt: skip
-    if unexpected:
-        log.info("encoder.weights: not of the encoder, left out: %s", some(unexpected, 8))
-    if misshapen:
-        log.warning("encoder.weights: of another shape, left out: %s", some(misshapen, 8))
+    if match.unexpected:
+        log.info("encoder.weights: skipped, not part of the encoder: %s", some(match.unexpected, 8))
+    if match.misshapen:
+        log.warning("encoder.weights: skipped, another shape: %s", some(match.misshapen, 8))
     if missing:
-        log.warning("encoder.weights: missing, kept as initialised: %s", some(missing, 8))
+        log.warning("encoder.weights: missing, %.2g %% stay random: %s", 100 * share, some(missing, 8))
+    return _statistics(state)
 
 
-def _candidates(name: str) -> list[str]:
-    """Names in an `Encoder` that a tensor of a file may be meant for, the likeliest first."""
-    name = name.removeprefix("module.")
-    prefixes = ("", "model.encoder.", "encoder.")
-    bare = [name.removeprefix(prefix) for prefix in prefixes if name.startswith(prefix)]
-    return [candidate for n in bare for candidate in (n, *names_in_encoder(n))]
+def match_encoder(state: Mapping[str, Any], own: Mapping[str, Tensor], spec: TimmSpec) -> Match:
+    """Match the tensors of a file with those of an encoder, whatever the prefix of their names.
+
+    Args:
+        state: tensors of the file, by name.
+        own: tensors of the encoder, by name.
+        spec: how timm builds the encoder's body.
+    """
+    for prefix in PREFIXES:
+        if any(name.startswith(f"{prefix}body.") and name.removeprefix(prefix) in own for name in state):
+            return _match_own(state, prefix, own, spec)
+    prefixes = [prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in state)]
+    matches = (_match_timm(state, prefix, own, spec) for prefix in prefixes)
+    return max(matches, key=lambda match: match.weights, default=Match())
 
 
-def _fit(tensor: Tensor, wanted: Tensor) -> Tensor | None:
-    """The tensor, if need be adapted from three bands to those of the encoder; None where it does not fit."""
-    if tensor.shape == wanted.shape:
+def _match_own(state: Mapping[str, Any], prefix: str, own: Mapping[str, Tensor], spec: TimmSpec) -> Match:
+    """Match a file of this project; timm converts it only if its encoder was built for another size."""
+    inside, outside = _without(prefix, state)
+    match = Match(unexpected=outside)
+    _compare(inside, own, lambda name: [name], match)
+    if not match.misshapen:
+        return match
+    full = spec.full_model().state_dict()  # timm recognises a layout by its tensors, such as a classifier's
+    timm_names = {own_name: name for name in full for own_name in names_in_encoder(name)}
+    body = full | {timm_names[name]: tensor for name, tensor in inside.items() if name in timm_names}
+    neck = {name: tensor for name, tensor in inside.items() if name in own and name not in timm_names}
+    converted = Match(unexpected=match.unexpected)
+    tensors, converted.failure = convert(body, spec)
+    _compare(tensors, own, names_in_encoder, converted)
+    _compare(neck, own, lambda name: [name], converted)
+    return converted
+
+
+def _match_timm(state: Mapping[str, Any], prefix: str, own: Mapping[str, Tensor], spec: TimmSpec) -> Match:
+    """Match a file that is not from this project."""
+    inside, outside = _without(prefix, state)
+    tensors, failure = convert(inside, spec)
+    match = Match(unexpected=outside, failure=failure)
+    _compare(tensors, own, names_in_encoder, match)
+    return match
+
+
+def _without(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the tensors whose names have the prefix, without it, and the names of all others."""
+    inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return inside, [name for name in state if not name.startswith(prefix)]
+
+
+def _compare(
+    tensors: Mapping[str, Any],
+    own: Mapping[str, Tensor],
+    names: Callable[[str], list[str]],
+    match: Match,
+) -> None:
+    """Add each tensor to the matched, misshapen or unexpected ones of `match`."""
+    for name, tensor in tensors.items():
+        if isinstance(tensor, Tensor) and tensor.is_meta:
+            continue  # comes from timm's model, not from the file
+        own_name = next((candidate for candidate in names(name) if candidate in own), None)
+        if own_name is None or not isinstance(tensor, Tensor):
+            match.unexpected.append(name)
+        elif (fit := _fit(tensor, own[own_name])) is not None:
+            match.matched[own_name] = fit
+        else:
+            match.misshapen.append(f"{name} {tuple(tensor.shape)} for {tuple(own[own_name].shape)}")
+
+
+def _fit(tensor: Tensor, target: Tensor) -> Tensor | None:
+    """Return the tensor, adapted from three bands to the encoder's if needed, or None if it does not fit."""
+    if tensor.shape == target.shape:
         return tensor
-    if tensor.ndim == wanted.ndim == 4 and tensor.shape[1] == 3:
-        adapted = adapt_input_conv(wanted.shape[1], tensor)
-        return adapted if adapted.shape == wanted.shape else None
+    if tensor.ndim == target.ndim == 4 and tensor.shape[1] == 3:
+        adapted = adapt_input_conv(target.shape[1], tensor)
+        return adapted if adapted.shape == target.shape else None
     return None
 
 
-def require_download(name: str, timeout_s: float = 5.0) -> None:
-    """Fail at once, instead of after minutes of retries, when the weights cannot be had."""
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not config.has_weights:
-        raise UserError(
-            f"encoder.pretrained: timm has no weights for {name!r}",
-            expected="a model of `timm.list_models(pretrained=True)`",
-            fix="encoder.pretrained=false, or another encoder.name",
-        )
-    files = ("model.safetensors", "pytorch_model.bin")
-    if config.hf_hub_id and any(
-        isinstance(huggingface_hub.try_to_load_from_cache(config.hf_hub_id, f), str) for f in files
-    ):
-        return
-    if any(os.environ.get(v) for v in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return  # a direct connection says nothing about what the proxy reaches
-    endpoint = urlsplit(huggingface_hub.constants.ENDPOINT)
-    host, port = endpoint.hostname or "", endpoint.port or (80 if endpoint.scheme == "http" else 443)
-    try:
-        if huggingface_hub.constants.HF_HUB_OFFLINE:
-            raise OSError("HF_HUB_OFFLINE is set")
-        reach(host, port, timeout_s)
-    except OSError as error:
-        raise UserError(
-            f"encoder.pretrained: the weights of {name!r} are not in the cache and {host} does not answer",
-            found=error,
-            fix="connect to the network, give a local file with encoder.weights=FILE, or train from "
-            "scratch with encoder.pretrained=false",
-        ) from error
+def convert(state: Mapping[str, Any], spec: TimmSpec) -> tuple[dict[str, Any], Exception | None]:
+    """Convert the tensors of a published file to the names and shapes of timm's model.
 
+    Each timm model family passes its conversion (`checkpoint_filter_fn`) to `build_model_with_cfg`, which
+    passes it to `load_pretrained` together with the model. This function replaces `load_pretrained` and
+    builds the model on the meta device, without memory.
 
-def reach(host: str, port: int, timeout_s: float) -> None:
-    """Open a connection, in that time or not at all.
+    Args:
+        state: tensors of the file, by name; not changed.
+        spec: how timm builds the model.
 
-    A socket's own timeout holds for each of a host's addresses anew, and not for finding its name.
-
-    Raises:
-        OSError: nothing answers there, or not in time.
+    Returns:
+        The converted tensors and None, or the unchanged tensors and timm's exception.
     """
-    outcome: SimpleQueue[OSError | None] = SimpleQueue()
+    converted: dict[str, Any] = dict(state)
 
-    def attempt() -> None:
-        try:
-            socket.create_connection((host, port), timeout=timeout_s).close()
-            outcome.put(None)
-        except OSError as error:
-            outcome.put(error)
+    def load_pretrained(
+        model: nn.Module, *_: Any, filter_fn: Callable[..., Any] | None = None, **__: Any
+    ) -> None:
+        nonlocal converted
+        if filter_fn is not None:
+            arguments = (dict(state), model)[: len(inspect.signature(filter_fn).parameters)]
+            with torch.device("cpu"):  # the conversion uses only shapes of the model
+                converted = dict(filter_fn(*arguments))
 
-    threading.Thread(target=attempt, daemon=True).start()
     try:
-        error = outcome.get(timeout=timeout_s)
-    except Empty:
-        error = TimeoutError(f"no answer in {timeout_s:g} s")
-    if error is not None:
-        raise error
+        with on_meta(), patch.object(_builder, "load_pretrained", load_pretrained):
+            spec.build(pretrained=True)
+    except TIMM_ERRORS as error:
+        return dict(state), error
+    return converted, None
+
+
+def _statistics(state: Mapping[str, Any]) -> Statistics | None:
+    """Return the mean and std that a composition normalises its input with, if the file holds them."""
+    for prefix in ("", "model."):
+        mean, std = (state.get(f"{prefix}normalize.{name}") for name in ("mean", "std"))
+        if mean is not None and std is not None:
+            return tuple(mean.tolist()), tuple(std.tolist())
+    return None

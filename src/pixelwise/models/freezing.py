@@ -1,4 +1,4 @@
-"""Weights of an encoder that only serve maps which nobody reads."""
+"""Exclude parameters from training: those of unused feature maps, and those of batch-norms."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pixelwise.models.timm_spec import TIMM_ERRORS
 
 
 def unused_parameters(encoder: nn.Module, used: Collection[int], size: tuple[int, ...]) -> list[str]:
-    """Names of the parameters on which none of an encoder's maps with these indices depends.
+    """Return the names of the parameters that do not influence the feature maps in use.
 
-    They come from one backward on the meta device, which needs no memory and no numbers and draws none.
+    One backward pass on the meta device finds them, without memory and without random numbers.
 
     Args:
-        encoder: from an image to a list of maps.
+        encoder: a model that turns an image into a list of feature maps.
         used: indices of the maps that are read.
-        size: (C, H, W) of an image that it takes.
+        size: (C, H, W) of an image that the encoder accepts.
 
     Returns:
-        none where it cannot be told, as some shapes depend on numbers.
+        The names; an empty list if the model does not run on the meta device.
     """
     weights = {n: torch.empty_like(p, device="meta").requires_grad_() for n, p in encoder.named_parameters()}
     buffers = {n: torch.empty_like(b, device="meta") for n, b in encoder.named_buffers()}
@@ -32,32 +32,29 @@ def unused_parameters(encoder: nn.Module, used: Collection[int], size: tuple[int
         maps: list[Any] = torch.func.functional_call(encoder, {**weights, **buffers}, image)
     except TIMM_ERRORS:
         return []
-    slopes = torch.autograd.grad([maps[i].sum() for i in used], [*weights.values()], allow_unused=True)
-    return [name for name, slope in zip(weights, slopes, strict=True) if slope is None]
+    grads = torch.autograd.grad([maps[i].sum() for i in used], [*weights.values()], allow_unused=True)
+    return [name for name, grad in zip(weights, grads, strict=True) if grad is None]
 
 
 def parameters_to_buffers(module: nn.Module, parameters: Collection[str]) -> None:
     """Turn parameters into buffers of the same names.
 
-    No optimizer steps them, no schedule lets them go, and no process of several waits for their gradients;
-    checkpoints stay exchangeable.
+    Optimizers do not update them, schedules do not unfreeze them, and distributed training does not wait for
+    their gradients. Checkpoints keep the same keys.
     """
     for name in parameters:
-        owner, _, leaf = name.rpartition(".")
-        holder = module.get_submodule(owner)
-        tensor: Tensor = getattr(holder, leaf).detach()
-        delattr(holder, leaf)
-        holder.register_buffer(leaf, tensor)
-
-
-pass
+        owner_name, _, leaf = name.rpartition(".")
+        owner = module.get_submodule(owner_name)
+        tensor: Tensor = getattr(owner, leaf).detach()
+        delattr(owner, leaf)
+        owner.register_buffer(leaf, tensor)
 
 
 def freeze_batchnorm(module: nn.Module) -> list[nn.Module]:
-    """Make all batch-norms a fixed scale and shift; gives those, which have to be kept in eval mode.
+    """Fix the statistics, scale and shift of all batch-norms, and return these modules.
 
-    Their parameters become buffers of the same names, so that no schedule can let them go and
-    checkpoints stay exchangeable.
+    Their parameters become buffers (see `parameters_to_buffers`). The caller has to keep the returned modules
+    in evaluation mode.
     """
     norms: list[nn.Module] = [m for m in module.modules() if isinstance(m, _BatchNorm)]
     for norm in norms:

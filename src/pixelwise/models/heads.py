@@ -1,4 +1,4 @@
-"""The last layer: what differs between one label an image and one label a pixel."""
+"""Heads: the last layer, which gives one label per image or one label per pixel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ClassifierHead(nn.Module):
         self.linear = nn.Linear(in_channels, num_classes)
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """One row of logits an image; the image's `size` does not matter here."""
+        """Return one row of logits per image; `size` is not used."""
         return self.linear(self.dropout(features.mean((2, 3))))
 
 
@@ -33,8 +33,8 @@ class PixelHead(nn.Module):
         self.conv = nn.Conv2d(in_channels, num_classes, kernel_size=1)
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """Logits for each pixel of an image of `size` (H, W)."""
+        """Return logits for each pixel of an image of `size` (H, W)."""
         logits = self.conv(self.dropout(features))
-        if not torch.compiler.is_exporting() and logits.shape[-2:] == size:  # a graph serves every size
+        if not torch.compiler.is_exporting() and logits.shape[-2:] == size:  # a graph must fit every size
             return logits
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

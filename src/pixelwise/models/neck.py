@@ -1,4 +1,4 @@
-"""A feature pyramid for encoders that have a single scale."""
+"""A feature pyramid for encoders with a single scale."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor, nn
 
 
 class SimplePyramid(nn.Module):
-    """Four scales from the maps of a plain vision transformer, all of stride p.
+    """Make feature maps of four scales from those of a plain vision transformer, which have one stride p.
 
-    The simple feature pyramid of Li et al., Exploring Plain Vision Transformer Backbones for Object
-    Detection (ViTDet, ECCV 2022; arXiv:2203.16527): strides p/4 and p/2 by transposed convolutions,
-    p as it is, 2p by max pooling. Given four maps, from a quarter, half, three quarters and all of the
-    depth, each level takes its own, as BEiT does for segmentation (Bao et al., ICLR 2022); given one,
-    all levels take it, as ViTDet does. A layer norm comes first, since inner blocks of a transformer
-    end without one. ViTDet's closing 1×1 and 3×3 convolutions are left to the decoder.
+    This is the simple feature pyramid of Li et al., Exploring Plain Vision Transformer Backbones for Object
+    Detection (ViTDet, ECCV 2022; arXiv:2203.16527). Transposed convolutions give strides p/4 and p/2, max
+    pooling gives 2p. The input is either one map for all levels, as in ViTDet, or one map per level, from
+    1/4, 1/2, 3/4 and the full depth, as in BEiT for segmentation (Bao et al., ICLR 2022). Each level starts
+    with a layer norm, because inner blocks of a transformer end without one. ViTDet's final 1×1 and 3×3
+    convolutions are left to the decoder.
 
     Attributes:
-        channels: a quarter, half, all and all of those given.
-        strides: p/4, p/2, p and 2p, rounded down: of p = 14 the finest is really 3.5.
+        channels: channels of the four levels: 1/4, 1/2, 1 and 1 times those of the input maps.
+        strides: p/4, p/2, p and 2p, rounded down: for p = 14 the finest stride is in fact 3.5.
 
     Args:
-        channels: of the maps given, one or four.
+        channels: channels of the input maps, one or four numbers.
         stride: p, in input pixels.
         pool: False leaves out the pooling, so that the last two maps have stride p.
     """
@@ -49,7 +49,7 @@ class SimplePyramid(nn.Module):
         self.strides = (max(stride // 4, 1), stride // 2, stride, stride * 2 if pool else stride)
 
     def keep(self, used: Collection[int]) -> None:
-        """Build no maps but those with these indices: the others are then the maps as they were given."""
+        """Compute only the levels with these indices; the other levels return their input map."""
         for index in set(range(len(self.levels))) - set(used):
             self.levels[index] = nn.Identity()
 
@@ -60,5 +60,5 @@ class SimplePyramid(nn.Module):
 
 
 def double(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
-    """Twice the height and width, without overlap."""
+    """Return a layer that doubles height and width, without overlap."""
     return nn.ConvTranspose2d(in_channels, out_channels, kernel_size=2, stride=2)

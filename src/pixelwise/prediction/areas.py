@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.io.rasters import GeoReference
+from pixelwise.data.io.raster_reader import GeoReference
+from pixelwise.files import write_rows
 from pixelwise.types import IGNORE
 
 EQUATOR, FLATTENING = 6378137.0, 1 / 298.257223563
@@ -41,12 +41,11 @@ class Areas:
     def write(self, file: Path) -> None:
         """A row for each class; `area_m2` stays empty where nobody knows it."""
         total = max(1, int(self.pixels.sum()))
-        with file.open("w", newline="") as stream:
-            table = csv.writer(stream)
-            table.writerow(["class", "pixels", "share", "area_m2"])
-            for name, pixels, metres in zip(self.classes, self.pixels, self.metres, strict=True):
-                area = "" if self.pixel is None else f"{metres:.4f}"
-                table.writerow([name, int(pixels), f"{pixels / total:.6f}", area])
+        rows = [["class", "pixels", "share", "area_m2"]]
+        for name, pixels, metres in zip(self.classes, self.pixels, self.metres, strict=True):
+            area = "" if self.pixel is None else f"{metres:.4f}"
+            rows.append([name, str(pixels), f"{pixels / total:.6f}", area])
+        write_rows(file, rows)
 
 
 def pixel_areas(place: GeoReference) -> np.ndarray | None:

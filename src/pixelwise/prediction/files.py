@@ -12,9 +12,9 @@ from typing import Any
 
 import psutil
 
-from pixelwise.data.io.images import SUFFIXES
-from pixelwise.data.io.listing import some
-from pixelwise.errors import UserError
+from pixelwise.data.io.listing import image_files, is_image
+from pixelwise.errors import UserError, some
+from pixelwise.files import write_json
 from pixelwise.prediction.writer import Plan
 
 
@@ -22,7 +22,8 @@ def find_images(pattern: str, output: Path | None = None) -> dict[str, Path]:
     """Images of a file, a folder (with those below it) or a glob pattern, by name without suffix.
 
     Args:
-        pattern: which.
+        pattern: a file, a folder or a glob. Of a folder and of a glob the same files are images as for
+            training, see `pixelwise.data.io.listing.is_image`.
         output: where predictions go. What lies there is no image, also where this is below the images.
 
     Raises:
@@ -30,14 +31,15 @@ def find_images(pattern: str, output: Path | None = None) -> dict[str, Path]:
     """
     path = Path(pattern).expanduser()
     if path.is_dir():
-        base, found = path, sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        base, found = path, image_files(path)
         if output is not None and output.resolve() == path.resolve():
             raise UserError(f"output={output} is the folder of the images", fix=f"output={output / 'out'}")
     elif path.is_file():  # also where its name looks like a pattern
         base, found = path.parent, [path]
     else:
-        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())  # noqa: PTH207
         base = Path(*[p for p in path.parts if not glob.has_magic(p)])
+        named = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207
+        found = sorted(file for file in named if is_image(file, base))
     if output is not None and len(found) > 1:
         found = [file for file in found if output.resolve() not in file.resolve().parents]
     if not found:
@@ -85,7 +87,7 @@ def prepare_output(
             raise UserError(
                 f"output={output} holds predictions of other {other}", fix="another output=, or remove it"
             )
-        note.write_text(json.dumps(identity) + "\n")
+        write_json(note, identity)
     except OSError as error:
         raise UserError(f"output={output} cannot be written", found=error) from error
 

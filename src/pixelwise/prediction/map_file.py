@@ -10,7 +10,7 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from pixelwise.data.io.rasters import GeoReference
+from pixelwise.data.io.raster_reader import GeoReference
 
 TILE = 256
 """Side of the tiles that are written."""

@@ -13,14 +13,16 @@ from PIL import Image
 from torch import Tensor
 
 from pixelwise.augmentation import CenterCrop
-from pixelwise.data.io.images import read_image, read_size
-from pixelwise.data.io.rasters import GeoReference, RasterReader, read_small
+from pixelwise.data.io.images import ImageReader
+from pixelwise.data.io.nodata import filled
+from pixelwise.data.io.raster_reader import GeoReference, RasterReader, read_small
+from pixelwise.data.io.tiff import is_tiff
 from pixelwise.errors import UserError
 from pixelwise.files import whole_files
 from pixelwise.inference import Forward, Pixels, Reader, bands, blend, labels, labels_and_probabilities
 from pixelwise.prediction.areas import Areas
 from pixelwise.prediction.map_file import MapFile
-from pixelwise.prediction.writer import MapOptions, Plan, is_raster
+from pixelwise.prediction.writer import MapOptions, Plan
 from pixelwise.reports.drawing import colours, overlay, rgb
 from pixelwise.types import FULL_SCALE, IGNORE
 
@@ -50,6 +52,7 @@ class MaskWriter:
         self.classes = list(classes)
         self.table = colours(len(classes), palette)
         self.channels = channels
+        self.reader = maps.reader or ImageReader(channels)
         self.view = view
         self.maps = maps
         self._extra = ["_probabilities.tif"] if maps.probabilities else []
@@ -61,15 +64,16 @@ class MaskWriter:
     def plan(self, name: str, file: Path) -> Plan:
         """Count windows and bytes; nothing is decoded."""
         bands = 1 + len(self.classes) * self.maps.probabilities
-        if is_raster(file):
+        is_raster = is_tiff(file)
+        if is_raster:
             self._refuse_view(file)
             with self._raster(file) as image:
                 shape = image.shape
             whole = 0
         else:
-            shape = self.view.size or read_size(file)
+            shape = self.view.size or self.reader.describe(file)[0]
             whole = shape[0] * shape[1] * (self.channels + 4)  # the image, its mask and its overlay
-        target = self.output / f"{name}{'.tif' if is_raster(file) else '.png'}"
+        target = self.output / f"{name}{'.tif' if is_raster else '.png'}"
         if target.exists() and target.samefile(file):
             raise UserError(f"{file} would be overwritten by its own map", fix="another output=")
         rows = self.maps.tiling.spans(shape)[0]
@@ -79,14 +83,18 @@ class MaskWriter:
 
     def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
         """Through windows, as wide and as high as the image is."""
-        make = self._map_raster if is_raster(file) else self._map_photo
+        make = self._map_raster if is_tiff(file) else self._map_photo
         make(name, file, forward, advance)
 
     def close(self) -> None:
         """Everything is on disk already."""
 
     def _map_photo(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
-        pixels, _ = self.view(read_image(file, self.channels))
+        image, nothing = self.reader.read(file)
+        if nothing is None:
+            nothing = np.zeros(image.shape[:2], bool)
+        pixels, void = self.view(filled(image, nothing, self.maps.mean), nothing.view(np.uint8))
+        assert void is not None
         height, width = pixels.shape[:2]
         mask, drawn = np.empty((height, width), np.uint8), np.empty((height, width, 3), np.uint8)
         suffixes = [*self._extra, ".png", "_overlay.png"]
@@ -94,11 +102,12 @@ class MaskWriter:
             extra = self._open_extra(open_files, part, GeoReference(height, width))
             for top, band in self._bands(Pixels(pixels), forward, advance):
                 rows = np.s_[top : top + band.shape[1]]
-                mask[rows] = band[0]
+                valid = void[rows] == 0
+                mask[rows] = np.where(valid, band[0], np.uint8(IGNORE))
                 seen = rgb(pixels[rows] / FULL_SCALE.get(pixels.dtype.name, 1.0))
-                drawn[rows] = overlay(seen, band[0], self.table)
+                drawn[rows] = overlay(seen, mask[rows], self.table)
                 for each in extra:
-                    each.write(band[1:])
+                    each.write(band[1:] * valid)
             indexed = Image.fromarray(mask)
             indexed.putpalette(self.table.tobytes())
             indexed.save(part[".png"], format="PNG")
@@ -125,7 +134,7 @@ class MaskWriter:
             self._glance(image, part[".tif"]).save(part["_overlay.png"], format="PNG")
 
     def _raster(self, file: Path) -> RasterReader:
-        return RasterReader(file, self.channels, self.maps.bands, self.maps.nodata)
+        return RasterReader(file, self.reader, self.maps.mean)
 
     def _bands(
         self, image: Reader, forward: Forward, advance: Callable[[], None]

@@ -10,10 +10,9 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from pixelwise.data.io.listing import some
 from pixelwise.data.io.rasters import gdal
-from pixelwise.errors import UserError
-from pixelwise.inference import Forward, View, with_tta
+from pixelwise.errors import UserError, some
+from pixelwise.inference import TTA, Forward, with_tta
 from pixelwise.models import Composition
 from pixelwise.prediction.files import check_resources, find_images, prepare_output
 from pixelwise.prediction.maps import MaskWriter
@@ -32,7 +31,7 @@ def predict(
     writer: Writer,
     output: Path,
     bf16: bool = False,
-    views: Sequence[View] = (),
+    views: Sequence[TTA] = (),
 ) -> int:
     """Predict each image; finished ones are skipped, and one that cannot be read stops no other.
 
@@ -105,7 +104,7 @@ def combine_errors(errors: Sequence[UserError], of: int, outcome: str) -> UserEr
     )
 
 
-def network(model: Composition, bf16: bool = False, views: Sequence[View] = ()) -> Forward:
+def network(model: Composition, bf16: bool = False, views: Sequence[TTA] = ()) -> Forward:
     """Raw images → logits, on a GPU where there is one, as evaluation computes them."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,11 @@ import torch
 from torch import Tensor
 
 from pixelwise.augmentation import CenterCrop
-from pixelwise.data.io.images import read_image, read_size
-from pixelwise.data.io.rasters import RasterReader, gdal
-from pixelwise.errors import UserError
-from pixelwise.files import whole_files
+from pixelwise.data.io.images import ImageReader
+from pixelwise.data.io.nodata import filled
+from pixelwise.files import write_rows
 from pixelwise.inference import Forward
-from pixelwise.prediction.writer import MapOptions, Plan, is_raster
+from pixelwise.prediction.writer import MapOptions, Plan
 
 
 class ProbabilityWriter:
@@ -38,7 +36,8 @@ class ProbabilityWriter:
         self.classes = list(classes)
         self.channels = channels
         self.view = view
-        self.maps = maps
+        self.reader = (maps and maps.reader) or ImageReader(channels)
+        self.mean = maps.mean if maps else None
         self.rows: dict[str, list[str]] = {}
         if self.file.exists():
             with self.file.open(newline="") as stream:
@@ -50,8 +49,7 @@ class ProbabilityWriter:
 
     def plan(self, name: str, file: Path) -> Plan:
         """One image at a time, at its own size."""
-        with self._opened(file) as raster:
-            height, width = read_size(file) if raster is None else raster.shape
+        (height, width), _ = self.reader.describe(file)
         return Plan(windows=1, disk=len(name) + 10 * (len(self.classes) + 2), memory=8 * height * width)
 
     def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
@@ -63,24 +61,9 @@ class ProbabilityWriter:
         advance()
 
     def read(self, file: Path) -> np.ndarray:
-        """(H, W, C) pixels; of a TIFF the bands that were chosen."""
-        with self._opened(file) as raster:
-            if raster is None:
-                return read_image(file, self.channels)
-            pixels = raster.read(0, 0, *raster.shape)
-            if pixels is None:
-                raise UserError(f"{file}: every pixel is nodata", found=f"nodata={raster.nodata}")
-            return pixels
-
-    @contextmanager
-    def _opened(self, file: Path) -> Iterator[RasterReader | None]:
-        """The raster, where there are bands to choose or more of them than an image has; else None."""
-        maps = self.maps
-        if maps is None or not is_raster(file) or (maps.bands is None and self.channels <= 4):
-            yield None
-            return
-        with gdal(), RasterReader(file, self.channels, maps.bands, maps.nodata) as raster:
-            yield raster
+        """(H, W, C) pixels as training read them."""
+        image, nothing = self.reader.read(file)
+        return image if nothing is None else filled(image, nothing, self.mean)
 
     def decide(self, logits: Tensor) -> tuple[str, Tensor]:
         """The class's name and all probabilities (K,), which sum to 1."""
@@ -89,9 +72,7 @@ class ProbabilityWriter:
     def close(self) -> None:
         """Write the table at once."""
         rows = [["file", "class", *self.classes], *(self.rows[name] for name in sorted(self.rows))]
-        with whole_files(self.file.with_suffix(""), [".csv"]) as part:  # noqa: SIM117, replaced when closed
-            with part[".csv"].open("w", newline="") as stream:
-                csv.writer(stream).writerows(rows)
+        write_rows(self.file, rows)
 
 
 class TagWriter(ProbabilityWriter):

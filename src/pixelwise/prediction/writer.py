@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
+from pixelwise.data.io.images import ImageReader
 from pixelwise.inference import Forward, Tiling
-
-RASTERS = frozenset({".tif", ".tiff"})
-"""Endings of the files that are read by bands and windows, and whose maps are GeoTIFFs."""
 
 
 class Plan(NamedTuple):
@@ -30,14 +28,14 @@ class MapOptions:
     Args:
         tiling: windows of images that are larger.
         probabilities: write the probability of each class as well.
-        bands: which bands of a TIFF are the image's, counted from 1; None takes all.
-        nodata: a value of a TIFF that says nothing, besides what the file says of itself.
+        reader: how image files are read, as for training; None takes them as they are shown.
+        mean: of each channel, in units of `pixelwise.models.Normalize`: what nodata pixels become.
     """
 
     tiling: Tiling
     probabilities: bool = False
-    bands: Sequence[int] | None = None
-    nodata: float | None = None
+    reader: ImageReader | None = None
+    mean: Sequence[float] | None = None
 
 
 class Writer(Protocol):
@@ -68,8 +66,3 @@ class Writer(Protocol):
     def close(self) -> None:
         """Called once, also when the job is interrupted."""
         ...
-
-
-def is_raster(file: Path) -> bool:
-    """Whether a file is read by bands and windows."""
-    return file.suffix.lower() in RASTERS

@@ -1,20 +1,72 @@
-"""Line charts as SVG for a light or a dark web page: colours and fonts come from its style sheet."""
+"""Charts of Matplotlib as SVG for a light or a dark web page: colours and fonts come from its style sheet."""
 
 from __future__ import annotations
 
+import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # imported where it draws: a sweep with nothing left to do is answered at once
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Points = Sequence[tuple[float, float]]
 """(x, y) in order of x."""
 
-WIDTH, HEIGHT = 460, 280
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 26, 40
+VARIABLES = ("ink", "faint", "rule", "accent", "panel", "band", "band-other", *(f"s{n}" for n in range(8)))
+"""Colours of the style sheet."""
+_STAND_INS = {name: f"#0f0f{number:02x}" for number, name in enumerate(VARIABLES)}
+INK, FAINT, RULE, ACCENT, PANEL = (_STAND_INS[name] for name in VARIABLES[:5])
+BANDS = [_STAND_INS["band"], _STAND_INS["band-other"]]
+COLOURS = [_STAND_INS[f"s{n}"] for n in range(8)]
+"""Of lines; dashes tell further lines apart."""
+
 MOST_DOTS = 30
 """Points of a line up to which each has a dot that tells its value."""
-COLOURS = 8
-"""Colours of lines that the style sheet has; dashes tell further lines apart."""
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in pixels of the page."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width / 72, height / 72), dpi=72, layout="constrained")
+
+
+def style(axes: Axes) -> None:
+    """Colours of the page; no frame but a base line."""
+    axes.tick_params(colors=FAINT, labelsize=11, length=3)
+    axes.spines[["left", "right", "top"]].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT)
+    axes.set_axisbelow(True)
+
+
+def svg(figure: Figure, description: str, told: Mapping[str, str]) -> str:
+    """A figure as an element of a page.
+
+    Args:
+        figure: drawn with the colours above.
+        description: what it shows, for those who cannot see it.
+        told: words by the `gid` of an artist, which the page shows beside the pointer.
+    """
+    from matplotlib import rc_context
+
+    stream = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "pixelwise", "axes.unicode_minus": True}):
+        figure.savefig(stream, format="svg", transparent=True)
+    head, _, content = stream.getvalue().partition("</metadata>")
+    box = re.search(r'viewBox="[^"]*"', head)
+    assert box is not None
+    content = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>|<!--.*?-->", "", content, flags=re.DOTALL)
+    for gid, words in told.items():
+        content = content.replace(f'<g id="{gid}">', f"<g><title>{escape(words)}</title>")
+    content = re.sub(r'<g id="[^"]*"', "<g", content)
+    content = re.sub(r"\s*\n\s*", " ", content)
+    for name, colour in _STAND_INS.items():
+        content = content.replace(colour, f"var(--{name})")
+    return f'<svg class="chart" {box[0]} role="img" aria-label="{escape(description)}">{content.strip()}'
 
 
 def line_chart(
@@ -26,7 +78,7 @@ def line_chart(
     limits: tuple[float, float] | None = None,
     logarithmic: bool = False,
 ) -> str:
-    """Lines over a common axis, the phases as bands behind them.
+    """Lines over a common axis, the phases as bands behind them; "" without a point.
 
     Args:
         lines: the points of each line by its name; those that are not finite are left out.
@@ -39,119 +91,53 @@ def line_chart(
     """
     low = 0.0 if logarithmic else -math.inf
     kept = {n: [(x, y) for x, y in p if math.isfinite(y) and y > low] for n, p in lines.items()}
-    points = [point for line in kept.values() for point in line]
-    if not points:
+    if not any(kept.values()):
         return ""
-    axes = _Axes(points, bands, limits, logarithmic)
-    content = [_band(axes, number, *band) for number, band in enumerate(bands)]
-    content += axes.grid(x_label)
+    figure = new_figure(460, 280)
+    axes = figure.subplots()
+    style(axes)
+    axes.grid(axis="y", color=RULE, lw=0.6)
+    axes.set_xlabel(x_label, color=FAINT, size=11)
+    axes.set_yscale("log" if logarithmic else "linear")
+    told: dict[str, str] = {}
+    for number, (name, start, stop) in enumerate(bands):
+        told[f"band-{number}"] = f"phase {name}"
+        axes.axvspan(start, stop, color=BANDS[number % 2], lw=0, gid=f"band-{number}")
+    for number, (name, points) in enumerate(kept.items()):
+        options: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "lw": 1.8}
+        axes.plot(*zip(*points, strict=True), ls=_dashes(number), **options) if points else None
+        for at, value in points if len(points) <= MOST_DOTS else ():
+            gid = f"dot-{len(told)}"
+            told[gid] = f"{name}: {value:.4g} at {at:.4g}"
+            axes.plot(at, value, "o", ms=5, gid=gid, **options)
+    if limits is not None:
+        axes.set_ylim(*limits)
+    axes.set_xlim(min(0, axes.dataLim.x0), axes.dataLim.x1)
+    axes.minorticks_off()
+    _name_bands(axes, bands)
     if mark is not None:
-        x = axes.x(mark[1])
-        content.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        within = min(max(x, LEFT + 40), WIDTH - RIGHT - 40)
-        content.append(f'<text class="mark-name" x="{within:.1f}" y="{HEIGHT / 2}">{escape(mark[0])}</text>')
-    for number, (name, line) in enumerate(kept.items()):
-        content.append(_line(axes, number, name, line))
+        axes.axvline(mark[1], color=INK, ls=":", lw=1)
+        right = 2 * mark[1] < sum(axes.get_xlim())
+        box = {"facecolor": PANEL, "lw": 0, "pad": 2, "alpha": 0.8}
+        options = {"ha": "left" if right else "right", "color": INK, "size": 11, "bbox": box}
+        name = f" {mark[0]} "
+        axes.text(mark[1], 0.5, name, transform=axes.get_xaxis_transform(), **options)
     names = "".join(
-        f'<li><svg width="22" height="10" aria-hidden="true"><line class="{_class(i)}" x1="0" x2="22" y1="5" '
-        f'y2="5"/></svg>{escape(name)}</li>'
-        for i, name in enumerate(kept)
+        f'<li><svg width="22" height="10" aria-hidden="true"><line class="s{number % len(COLOURS)}'
+        f'{" dashed" * (number >= len(COLOURS))}" x1="0" x2="22" y1="5" y2="5"/></svg>{escape(name)}</li>'
+        for number, name in enumerate(kept)
     )
-    return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(description)}">'
-        + "".join(content)
-        + f'</svg><ul class="legend" aria-hidden="true">{names}</ul>'
-    )
+    return svg(figure, description, told) + f'<ul class="legend" aria-hidden="true">{names}</ul>'
 
 
-class _Axes:
-    """From values to places on the drawing."""
-
-    def __init__(
-        self,
-        points: Points,
-        bands: Sequence[tuple[str, float, float]],
-        limits: tuple[float, float] | None,
-        logarithmic: bool,
-    ) -> None:
-        xs = [x for x, _ in points] + [x for _, *ends in bands for x in ends]
-        ys = [y for _, y in points] if limits is None else list(limits)
-        self.scale = math.log10 if logarithmic else float
-        self.x0, self.x1 = min(0.0, *xs), max(xs)
-        self.y0, self.y1 = self.scale(min(ys)), self.scale(max(ys))
-        self.logarithmic = logarithmic
-        margin = 0.05 * (self.y1 - self.y0) or 0.5
-        if limits is None:
-            self.y0, self.y1 = self.y0 - margin, self.y1 + margin
-
-    def x(self, value: float) -> float:
-        """Place of an x."""
-        return LEFT + (value - self.x0) / ((self.x1 - self.x0) or 1) * (WIDTH - LEFT - RIGHT)
-
-    def y(self, value: float) -> float:
-        """Place of a y."""
-        share = (self.scale(value) - self.y0) / (self.y1 - self.y0)
-        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
-
-    def grid(self, x_label: str) -> list[str]:
-        """Lines at round numbers, with these."""
-        drawn = []
-        for value in self._y_ticks():
-            y = self.y(value)
-            drawn.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            drawn.append(f'<text class="tick y" x="{LEFT - 6}" y="{y + 4:.1f}">{value:g}</text>')
-        for value in ticks(self.x0, self.x1):
-            x, y = self.x(value), HEIGHT - BOTTOM
-            drawn.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{y}" y2="{y + 4}"/>')
-            drawn.append(f'<text class="tick x" x="{x:.1f}" y="{y + 17}">{value:g}</text>')
-        y = HEIGHT - BOTTOM
-        drawn.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
-        drawn.append(
-            f'<text class="tick x" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}">{x_label}</text>'
-        )
-        return drawn
-
-    def _y_ticks(self) -> list[float]:
-        if not self.logarithmic:
-            return ticks(self.y0, self.y1)
-        powers = range(math.ceil(self.y0 - 1e-9), math.floor(self.y1 + 1e-9) + 1)
-        digits = (1, 2, 5) if len(powers) < 3 else (1,)
-        values = [d * 10.0**p for p in range(math.floor(self.y0), math.ceil(self.y1) + 1) for d in digits]
-        return [value for value in values if self.y0 <= math.log10(value) <= self.y1]
+def _dashes(number: int) -> str:
+    return "-" if number < len(COLOURS) else "--"
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers between two others, some five of them."""
-    if high <= low:
-        return [low]
-    rough = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-    first = math.ceil(low / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def _band(axes: _Axes, number: int, name: str, start: float, stop: float) -> str:
-    left, right = axes.x(start), axes.x(stop)
-    size = f'width="{right - left:.1f}" height="{HEIGHT - TOP - BOTTOM}"'
-    shown = name if len(name) * 7 < right - left else ""
-    return (
-        f'<rect class="band b{number % 2}" x="{left:.1f}" y="{TOP}" {size}>'
-        f"<title>phase {escape(name)}</title></rect>"
-        f'<text class="band-name" x="{(left + right) / 2:.1f}" y="{TOP - 8}">{escape(shown)}</text>'
-    )
-
-
-def _line(axes: _Axes, number: int, name: str, line: Points) -> str:
-    places = [(axes.x(x), axes.y(y)) for x, y in line]
-    drawn = f'<polyline class="{_class(number)}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
-    if len(line) <= MOST_DOTS:
-        for (x, y), (at, value) in zip(places, line, strict=True):
-            told = f"{escape(name)}: {value:.4g} at {at:.4g}"
-            circle = f'class="{_class(number)}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"'
-            drawn += f"<circle {circle}><title>{told}</title></circle>"
-    return drawn
-
-
-def _class(number: int) -> str:
-    return f"s{number % COLOURS}" + (" dashed" if number >= COLOURS else "")
+def _name_bands(axes: Axes, bands: Sequence[tuple[str, float, float]]) -> None:
+    """The phases' names above their bands, where these are wide enough."""
+    left, right = axes.get_xlim()
+    for name, start, stop in bands:
+        if len(name) * 7 < 390 * (stop - start) / (right - left):
+            place = ((start + stop) / 2, 1.02)
+            axes.text(*place, name, transform=axes.get_xaxis_transform(), ha="center", color=FAINT, size=11)

@@ -5,11 +5,18 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from pixelwise.errors import UserError
+from pixelwise.files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LARGEST = 400
 """Images of twice this side and more are thinned out for the mosaics."""
@@ -73,3 +80,12 @@ def captioned(image: np.ndarray, text: str) -> np.ndarray:
     image = np.pad(image, ((18, 0), (0, wider), (0, 0)), constant_values=255)
     cv2.putText(image, text, (3, 13), *style, (0, 0, 0), 1, cv2.LINE_AA)
     return image
+
+
+def save_picture(picture: Image.Image | Figure, file: Path) -> None:
+    """Write an image or a figure whole, in the format that the file's ending names."""
+    with whole_file(file) as part:
+        if isinstance(picture, Image.Image):
+            picture.save(part, quality=88)  # of a JPEG
+        else:
+            picture.savefig(part)

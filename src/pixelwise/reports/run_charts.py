@@ -10,6 +10,7 @@ from typing import Any
 
 from pixelwise.reports.chart import Points, line_chart
 from pixelwise.runs.reader import RunReader
+from pixelwise.types import ScoreName
 
 MOST_LINES = 10
 """Classes drawn in one chart: those that end worst."""
@@ -22,14 +23,14 @@ def charts(run: RunReader) -> dict[str, str]:
     per_epoch, unit = (run.plan["steps_per_epoch"], "epoch") if run.plan else (1, "step")
     bands = [(p["name"], p["start"] / per_epoch, p["stop"] / per_epoch) for p in run.plan.get("phases", [])]
     line = partial(run.line, per_epoch=per_epoch)
-    names = sorted({name for row in run.rows for name in row})
+    names = [run.parsed(name) for name in sorted({name for row in run.rows for name in row})]
     speed = [(row["step"] / per_epoch, row["images_per_s"]) for row in run.speed]
-    kind = "iou" if any(run.split(name)[0] == "iou" for name in names) else "f1"
+    kind = "iou" if any(name.kind == "iou" for name in names) else "f1"
     drawn: dict[str, tuple[dict[str, Points], dict[str, Any]]] = {
         "Loss": ({name: line(name) for name in ("train/loss", "val/loss")}, {}),
-        "Validation scores": ({name: line(name) for name in means(run, names)}, {}),
+        "Validation scores": ({str(name): line(str(name)) for name in means(run, names)}, {}),
         f"Validation {kind} by class": (
-            {str(run.split(name)[1]): line(name) for name in weakest(run, names, kind)},
+            {str(name.class_name): line(str(name)) for name in weakest(run, names, kind)},
             {},
         ),
         "Learning-rate plan": rates(run, per_epoch),
@@ -47,18 +48,18 @@ def charts(run: RunReader) -> dict[str, str]:
     return found
 
 
-def means(run: RunReader, names: Iterable[str]) -> list[str]:
+def means(run: RunReader, names: Iterable[ScoreName]) -> list[ScoreName]:
     """Validation scores of no single class, the one first that chooses the best epoch."""
-    kept = [n for n in names if n.startswith("val/") and run.split(n)[1] is None and "/loss" not in n]
-    return sorted(kept, key=lambda name: name != run.config["task"]["monitor"])
+    kept = [name for name in names if name.split == "val" and name.class_name is None and not name.is_loss]
+    return sorted(kept, key=lambda name: str(name) != run.config["task"]["monitor"])
 
 
-def weakest(run: RunReader, names: Iterable[str], kind: str) -> list[str]:
+def weakest(run: RunReader, names: Iterable[ScoreName], kind: str) -> list[ScoreName]:
     """Validation columns of one score by class, of the classes that end worst, in the classes' order."""
-    columns = [n for n in names if n.startswith("val/") and run.split(n)[0] == kind]
-    end = {name: run.line(name, 1)[-1][1] for name in columns if run.split(name)[1] is not None}
-    kept = sorted(end, key=lambda name: end[name])[:MOST_LINES]
-    return sorted(kept, key=lambda name: run.classes.index(str(run.split(name)[1])))
+    columns = [n for n in names if n.split == "val" and n.kind == kind and n.class_name is not None]
+    end = {name: run.line(str(name), 1)[-1][1] for name in columns}
+    kept = sorted(columns, key=lambda name: end[name])[:MOST_LINES]
+    return sorted(kept, key=lambda name: run.classes.index(str(name.class_name)))
 
 
 def rates(run: RunReader, per_epoch: float) -> tuple[dict[str, Points], dict[str, Any]]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from pixelwise.reports.chart import ACCENT, BANDS, FAINT, INK, PANEL, new_figure, style, svg
 from pixelwise.reports.html import number, render
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from pixelwise.runs.sweep import Job, Setting
 
 
@@ -93,34 +95,31 @@ def boxes(groups: Sequence[Setting], score: str) -> str:
     drawn = [
         ((", ".join(f"{k}={short(v)}" for k, v in g.choices.items()) or "all")[-48:], g.values(score))
         for g in groups
-    ]
+    ][::-1]
     drawn = [(label, values) for label, values in drawn if values]
     if not drawn:
         return ""
-    every = [value for _, values in drawn for value in values]
-    low, high = _range(every)
-    left, width, step = 24 + 7 * max(len(label) for label, _ in drawn), 460, 30
-    height = step * len(drawn) + 40
-
-    def x(value: float) -> float:
-        return left + (value - low) / (high - low) * width
-
-    parts = []
+    figure = new_figure(560 + 6 * max(len(label) for label, _ in drawn), 30 * len(drawn) + 40)
+    axes = figure.subplots()
+    style(axes)
     for row, (label, values) in enumerate(drawn):
-        y = 24 + step * row
-        parts.append(_word(left - 10, y + 4, label, "end"))
-        if len(values) > 1:
-            first, median, third = statistics.quantiles(values, n=4, method="inclusive")
-            parts.append(
-                f'<rect class="box" x="{x(first):.1f}" y="{y - 8}" height="16" '
-                f'width="{x(third) - x(first):.1f}"/>'
-                f'<line class="box" x1="{x(median):.1f}" x2="{x(median):.1f}" y1="{y - 8}" y2="{y + 8}"/>'
-            )
-        parts += [f'<circle class="dot" cx="{x(value):.1f}" cy="{y}" r="3"/>' for value in values]
-    y = height - 18
-    parts.append(f'<line class="axis" x1="{left}" x2="{left + width}" y1="{y}" y2="{y}"/>')
-    parts += [_word(x(value), y + 15, f"{value:.3f}") for value in (low, (low + high) / 2, high)]
-    return _svg(left + width + 40, height, f"{score} of each setting, a dot for each seed", parts)
+        box = {"facecolor": BANDS[1], "edgecolor": ACCENT}
+        axes.boxplot(
+            values if len(values) > 1 else [],
+            positions=[row],
+            orientation="horizontal",
+            widths=0.5,
+            tick_labels=[label],
+            patch_artist=True,
+            showfliers=False,
+            showcaps=False,
+            boxprops=box,
+            medianprops={"color": ACCENT, "lw": 2},
+            whiskerprops={"lw": 0},
+        )
+        axes.plot(values, [row] * len(values), "o", color=ACCENT, ms=5)
+    axes.tick_params(axis="y", colors=INK, length=0)
+    return _figure(figure, f"{score} of each setting, a dot for each seed", {})
 
 
 def parallel(jobs: Sequence[Job], keys: Sequence[str], score: str) -> str:
@@ -128,24 +127,28 @@ def parallel(jobs: Sequence[Job], keys: Sequence[str], score: str) -> str:
     jobs = [job for job in jobs if math.isfinite(job.scores.get(score, math.nan))]
     if len(jobs) < 2:
         return "<p>Drawn from two scored jobs on.</p>"
-    gap, top, height = 170, 40, 260
     low, high = _range([job.scores[score] for job in jobs])
     places = [_places([job.choices.get(key, "") for job in jobs]) for key in keys]
-    parts = []
-    for job in jobs:
+    figure = new_figure(170 * len(keys) + 160, 300)
+    axes = figure.subplots()
+    style(axes)
+    told = {f"job-{i}": f"{job.name}: {number(job.scores[score])}" for i, job in enumerate(jobs)}
+    for gid, job in zip(told, jobs, strict=True):
         shares = [place[job.choices.get(key, "")] for key, place in zip(keys, places, strict=True)]
         shares.append((job.scores[score] - low) / (high - low))
-        points = " ".join(f"{80 + gap * i},{top + (1 - s) * height:.1f}" for i, s in enumerate(shares))
-        said = f"{job.name}: {number(job.scores[score])}"
-        parts.append(f'<polyline class="job" points="{points}"><title>{escape(said)}</title></polyline>')
-    for i, axis in enumerate([*places, {f"{high:.3f}": 1.0, f"{low:.3f}": 0.0}]):
-        x = 80 + gap * i
-        name = score if i == len(keys) else keys[i]
-        parts.append(f'<line class="axis" x1="{x}" x2="{x}" y1="{top}" y2="{top + height}"/>')
-        parts.append(_word(x, 18, name[-24:]))
+        axes.plot(shares, color=ACCENT, alpha=0.7, lw=1.5, gid=gid)
+    for at, axis in enumerate([*places, {f"{low:.3f}": 0.0, f"{high:.3f}": 1.0}]):
+        axes.axvline(at, color=FAINT, lw=1)
         for label, place in axis.items() if len(axis) <= 12 else list(axis.items())[:: len(axis) - 1]:
-            parts.append(_word(x + 6, top + (1 - place) * height + 4, short(label)[:22], "start"))
-    return _svg(160 + gap * len(keys), top + height + 20, f"each job's choices and its {score}", parts)
+            box = {"facecolor": PANEL, "lw": 0, "pad": 1, "alpha": 0.8}
+            axes.text(at + 0.04, place, short(label)[:22], color=INK, va="center", size=11, bbox=box)
+    axes.set_xlim(-0.15, len(keys) + 0.4)
+    axes.set_xticks(range(len(keys) + 1), [name[-24:] for name in (*keys, score)])
+    axes.xaxis.tick_top()
+    axes.tick_params(axis="x", colors=INK, length=0)
+    axes.yaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    return _figure(figure, f"each job's choices and its {score}", told)
 
 
 def _places(labels: Sequence[str]) -> dict[str, float]:
@@ -168,15 +171,11 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _word(x: float, y: float, word: str, anchor: str = "middle") -> str:
-    return f'<text class="word" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(word)}</text>'
-
-
-def _svg(width: int, height: int, said: str, parts: Sequence[str]) -> str:
+def _figure(figure: Figure, title: str, told: Mapping[str, str]) -> str:
     """A drawing that shrinks with its page, but not so far that its words cannot be read."""
-    sides = f"max-width: {width}px; min-width: {0.7 * width:.0f}px"
+    width = 72 * figure.get_figwidth()
     return (
-        f'<div class="charts wide"><figure><figcaption>{escape(said)}</figcaption><div class="scroll">'
-        f'<svg class="chart" role="img" viewBox="0 0 {width} {height}" style="{sides}">'
-        f"<title>{escape(said)}</title>{''.join(parts)}</svg></div></figure></div>"
+        f'<div class="charts wide"><figure><figcaption>{escape(title)}</figcaption><div class="scroll">'
+        f'<div style="max-width: {width:.0f}px; min-width: {0.7 * width:.0f}px">'
+        f"{svg(figure, title, told)}</div></div></figure></div>"
     )

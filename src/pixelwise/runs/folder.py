@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pixelwise.errors import UserError
-from pixelwise.files import _RESTORE, read_json, write_json, write_text
+from pixelwise.files import RESTORE, read_json, write_json, write_text
 from pixelwise.overrides import key_of
 from pixelwise.runs.environment import _git, environment
 
@@ -103,10 +103,10 @@ def open_run(folder: str | Path, key: str = "run") -> Path:
     config = load_config(folder)
     if missing := [part for part in PARTS if part not in config]:
         found = f"nothing below {', '.join(missing)}"
-        raise UserError(f"{folder / 'config.yaml'} is no run's config", found=found, fix=_RESTORE)
+        raise UserError(f"{folder / 'config.yaml'} is no run's config", found=found, fix=RESTORE)
     if steering := [str(key) for key in config if key in ("defaults", "hydra")]:
         found = f"{' and '.join(steering)}, which would steer Hydra"
-        raise UserError(f"{folder / 'config.yaml'} is no run's config", found=found, fix=_RESTORE)
+        raise UserError(f"{folder / 'config.yaml'} is no run's config", found=found, fix=RESTORE)
     return folder.resolve()
 
 
@@ -114,7 +114,7 @@ def load_config(folder: Path) -> DictConfig:
     """The config of a run."""
     config = _load(folder / "config.yaml")
     if not isinstance(config, DictConfig):
-        raise UserError(f"{folder / 'config.yaml'} is no run's config", found="a list", fix=_RESTORE)
+        raise UserError(f"{folder / 'config.yaml'} is no run's config", found="a list", fix=RESTORE)
     return config
 
 
@@ -122,12 +122,12 @@ def load_overrides(folder: Path) -> list[str]:
     """What was typed for a run."""
     overrides = _load(folder / "overrides.yaml")
     if not OmegaConf.is_list(overrides):
-        raise UserError(f"{folder / 'overrides.yaml'} is no list of overrides", fix=_RESTORE)
+        raise UserError(f"{folder / 'overrides.yaml'} is no list of overrides", fix=RESTORE)
     words = list(map(str, overrides))
     if steering := [word for word in words if key_of(word).split(".")[0].split("/")[0] == "hydra"]:
         found = f"{steering[0]}, which would steer Hydra"
         raise UserError(
-            f"{folder / 'overrides.yaml'} holds more than a run's choices", found=found, fix=_RESTORE
+            f"{folder / 'overrides.yaml'} holds more than a run's choices", found=found, fix=RESTORE
         )
     return words
 
@@ -136,7 +136,7 @@ def _load(file: Path) -> Any:
     try:
         return OmegaConf.load(file)
     except (OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
-        raise UserError(f"{file} cannot be read", found=error, fix=_RESTORE) from error
+        raise UserError(f"{file} cannot be read", found=error, fix=RESTORE) from error
 
 
 def write_scores(file: Path, scores: Mapping[str, float]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from pixelwise.files import read_json, read_rows
 from pixelwise.runs.folder import load_config, read_scores
+from pixelwise.types import ScoreName
 
 Rows = list[dict[str, float]]
 
@@ -61,28 +62,29 @@ class RunReader:
         """The final scores by flat name, or else those of the last validation."""
         if self.finished:
             return read_scores(self.folder / "metrics.json")
-        rows = [row for row in self.rows if any(name.startswith("val/") for name in row)]
-        last = rows[-1] if rows else {}
-        return {name: value for name, value in last.items() if name.startswith("val/")}
+        for row in reversed(self.rows):
+            if scores := {name: value for name, value in row.items() if self.parsed(name).split == "val"}:
+                return scores
+        return {}
 
     @property
     def means(self) -> dict[str, float]:
         """The final scores that are of no single class, and the loss."""
-        return {name: value for name, value in self.scores.items() if self.split(name)[1] is None}
+        return {name: value for name, value in self.scores.items() if self.parsed(name).class_name is None}
 
     @property
     def by_class(self) -> dict[str, dict[str, float]]:
         """The final scores of each class: score → class → value."""
         table: dict[str, dict[str, float]] = {}
         for name, value in self.scores.items():
-            kind, label = self.split(name)
-            if label is not None:
-                table.setdefault(kind, {})[label] = value
+            parsed = self.parsed(name)
+            if parsed.class_name is not None:
+                table.setdefault(parsed.kind, {})[parsed.class_name] = value
         return table
 
-    def split(self, name: str) -> tuple[str, str | None]:
-        """A flat name as (score, class): "val/iou/cat" → ("iou", "cat"), "val/miou" → ("miou", None)."""
-        return kind_and_class(name.partition("/")[2], self.classes)
+    def parsed(self, name: str) -> ScoreName:
+        """A flat name in its parts."""
+        return ScoreName.parse(name, self.classes)
 
     def line(self, name: str, per_epoch: float) -> list[tuple[float, float]]:
         """(epoch, value) of one column, a step being counted when it is done."""
@@ -96,12 +98,6 @@ class RunReader:
         """A text file's content."""
         file = self.folder / name
         return file.read_text() if file.is_file() else ""
-
-
-def kind_and_class(name: str, classes: Sequence[str]) -> tuple[str, str | None]:
-    """A score's name without its split: "iou/cat" → ("iou", "cat"), "miou" → ("miou", None)."""
-    label = max((label for label in classes if name.endswith(f"/{label}")), key=len, default=None)
-    return (name, None) if label is None else (name.removesuffix(f"/{label}"), label)
 
 
 def kind_of(node: Mapping[str, Any] | None) -> str:

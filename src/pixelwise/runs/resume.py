@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "data.cache",
     "data.verify",
     "encoder.weights",
+    "encoder.allow_missing",
     "logger",
     "sweep",
     *(f"callbacks.{name}" for name in ("checkpoint", "pictures", "report", "wandb")),

@@ -12,6 +12,10 @@ from omegaconf import OmegaConf
 
 from pixelwise import files, runs
 from pixelwise.overrides import key_of
+from pixelwise.types import ScoreName
+
+BEST = "best "
+"""Before the name of the score that chose the epoch, at that epoch."""
 
 OUTCOME = "outcome.json"
 """In a run folder whose last attempt did not end well: its state, and why."""
@@ -29,6 +33,8 @@ class Job:
     why: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     """Final ones by flat name, and the validation score that chose the best epoch, as "best val/miou"."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, as far as known."""
 
     @property
     def told(self) -> str:
@@ -81,21 +87,20 @@ def _job(folder: Path, planned: Iterable[str]) -> Job:
     overrides = folder / "overrides.yaml"
     typed = OmegaConf.load(overrides) if overrides.is_file() else planned
     choices = {key_of(str(o)): str(o).partition("=")[2] for o in typed}
-    scores = folder / "metrics.json"
-    if outcome := files.read_json(folder / OUTCOME):
-        return Job(folder.name, choices, outcome["state"], outcome["why"], _best(folder))
-    if scores.is_file():
-        return Job(folder.name, choices, "finished", "", _best(folder) | runs.read_scores(scores))
-    return Job(folder.name, choices, "unfinished" if overrides.is_file() else "not started")
-
-
-def _best(folder: Path) -> dict[str, float]:
-    """The monitored score of the epoch that was chosen."""
-    if not (folder / "config.yaml").is_file():
-        return {}
-    task = runs.load_config(folder).task
-    values = validations(folder, task.monitor)
-    return {f"best {task.monitor}": best_of(values, task.mode)} if values else {}
+    final = folder / "metrics.json"
+    outcome = files.read_json(folder / OUTCOME)
+    if not outcome and not final.is_file():
+        return Job(folder.name, choices, "unfinished" if overrides.is_file() else "not started")
+    scores: dict[str, float] = {}
+    classes: tuple[str, ...] = ()
+    if (folder / "config.yaml").is_file():
+        config = runs.load_config(folder)
+        classes = tuple(map(str, config.data.classes))
+        if values := validations(folder, config.task.monitor):
+            scores[BEST + config.task.monitor] = best_of(values, config.task.mode)
+    if outcome:
+        return Job(folder.name, choices, outcome["state"], outcome["why"], scores, classes)
+    return Job(folder.name, choices, "finished", "", scores | runs.read_scores(final), classes)
 
 
 def validations(folder: Path, monitor: str) -> list[float]:
@@ -131,13 +136,19 @@ def settings(jobs: Sequence[Job]) -> list[Setting]:
 
 def score_names(jobs: Sequence[Job]) -> list[str]:
     """Every score of any job: the one that chose the epoch, then means, then classes."""
-    names = dict.fromkeys(name for job in jobs for name in job.scores)
-    return sorted(names, key=lambda name: (not name.startswith("best "), name.count("/"), name))
+    classes = {label for job in jobs for label in job.classes}
+    parsed = {n: ScoreName.parse(n.removeprefix(BEST), classes) for job in jobs for n in job.scores}
+
+    def order(name: str) -> tuple[bool, bool, str, str]:
+        return not name.startswith(BEST), parsed[name].class_name is not None, parsed[name].protocol, name
+
+    return sorted(parsed, key=order)
 
 
 def shown_scores(jobs: Sequence[Job]) -> list[str]:
     """The few that people compare by: the monitored score, as it chose the epoch and as it ended."""
     names = score_names(jobs)
-    best = [name for name in names if name.startswith("best ")]
-    final = [f"{split}/{name.partition('/')[2]}" for name in best for split in ("test", "val")]
+    best = [name for name in names if name.startswith(BEST)]
+    monitored = [ScoreName.parse(name.removeprefix(BEST), ()) for name in best]
+    final = [str(name._replace(split=split)) for name in monitored for split in ("test", "val")]
     return best + [name for name in final if name in names]

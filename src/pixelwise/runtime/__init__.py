@@ -1,1 +1,1 @@
-"""What runs the program: processes and signals, the terminal, the device."""
+"""The environment of a program: processes and signals, the terminal, the device."""

@@ -1,4 +1,4 @@
-"""What `auto` means on this machine: precision, memory format, workers, printed with their reason."""
+"""Resolve `auto` for this machine: precision, memory format and workers; log each value with its reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_
 
 
 def precision(setting: str, accelerator: str) -> str:
-    """Resolve `trainer.precision=auto`: bf16-mixed where the hardware multiplies bf16 natively."""
+    """Resolve `trainer.precision=auto`: bf16-mixed if the hardware has bf16 arithmetic."""
     if setting != "auto":
         return setting
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
@@ -32,7 +32,7 @@ def precision(setting: str, accelerator: str) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """The name that its maker gave it."""
+    """Return the product name of a device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
@@ -40,7 +40,7 @@ def device_name(device: torch.device) -> str:
 
 
 def bf16_unit() -> str | None:
-    """The CPU's instructions for bf16 products, or None."""
+    """Return the name of the CPU's bf16 instructions, or None."""
     if hasattr(torch.cpu, "get_capabilities"):  # PyTorch 2.12 and later
         flags = torch.cpu.get_capabilities()
     else:
@@ -52,33 +52,33 @@ def bf16_unit() -> str | None:
 
 
 def workers(setting: int | str) -> int:
-    """Resolve `data.num_workers=auto`: processes that read data pay off where a GPU does the computing."""
+    """Resolve `data.num_workers=auto`: up to 8 worker processes with a GPU, none on a CPU."""
     if setting != "auto":
         return setting  # type: ignore[return-value]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     chosen = min(8, cores) if torch.cuda.is_available() else 0
-    reason = f"{cores} cores beside a GPU" if chosen else "training takes all cores itself"
+    reason = f"{cores} cores beside a GPU" if chosen else "training uses all cores itself"
     log.info("data.num_workers=%d: %s; pin it with data.num_workers=…", chosen, reason)
     return chosen
 
 
 def windows(setting: int | str) -> int:
-    """Resolve predict's `batch_size=auto`: windows at once. One fills the cores of a CPU."""
+    """Resolve `batch_size=auto` of predict.py: windows per forward pass, 4 on a GPU, 1 on a CPU."""
     if setting != "auto":
         return setting  # type: ignore[return-value]
     chosen = 4 if torch.cuda.is_available() else 1
-    reason = "on a GPU" if chosen > 1 else "one window occupies a CPU"
+    reason = "on a GPU" if chosen > 1 else "one window uses all cores of a CPU"
     log.info("batch_size=%d: %s; pin it with batch_size=…", chosen, reason)
     return chosen
 
 
 def name_of(form: torch.memory_format) -> str:
-    """The config's name of a memory format."""
-    return next(name for name, known in FORMATS.items() if known == form)
+    """Return the name of a memory format in the config."""
+    return next(name for name, value in FORMATS.items() if value == form)
 
 
 def memory_format(setting: str) -> torch.memory_format:
-    """Resolve `memory_format=auto`: channels-last, which convolutions are fastest in."""
+    """Resolve `memory_format=auto`: channels-last, which is fastest for convolutions."""
     if setting == "auto":
         log.info("memory_format=channels_last: fastest for convolutions; pin it with memory_format=…")
         setting = "channels_last"

@@ -1,6 +1,6 @@
-"""Processes: which one this is of several that train one model, how they part, and how one is ended.
+"""Processes: the rank of this process, the process group of a sweep's job, and signals.
 
-Imports torch only where it was imported before.
+This module does not import torch; it uses it if it is already imported.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from types import FrameType
 from typing import NoReturn
 
 LAUNCHED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What Lightning's launcher leaves in the environment of the process that starts the others."""
+"""Environment variables that Lightning's launcher sets in the process that starts the others."""
 
 _before = {name: os.environ.get(name) for name in LAUNCHED}
 
 
 def rank() -> int:
-    """Number of this process, from what torchrun, SLURM or Lightning's launcher says; 0 where it is alone."""
+    """Return this process's rank, set by torchrun, SLURM or Lightning's launcher; 0 for a single process."""
     names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
     return next((int(os.environ[name]) for name in names if name in os.environ), 0)
 
 
 def leave_process_group() -> None:
-    """Let the next job of a sweep start processes of its own."""
+    """Destroy the process group, so that the next job of a sweep can start its own processes."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
@@ -38,12 +38,12 @@ def leave_process_group() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM unwind as Ctrl-C does, so that what is under way is put in order."""
+    """Let SIGTERM raise an exception as Ctrl-C does, so that cleanup code runs."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can set handlers
         yield
         return
     previous = signal.signal(signal.SIGTERM, leave)
@@ -54,18 +54,18 @@ def interruptible() -> Iterator[None]:
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C, and what a scheduler sends; between the steps of a training `StopOnSignal` listens instead."""
+"""Ctrl-C, and the signal of schedulers; during training `StopOnSignal` handles them instead."""
 
 
 def listen() -> None:
-    """Leave on a signal; one that is ignored stays so, as Ctrl-C in a script's background jobs."""
+    """Exit on a signal, unless it is ignored already, as Ctrl-C in background jobs of a shell script."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, leave)
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """End with the status that the shell expects, closing what is open; the second signal ends at once."""
-    for each in SIGNALS:
-        signal.signal(each, lambda number, frame: os._exit(128 + number))
+    """Exit with the status that shells expect, after cleanup; a second signal exits immediately."""
+    for signal_number in SIGNALS:
+        signal.signal(signal_number, lambda number, frame: os._exit(128 + number))
     raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""Tables for people, printed and logged alike."""
+"""Tables and log records on the terminal."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from pixelwise.types import ERODED, ScoreName
+
 log = logging.getLogger(__name__)
 
 
 class Print(logging.Handler):
-    """Print records to whatever standard output is at the moment, so that a progress bar stays below."""
+    """A handler that prints records to the current `sys.stdout`, so that progress bars stay below them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
@@ -23,28 +25,27 @@ class Print(logging.Handler):
 
 
 def show(content: RenderableType, width: int = 100) -> None:
-    """Log something that rich can draw, as plain text, so that terminal and train.log agree."""
+    """Log a table or other rich object as plain text, so that the terminal and train.log are equal."""
     buffer = io.StringIO()
-    Console(file=buffer, width=width, force_jupyter=False).print(content)  # a notebook would take it away
+    # without force_jupyter=False, a notebook would capture the output
+    Console(file=buffer, width=width, force_jupyter=False).print(content)
     log.info("%s", "\n" + buffer.getvalue().rstrip())
 
 
 def score_table(scores: Mapping[str, float], title: str, classes: Sequence[str]) -> Table:
-    """Means first, then a row for each class: `stage/mean` and `stage/score/class` in one table.
+    """Return one table of scores by flat name (`ScoreName`): means first, then a row for each class.
 
-    Scores of eroded labels, `stage/eroded/…`, stand in columns of their own.
+    Scores with eroded labels get their own columns.
     """
     rows: dict[str, dict[str, float]] = {}
     for name, value in scores.items():
-        _, _, score = name.partition("/")
-        prefix = "eroded\n" if score.startswith("eroded/") else ""
-        kind, _, label = score.removeprefix("eroded/").rpartition("/")
-        of_class = bool(kind) and label in classes
-        row = f"  {label}" if of_class else f"{kind}: {label}" if kind else label
-        column = kind if of_class else "score"
-        rows.setdefault(row if of_class else row.replace("_", " "), {})[prefix + column] = value
+        _, protocol, score, label = ScoreName.parse(name, classes)
+        eroded, convention = protocol.startswith(ERODED), protocol.removeprefix(ERODED).strip("/")
+        mean = f"{convention}: {score}" if convention else score
+        row, column = (mean.replace("_", " "), "score") if label is None else (f"  {label}", mean)
+        rows.setdefault(row, {})[f"{ERODED}\n{column}" if eroded else column] = value
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    columns.sort(key=lambda column: ("score" not in column, column.startswith("eroded")))
+    columns.sort(key=lambda column: ("score" not in column, column.startswith(ERODED)))
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for column in ("", *columns):
         table.add_column(column, justify="right" if column else "left", no_wrap=not column)

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any
 
-from pixelwise.errors import UserError
+from pixelwise import checks
 
 
+@dataclass(frozen=True)
 class Curve:
     """Factor on a phase's learning rate.
 
@@ -30,18 +31,10 @@ class Curve:
         Raises:
             UserError: one is not between its limits.
         """
-        options: tuple[Any, ...] = fields(self)  # type: ignore[arg-type]
-        for each in options:
-            value: Any = getattr(self, each.name)
-            low, high = each.metadata["limits"]
-            whole = isinstance(each.default, int)
-            kind = int if whole else int | float
-            if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
-                raise UserError(
-                    f"{each.name} of the curve {name(type(self))}",
-                    found=value,
-                    expected=f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}",
-                )
+        for each in fields(self):
+            check = checks.whole if isinstance(each.default, int) else checks.number
+            key = f"{each.name} of the curve {name(type(self))}"
+            check(key, getattr(self, each.name), *each.metadata["limits"])
 
     def __call__(self, step: int, steps: int) -> float:
         """The factor at one of `steps` steps, 0 ≤ step < steps."""
@@ -49,7 +42,7 @@ class Curve:
 
     def __str__(self) -> str:
         """Its name in a config, with the options that differ from the defaults."""
-        options: list[Any] = [f for f in fields(self) if getattr(self, f.name) != f.default]  # type: ignore[arg-type]
+        options = [each for each in fields(self) if getattr(self, each.name) != each.default]
         text = ", ".join(f"{option.name}={getattr(self, option.name):g}" for option in options)
         return name(type(self)) + (f"({text})" if text else "")
 

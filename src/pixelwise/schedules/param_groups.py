@@ -37,9 +37,9 @@ def parameter_groups(
     """
     if layer_decay is not None and not 0 < layer_decay <= 1:
         raise UserError("optimizer.layer_decay", found=layer_decay, expected="null or 0 < layer_decay ≤ 1")
-    whole = model.encoder.recipe.whole() if isinstance(model.encoder, Encoder) else None
-    layers = {} if layer_decay is None else _layers(model.encoder, whole)
-    embeddings = _embeddings(model.encoder, whole)
+    full_model = model.encoder.spec.full_model() if isinstance(model.encoder, Encoder) else None
+    layers = {} if layer_decay is None else _layers(model.encoder, full_model)
+    embeddings = _embeddings(model.encoder, full_model)
     count = max(layers.values(), default=-1) + 1
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in model.named_parameters():

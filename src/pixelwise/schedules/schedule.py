@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pixelwise import checks
 from pixelwise.errors import UserError, nearest
 from pixelwise.schedules.curves import CURVES
 
@@ -87,6 +88,20 @@ class Plan:
         """Index of the phase that a batch of an epoch belongs to."""
         return self.index_at(epoch * self.steps_per_epoch + batch // self.accumulate)
 
+    def in_step(self, batch: int) -> int:
+        """Number of batches of the optimizer step that begins with this batch of an epoch."""
+        return max(1, min(self.accumulate, self.batches_per_epoch - batch))
+
+    def check_accumulation(self) -> None:
+        """Refuse to accumulate over more batches than an epoch has, where each step ends at the latest."""
+        if self.accumulate > self.batches_per_epoch:
+            raise UserError(
+                "trainer.accumulate_grad_batches: a step cannot go on into the next epoch",
+                found=f"{self.accumulate}, with {self.batches_per_epoch} batches an epoch",
+                expected=f"at most {self.batches_per_epoch}",
+                fix="a smaller number, or a smaller data.batch_size",
+            )
+
 
 KEYS = (
     "epochs",
@@ -151,13 +166,11 @@ def _phase(
     steps = _length(key, settings, steps_per_epoch)
     freeze = _frozen(f"{key}.freeze", settings.get("freeze") or (), parts)
     warmup = settings.get("warmup") or 0.0
-    if not _is_number(warmup, 0) or warmup >= 1:
-        raise UserError(
-            f"{key}.warmup", found=warmup, expected="the share of the phase's steps, 0 ≤ warmup < 1"
-        )
+    share = "the share of the phase's steps, from 0 to below 1"
+    checks.number(f"{key}.warmup", warmup, 0, below=1, expected=share)
     decay = settings.get("weight_decay")
-    if decay is not None and not _is_number(decay, 0):
-        raise UserError(f"{key}.weight_decay", found=decay, expected="a number of at least 0")
+    if decay is not None:
+        checks.number(f"{key}.weight_decay", decay, 0)
     return Phase(
         name=name,
         start=start,
@@ -177,11 +190,10 @@ def _length(key: str, settings: Mapping[str, Any], steps_per_epoch: int) -> int:
     if len(given) != 1:
         raise UserError(f"{key}: how long?", found=given or "no length", expected="either epochs or steps")
     unit, length = given.popitem()
-    if not _is_number(length, 0) or (steps := length * (steps_per_epoch if unit == "epochs" else 1)) < 1:
-        raise UserError(f"{key}.{unit}", found=length, expected="a whole number of at least 1")
-    if abs(steps - round(steps)) > 1e-6:
+    steps = checks.number(f"{key}.{unit}", length, above=0) * (steps_per_epoch if unit == "epochs" else 1)
+    if steps < 1 or abs(steps - round(steps)) > 1e-6:
         found = f"{length}, which is {steps:g} steps" if unit == "epochs" else length
-        raise UserError(f"{key}.{unit}", found=found, expected="a whole number of steps")
+        raise UserError(f"{key}.{unit}", found=found, expected="a whole number of steps, 1 or more")
     return round(steps)
 
 
@@ -212,13 +224,10 @@ def _rates(key: str, lr: Any, parts: Sequence[str], freeze: frozenset[str]) -> d
     for part in lr:
         if part not in parts:
             raise UserError(f"{key}.lr: no part {part!r}", expected=_meant(part, parts))
-    rates = {part: lr.get(part) for part in parts if part not in freeze}
-    for part, rate in rates.items():
-        if not _is_number(rate, 0):
-            raise UserError(
-                f"{key}.lr: the learning rate of {part}", found=rate, expected="a number of at least 0"
-            )
-    return rates
+    trained = [part for part in parts if part not in freeze]
+    for part in trained:
+        checks.number(f"{key}.lr: the learning rate of {part}", lr.get(part), 0)
+    return {part: lr[part] for part in trained}
 
 
 def _crop(key: str, size: Any, whole: int | Sequence[int] | None) -> tuple[int, int] | None:
@@ -226,30 +235,9 @@ def _crop(key: str, size: Any, whole: int | Sequence[int] | None) -> tuple[int, 
     if size is None:
         return None
     if isinstance(size, float) and 0 < size < 1 and whole is not None:
-        size = [32 * max(1, round(size * side / 32)) for side in _pair(whole)]
-    sides = _pair(size)
-    if len(sides) != 2 or not all(
-        isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides
-    ):
-        raise UserError(
-            key, found=size, expected="pixels, [height, width], or a share of data.crop_size between 0 and 1"
-        )
-    return sides[0], sides[1]
-
-
-def _pair(size: Any) -> Sequence[Any]:
-    """[height, width] of a size that may be one number."""
-    return size if isinstance(size, Sequence) and not isinstance(size, str) else [size, size]
-
-
-def _is_number(value: Any, low: float) -> bool:
-    """Whether a config's value is a finite number of at least `low`."""
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and low <= value
-        and math.isfinite(value)
-    )
+        size = [32 * max(1, round(size * side / 32)) for side in checks.extent("data.crop_size", whole)]
+    expected = "pixels, [height, width], or a share of data.crop_size between 0 and 1"
+    return checks.extent(key, size, expected=expected)
 
 
 def _meant(word: Any, known: Iterable[str]) -> str:

@@ -27,7 +27,7 @@ from pixelwise.cli.options import options
 from pixelwise.errors import UserError
 from pixelwise.overrides import key_of
 from pixelwise.runs import sweep
-from pixelwise.runtime.processes import interruptible
+from pixelwise.runtime.processes import SIGNALS, interruptible
 from pixelwise.sweeps import summary
 
 log = logging.getLogger(__name__)
@@ -221,7 +221,7 @@ class _Search:
             self.study.tell(one.trial, state=TrialState.PRUNED)
             sweep.note(one.folder, "pruned", why)
             log.info("%s: pruned %s", one.folder.name, why)
-        elif status in (130, 143, -signal.SIGINT, -signal.SIGTERM):
+        elif -status in SIGNALS or status - 128 in SIGNALS:
             raise SystemExit(status if status > 0 else 128 - status)  # told to stop: the trial remains open
         else:
             why = _reason(one.folder / "terminal.txt", status)

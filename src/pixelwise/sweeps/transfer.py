@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import build, files, runs
 from pixelwise.errors import UserError
+from pixelwise.reports.drawing import save_picture
 from pixelwise.training.train import train
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,8 @@ def tell(story: Story, output: str | Path, compose: Callable[[list[str]], DictCo
                 log.info("%d/%d %d masks, seed %d, %s: mIoU %.4f", count, total, masks, seed, start, miou)
     files.write_json(output / "transfer.json", [score._asdict() for score in scores])
     text = table(scores)
-    (output / "transfer.md").write_text(text)
-    plot(scores).savefig(output / "transfer.png")
+    files.write_text(output / "transfer.md", text)
+    save_picture(plot(scores), output / "transfer.png")
     log.info("\n%s\npicture: %s", text, output / "transfer.png")
     return scores
 

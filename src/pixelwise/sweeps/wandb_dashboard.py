@@ -20,10 +20,10 @@ from pixelwise.cli import checks
 from pixelwise.errors import UserError
 from pixelwise.metrics.confusion import ConfusionMetric
 from pixelwise.models import PixelHead
-from pixelwise.runs.reader import kind_and_class
 from pixelwise.schedules.freezing import parameter_counts
 from pixelwise.training.callbacks.throughput import SPEED
 from pixelwise.training.callbacks.wandb_media import CONFUSION, CONFUSION_FIELDS, PLAN, SAMPLES, STEP, TRUTH
+from pixelwise.types import ScoreName
 
 try:
     import wandb
@@ -83,11 +83,11 @@ def logged(config: DictConfig) -> Logged:
     scores = build.make(config.task.scores, "task.scores", classes=data.classes)
     means, by_class = [], dict[str, list[str]]()
     for name in scores.names():
-        kind, label = kind_and_class(name, data.classes)
-        if label is None:
+        parsed = ScoreName.parse(f"val/{name}", data.classes)
+        if parsed.class_name is None:
             means.append(name)
         else:
-            by_class.setdefault(kind, []).append(name)
+            by_class.setdefault(parsed.kind, []).append(name)
     return Logged(
         monitor=config.task.monitor,
         final=data.final_split,
@@ -171,11 +171,11 @@ def outline(made: ws.Workspace) -> dict[str, list[str]]:
 # --------------------------------------------------------------------------------------- the sections
 def learning_curves(names: Logged) -> list[Any]:
     """The score that counts first, then losses and the other means; at last what the best weights reached."""
-    by_part = [[f"{split}/loss/{part}" for split in ("train", "val")] for part in names.parts_of_loss]
+    parts = {part: [f"{split}/loss/{part}" for split in ("train", "val")] for part in names.parts_of_loss}
     return [
         lines(names.monitor, [names.monitor]),
         lines("loss", ["train/loss", "val/loss"]),
-        *(lines(f"part of the loss: {y[0].rsplit('/', 1)[-1]}", y) for y in by_part),
+        *(lines(f"part of the loss: {part}", y) for part, y in parts.items()),
         lines("means over the classes", [f"val/{name}" for name in names.means]),
         bars(f"{names.final}: means over the classes", [f"{names.final}/{name}" for name in names.means]),
     ]

@@ -56,7 +56,7 @@ def score(run: Run, split: str) -> dict[str, float]:
     evaluate = {"test": run.trainer.test, "val": run.trainer.validate}[split]
     evaluate(run.module, datamodule=run.data, verbose=False)
     facts = [f"{split}: {run.module.summary}"]
-    if tiling := getattr(run.data[split], "tiling", None):
+    if tiling := run.data[split].tiling:
         facts.append(f"windows of {tiling.window} pixels, overlap {tiling.overlap}")
     facts += [f"seen through {type(view).__name__}" for view in run.module.views]
     show(score_table(run.module.results, "; ".join(facts), run.data.classes))

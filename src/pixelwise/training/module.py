@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import lightning as L
 import numpy as np
@@ -13,12 +13,15 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from pixelwise.errors import UserError
-from pixelwise.inference import Blender, View, with_tta
+from pixelwise.inference import TTA, Blender, with_tta
 from pixelwise.losses import WeightedSum
-from pixelwise.metrics.mean import Mean
+from pixelwise.losses.sums import Labels, counts_images, over_processes, share_of_step
+from pixelwise.metrics import Sum
 from pixelwise.models import Composition
 from pixelwise.schedules.param_groups import parameter_groups
 from pixelwise.types import IGNORE, Batch
+
+T = TypeVar("T")
 
 
 class Part(NamedTuple):
@@ -28,8 +31,8 @@ class Part(NamedTuple):
     target: Tensor
     valid: Tensor
     border: Tensor | None
-    weight: Tensor
-    """Of its losses in those of the whole evaluation ()."""
+    piece: bool
+    """Whether it is a piece of a larger image."""
 
 
 class Module(L.LightningModule):
@@ -69,9 +72,9 @@ class Module(L.LightningModule):
         self.index_of_loss = -1
         self.results: dict[str, float] = {}
         """Scores of the last evaluation in full precision, by flat name such as "test/miou"."""
-        self.views: Sequence[View] = ()
+        self.views: Sequence[TTA] = ()
         """Test-time augmentation of evaluations."""
-        self._means: dict[str, Mean] = {}
+        self._sums: dict[str, Sum] = {}
         self._blender = Blender()
         self.summary = ""
         """Over how many classes the means of the last evaluation run."""
@@ -101,53 +104,74 @@ class Module(L.LightningModule):
         return cast(Batch, {**batch, "image": image, "target": target})
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one training batch."""
-        return self._step(batch, "train")[0]
+        """Loss of one training batch, scaled so that the gradient of a whole step is that of its loss."""
+        logits = self.model(batch["image"])
+        processes, labels = self.trainer.world_size, batch.get("labels")
+        if processes == 1:
+            terms = self.loss.terms(logits, batch["target"])
+        else:
+            sums = self.loss.sums(logits, batch["target"])
+            together = over_processes([*sums.values(), *([] if labels is None else [labels])])
+            labels = None if labels is None else together.pop()
+            terms = self.loss.finish(dict(zip(sums, together, strict=True)))
+        loss = self.loss.total(terms)
+        self._check_finite(loss, batch["key"])
+        named = self._named("train", loss.detach(), {name: term.detach() for name, term in terms.items()})
+        self.log_dict(cast(dict[str, Any], named), batch_size=len(batch["key"]))
+        if labels is not None:
+            loss = self._of_step(terms, labels)
+        # the strategy divides the sum of the processes' gradients by their number
+        return loss if processes == 1 else loss * processes
+
+    def _of_step(self, terms: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+        """This batch's part () in the loss of a step of several batches.
+
+        Args:
+            terms: this batch's.
+            labels: (2, K + 1), as in `Batch`.
+        """
+        batch, step = (Labels(counts[:-1], counts[-1]) for counts in labels)
+        parts = {
+            name: term * share_of_step(self.loss.parts[name], batch, step) for name, term in terms.items()
+        }
+        return self.loss.total(parts) * self.trainer.accumulate_grad_batches  # by which Lightning divides
+
+    def _named(self, stage: str, loss: T, terms: Mapping[str, T]) -> dict[str, T]:
+        """The loss by its flat name and, where there are several, its terms."""
+        several = terms if len(terms) > 1 else {}
+        return {f"{stage}/loss": loss, **{f"{stage}/loss/{name}": term for name, term in several.items()}}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Accumulate the validation scores."""
-        return {"logits": self._step(batch, "val")[1]}
+        return {"logits": self._evaluate(batch, "val")}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Accumulate the test scores."""
-        return {"logits": self._step(batch, "test")[1]}
+        return {"logits": self._evaluate(batch, "test")}
 
-    def _step(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
-        """Loss of a batch, or of the last part of it, and its logits."""
+    def _evaluate(self, batch: Batch, stage: str) -> Tensor:
+        """Add a batch to the scores and the losses of its split; gives its logits."""
         logits = with_tta(self.model, self.views)(batch["image"])
         for part in self._parts(batch, logits):
-            terms = self.loss.terms(part.logits, part.target)
-            loss = self.loss.total(terms)
-            logged = {f"{stage}/loss": loss.detach()}
-            if len(terms) > 1:
-                logged |= {f"{stage}/loss/{name}": term.detach() for name, term in terms.items()}
-            if stage == "train":
-                self._check_finite(loss, batch["key"])
-                self.log_dict(cast(dict[str, Any], logged), batch_size=len(batch["key"]), sync_dist=True)
-                continue
             cast(Metric, self.scores[stage]).update(part.logits, part.target, part.valid, part.border)
-            for name, value in logged.items():
-                mean = self._means.setdefault(name, Mean(self.device))
-                mean.update(value, part.weight)
-        return loss, logits
+            sums = self.loss.sums(part.logits, part.target, each_image=True)
+            for name, value in sums.items():
+                if part.piece and counts_images(self.loss.parts[name]):
+                    value = value * (part.target != IGNORE).sum()
+                self._sums.setdefault(name, Sum(value)).update(value)
+        return logits
 
     def _parts(self, batch: Batch, logits: Tensor) -> Iterator[Part]:
         """At least one: the batch itself; of windows of larger images, what no later window reaches."""
         target, valid, border = batch["target"], batch["valid"], batch.get("border")
         if "window" not in batch or not valid.any():
-            yield Part(logits, target, valid, border, valid.sum())
+            yield Part(logits, target, valid, border, piece=False)
             return
         for row in valid.nonzero()[:, 0].tolist():
             finished = self._blender.add(batch["window"][row], logits[row].float())[None]
             own = np.s_[row : row + 1, : finished.shape[-2], : finished.shape[-1]]
-            labels = target[own]
-            yield Part(
-                finished,
-                labels,
-                valid[row : row + 1],
-                None if border is None else border[own],
-                (labels != IGNORE).sum(),
-            )
+            edge = None if border is None else border[own]
+            yield Part(finished, target[own], valid[row : row + 1], edge, piece=True)
 
     def _check_finite(self, loss: Tensor, keys: list[str]) -> None:
         if not torch.isfinite(loss):
@@ -172,8 +196,10 @@ class Module(L.LightningModule):
         self.summary = cast(Any, metric).summary()
         self.confusion = getattr(metric, "counts", None)
         metric.reset()
-        losses = {name: float(mean.compute()) for name, mean in self._means.items()}
-        self._means.clear()
+        terms = self.loss.finish({name: total.compute() for name, total in self._sums.items()})
+        self._sums.clear()
+        by_name = {name: float(term) for name, term in terms.items()}
+        losses = self._named(stage, float(self.loss.total(terms)), by_name)
         self.results = {f"{stage}/{name}": float(score) for name, score in scores.items()}
         self.log_dict({name: torch.tensor(value) for name, value in (losses | self.results).items()})
         self.results[f"{stage}/loss"] = losses[f"{stage}/loss"]

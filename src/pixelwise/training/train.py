@@ -9,6 +9,7 @@ import lightning as L
 
 from pixelwise import files, runs
 from pixelwise.data.survey import survey
+from pixelwise.reports.drawing import save_picture
 from pixelwise.reports.run_page import write
 from pixelwise.reports.schedule_figure import draw, to_json
 from pixelwise.runs import checkpoints
@@ -79,6 +80,7 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
             precision=run.trainer.precision,
             memory_format=name_of(run.module.memory_format),
             parameters=parameter_counts(run.module.model),
+            processes=run.trainer.world_size,
         )
         used = run.module.model.normalize
         statistics = {"mean": used.mean.tolist(), "std": used.std.tolist()}
@@ -86,13 +88,24 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
     else:
         log.info("going on from %s", start)
         compare(run.data.fingerprint, folder / "data.json")
+        _compare_processes(folder, run.trainer.world_size)
     files.write_json(folder / "plan.json", to_json(run.outline))
-    picture = folder / "pictures/plan.png"
-    picture.parent.mkdir(exist_ok=True)
-    draw(run.outline).savefig(picture)
+    save_picture(draw(run.outline), folder / "pictures/plan.png")
     environment = files.read_json(folder / "environment.json")
     for logger in run.trainer.loggers:
         logger.log_hyperparams(run.config | {"environment": environment})
+
+
+def _compare_processes(folder: Path, now: int) -> None:
+    """Say what another number of processes than at the start means."""
+    before = files.read_json(folder / "environment.json").get("processes", now)
+    if before != now:
+        log.warning(
+            "processes: %d when this run was started, %d now; weights stay equal up to rounding, but not "
+            "with batch-norm that is not synchronised, dropout, or loss=ohem_cross_entropy and lovasz",
+            before,
+            now,
+        )
 
 
 def _report(folder: Path) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from pixelwise.data.io.images import SUFFIXES, UnreadableImage, read_size
+from pixelwise.data.io.images import SUFFIXES, Header, UnreadableImage, read_header
 from pixelwise.errors import UserError, nearest, some
 
 
@@ -40,8 +40,8 @@ def find_images(folder: Path, suffix: str = "") -> dict[str, Path]:
         UserError: the folder is missing or holds no image, or two files have one key.
     """
     images: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if _is_hidden(path) or path.suffix.lower() not in SUFFIXES or not path.stem.endswith(suffix):
+    for path in image_files(folder):
+        if not path.stem.endswith(suffix):
             continue
         key = path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)
         if key in images:
@@ -58,25 +58,40 @@ def find_images(folder: Path, suffix: str = "") -> dict[str, Path]:
     return images
 
 
-def read_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """(H, W) of many files at once; threads hide the latency of a network disk.
+def image_files(folder: Path) -> list[Path]:
+    """Sorted paths of the images in a folder and in those below it."""
+    return sorted(path for path in folder.rglob("*") if is_image(path, folder))
+
+
+def is_image(path: Path, folder: Path) -> bool:
+    """Whether a file below a folder is taken for an image: by its ending, and as nothing hides it.
+
+    Hidden are names that begin with a dot, such as the `._photo.jpg` that macOS puts beside `photo.jpg`, and
+    whatever is in a hidden folder or in `__MACOSX`.
+    """
+    is_hidden = any(map(_is_hidden, [path, *path.relative_to(folder).parents]))
+    return path.suffix.lower() in SUFFIXES and not is_hidden and path.is_file()
+
+
+def read_headers(paths: Sequence[Path]) -> list[Header]:
+    """Size and orientation of many files at once; threads hide the latency of a network disk.
 
     Raises:
         UserError: files are unreadable; the first few are named.
     """
 
-    def attempt(path: Path) -> tuple[int, int] | None:
+    def attempt(path: Path) -> Header | None:
         with suppress(UnreadableImage):
-            return read_size(path)
+            return read_header(path)
         return None
 
     with ThreadPoolExecutor(8) as pool:
-        sizes = dict(zip(paths, pool.map(attempt, paths), strict=True))
-    if damaged := [path for path, size in sizes.items() if size is None]:
+        headers = dict(zip(paths, pool.map(attempt, paths), strict=True))
+    if damaged := [path for path, header in headers.items() if header is None]:
         what = f"{len(damaged):,} of {len(paths):,} files cannot be read as images"
         fix = "restore them from their origin, or move them (and their masks) out of the data set"
         raise UserError(what, found=some(damaged), fix=fix, every=[str(path) for path in damaged])
-    return [size for size in sizes.values() if size]
+    return [header for header in headers.values() if header]
 
 
 def _is_hidden(path: Path) -> bool:

@@ -8,14 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, subfolders
+from pixelwise.data.remarks import of_orientation
 from pixelwise.data.sources.folder import FolderSplit, Item
 from pixelwise.data.splits import SPLITS, deal, split_folders
 from pixelwise.errors import UserError, nearest, some
+from pixelwise.types import Source
 
 
-class FolderClassification:
-    """Images with one class each, in one of three layouts (a `pixelwise.types.Source`).
+class FolderClassification(Source):
+    """Images with one class each, in one of three layouts.
 
         root/train/cat/a.jpg        likewise val, test
         root/cat/a.jpg              dealt at random by `split`, class by class
@@ -28,10 +31,14 @@ class FolderClassification:
         csv: the table's path, absolute or below `root`, as its files are; null reads folders.
         skip: labels to leave out; any other label that is no class is an error.
         split: shares of "val" and "test", and a "seed", where neither folders nor the table tell.
+        exif: "apply" turns images by their EXIF orientation, as viewers show them; "ignore" takes them as
+            they are stored.
 
     Raises:
         UserError: the root is missing, or its labels are not the classes.
     """
+
+    exact_bands = False
 
     def __init__(
         self,
@@ -41,10 +48,11 @@ class FolderClassification:
         csv: str | None = None,
         skip: Sequence[str] = (),
         split: Mapping[str, Any] | None = None,
+        exif: str = "apply",
     ) -> None:
         self.root = existing_root(root)
         self.classes = [str(name) for name in classes]
-        self.channels = channels
+        self.reader = ImageReader(channels, exif=exif)
         self.skip = {str(name) for name in skip}
         self.shares = dict(split or {})
         self.items: dict[str, list[Item]] = defaultdict(list)
@@ -64,7 +72,12 @@ class FolderClassification:
         for index in range(len(self.classes)):  # class by class, so that a rare class is in every split
             free = {item.key: item for item in self.items.get("", ()) if item.target == index}
             items += [free[key] for key in deal(list(free), **self.shares)[name]]
-        return FolderSplit(items, self.channels) if items else None
+        if not items:
+            return None
+        found = FolderSplit(items, self.reader)
+        headers = {item.key: header for item, header in zip(found.items, found.headers, strict=True)}
+        found.remarks = of_orientation(headers, self.reader.exif)
+        return found
 
     def describe(self) -> str:
         """Where the splits come from, for the start of a run."""

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pixelwise.data.io.images import read_image
-from pixelwise.data.io.listing import existing_root, find_images, read_sizes
+from pixelwise.data.io.images import Header, ImageReader
+from pixelwise.data.io.listing import existing_root, find_images, read_headers
 from pixelwise.data.labels import Labels
+from pixelwise.data.remarks import how_exif_fits, of_colour_tables, of_orientation
 from pixelwise.data.splits import deal, split_folders
 from pixelwise.errors import UserError, some
-from pixelwise.types import Raw
+from pixelwise.types import IGNORE, Raw, Source, Split
 
 
 class Item(NamedTuple):
@@ -30,29 +31,37 @@ class Item(NamedTuple):
     """A mask file, or a class index."""
 
 
-class FolderSplit:
-    """Images and their labels, one file each, read when asked for (a `pixelwise.types.Split`).
+class FolderSplit(Split):
+    """Images and their labels, one file each, read when asked for.
 
     Args:
         items: in any order.
-        channels: channels of every image.
+        reader: how images are read; a number of channels takes them as they are shown.
         read_target: turns an item's target into a mask or a class index.
 
     Raises:
         UserError: images are unreadable; the first few are named.
     """
 
-    def __init__(self, items: Sequence[Item], channels: int, read_target: Callable[[Any], Any] = int) -> None:
+    def __init__(
+        self, items: Sequence[Item], reader: ImageReader | int, read_target: Callable[[Any], Any] = int
+    ) -> None:
         self.items = sorted(items)
-        self.channels = channels
+        self.reader = ImageReader(reader) if isinstance(reader, int) else reader
         self.read_target = read_target
-        self.sizes = read_sizes([item.image for item in self.items])
+        self.headers = read_headers([item.image for item in self.items])
+        self.remarks: list[str] = []
+        """What is worth knowing though it stops nothing."""
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Raw:
-        return Raw(self.image(index), self.target(index), self.key(index))
+        image, nodata = self.reader.read(self.items[index].image)
+        target = self.read_target(self.items[index].target)
+        if nodata is not None and isinstance(target, np.ndarray):
+            target = np.where(nodata, np.uint8(IGNORE), target)
+        return Raw(image, target, self.key(index), nodata=nodata)
 
     def key(self, index: int) -> str:
         """The item's name."""
@@ -60,23 +69,26 @@ class FolderSplit:
 
     def size(self, index: int) -> tuple[int, int]:
         """(H, W) as the header says."""
-        return self.sizes[index]
+        return self.headers[index].size(self.reader.exif)
 
     def image(self, index: int) -> np.ndarray:
         """(H, W, channels) uint8, uint16 or float32."""
-        return read_image(self.items[index].image, self.channels)
+        return self.reader.read(self.items[index].image).image
 
     def target(self, index: int) -> np.ndarray | int:
         """(H, W) uint8 index mask, or one class index."""
-        return self.read_target(self.items[index].target)
+        item = self.items[index]
+        if isinstance(item.target, Path) and self.reader.may_be_nodata(item.image):
+            return self[index].target
+        return self.read_target(item.target)
 
     def stored_bytes(self, index: int) -> int:
-        """Bytes of the item's files: changes with most edits, and costs no reading."""
+        """Bytes of the image and, if it is a file, of the mask."""
         return sum(path.stat().st_size for path in self.items[index] if isinstance(path, Path))
 
 
-class FolderSegmentation:
-    """Images and masks of equal name, in one of three layouts (a `pixelwise.types.Source`).
+class FolderSegmentation(Source):
+    """Images and masks of equal name, in one of three layouts.
 
         root/train/images/a.jpg   root/train/masks/a.png        likewise val, test
         root/images/train/a.jpg   root/masks/train/a.png        likewise val, test
@@ -93,10 +105,15 @@ class FolderSegmentation:
         image_suffix: end of every image's name that its mask does not share, e.g. "_leftImg8bit".
         mask_suffix: end of every mask's name that its image does not share, e.g. "_mask".
         split: shares of "val" and "test", and a "seed", for the third layout.
+        exif: "apply" turns images by their EXIF orientation, as viewers show them; "ignore" takes them as
+            they are stored. Masks are always taken as they are stored.
 
     Raises:
         UserError: the root is missing, or its folders are in none of the layouts.
     """
+
+    exact_bands = False
+    """Whether an image needs to have as many bands as `channels`, in training and in prediction."""
 
     def __init__(
         self,
@@ -108,15 +125,17 @@ class FolderSegmentation:
         image_suffix: str = "",
         mask_suffix: str = "",
         split: Mapping[str, Any] | None = None,
+        exif: str = "apply",
     ) -> None:
         self.root = existing_root(root)
         self.labels = labels
         self.channels = channels
+        self.reader = ImageReader(channels, exif=exif)
         self.suffixes = (image_suffix, mask_suffix)
         self.places = self._find_places(images, masks)
         self.shares = dict(split or {})
 
-    def split(self, name: str) -> FolderSplit | None:
+    def split(self, name: str) -> Split | None:
         """The split, checked, or None.
 
         Raises:
@@ -124,9 +143,17 @@ class FolderSegmentation:
         """
         pairs = self.pairs(name)
         items = [Item(key, image, mask) for key, (image, mask) in pairs.items()]
-        split = FolderSplit(items, self.channels, self.labels.read)
-        _check_sizes(split, [pairs[item.key][1] for item in split.items])
-        return split if items else None
+        if not items:
+            return None
+        split = FolderSplit(items, self.reader, self.labels.read)
+        masks = read_headers([pairs[item.key][1] for item in split.items])
+        _check_sizes(split, masks)
+        keys = [item.key for item in split.items]
+        split.remarks = of_orientation(dict(zip(keys, split.headers, strict=True)), self.reader.exif, masks)
+        if not self.labels.has_palette:
+            tables = dict(zip(keys, masks, strict=True))
+            split.remarks += of_colour_tables(tables, len(self.labels.classes))
+        return split
 
     def pairs(self, name: str) -> dict[str, tuple[Path, Path]]:
         """Image and mask by key; none where there is no such split.
@@ -176,16 +203,20 @@ def _check_pairs(images: dict[str, Path], masks: dict[str, Path], place: tuple[P
         )
 
 
-def _check_sizes(split: FolderSplit, masks: Sequence[Path]) -> None:
-    differing = [
-        f"{item.key} (image {image[0]}×{image[1]}, mask {mask[0]}×{mask[1]})"
-        for item, image, mask in zip(split.items, split.sizes, read_sizes(masks), strict=True)
-        if image != mask
-    ]
+def _check_sizes(split: FolderSplit, masks: Sequence[Header]) -> None:
+    """Each mask has its image's size; where only EXIF parts them, the message says so."""
+    exif = split.reader.exif
+    differing: list[str] = []
+    advice: list[str] = []
+    for item, header, mask in zip(split.items, split.headers, masks, strict=True):
+        (height, width), truth = header.size(exif), mask.stored
+        if (height, width) != truth:
+            differing.append(f"{item.key} (image {height}×{width}, mask {truth[0]}×{truth[1]})")
+            advice += filter(None, [how_exif_fits(header, truth, exif)])
     if differing:
         raise UserError(
             f"{len(differing):,} of {len(split):,} masks differ in size from their image",
             found=f"{some(differing)} (height×width)",
-            fix="make the masks anew; where height and width are swapped (EXIF): mogrify -auto-orient IMAGE",
+            fix=f"{advice[0]} ({len(advice):,} of these)" if advice else "make the masks anew",
             every=differing,
         )

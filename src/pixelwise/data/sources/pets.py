@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.listing import existing_root
 from pixelwise.data.labels import Labels
 from pixelwise.data.sources.folder import FolderSplit, Item
 from pixelwise.data.splits import deal
 from pixelwise.errors import UserError, guess, some
+from pixelwise.types import Source
 
 SPECIES = {"1": "cat", "2": "dog"}
 
@@ -38,7 +40,7 @@ class Animal(NamedTuple):
         return self.name.rpartition("_")[0]
 
 
-class _Pets:
+class _Pets(Source):
     """What both sources share; a subclass says what the target of an animal is.
 
     Args:
@@ -51,6 +53,9 @@ class _Pets:
     Raises:
         UserError: the layout is another one, or a list cannot be read.
     """
+
+    reader = ImageReader(3, exif="ignore")
+    """The trimaps were drawn on the images as they are stored."""
 
     def __init__(
         self, root: str | Path, classes: Sequence[str], val: float = 0.15, test: float = 0.15, seed: int = 0
@@ -78,7 +83,7 @@ class _Pets:
             UserError: files are missing or unreadable.
         """
         items = [self.item(animal) for animal in self.animals[name]]
-        return FolderSplit(items, 3, self.read) if items else None
+        return FolderSplit(items, self.reader, self.read) if items else None
 
     def item(self, animal: Animal) -> Item:
         """Where image and target of an animal are."""

@@ -21,7 +21,7 @@ from pixelwise.data.tiles.cache import FileStamp, RowBlock, prepare
 from pixelwise.data.tiles.split import CropSampling, TileSplit
 from pixelwise.errors import UserError, some
 from pixelwise.inference.tiling import Tiling
-from pixelwise.types import IGNORE
+from pixelwise.types import IGNORE, Source
 
 LABELS = ("label", "noBoundary")
 
@@ -102,8 +102,8 @@ class PotsdamTile:
             raise
 
 
-class Potsdam:
-    """The release below a folder, unpacked in any way or still zipped (a `pixelwise.types.Source`).
+class Potsdam(Source):
+    """The release below a folder, unpacked in any way or still zipped.
 
     Labels are decoded and images laid out for random access once; see `pixelwise.data.tiles.cache`.
 
@@ -125,6 +125,8 @@ class Potsdam:
     Raises:
         UserError: the root or the arguments are wrong, or files are missing.
     """
+
+    exact_bands = True
 
     def __init__(
         self,

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rasterio.windows import Window
 
-from pixelwise.data.io.rasters import faults_of, header, opened, windows
-from pixelwise.data.labels import LabelError, Labels, pack
+from pixelwise.data.io.images import ImageReader, read_header
+from pixelwise.data.io.label_files import LabelFile, open_labels
+from pixelwise.data.io.nodata import filled
+from pixelwise.data.io.rasters import ROWS
+from pixelwise.data.labels import LabelError, Labels
+from pixelwise.data.remarks import how_exif_fits, of_orientation
 from pixelwise.data.sources.folder import FolderSegmentation
 from pixelwise.data.tiles.cache import FileStamp, RowBlock, prepare
 from pixelwise.data.tiles.split import CropSampling, TileSplit
 from pixelwise.errors import UserError, some
 from pixelwise.inference.tiling import Tiling
-from pixelwise.types import IGNORE
+from pixelwise.types import NODATA
 
 
 class RasterTile:
-    """A raster with its label raster, as a `pixelwise.data.tiles.cache.Tile`.
-
-    A pixel is nodata, and its label `IGNORE`, where the raster's own mask, nodata value or alpha band says
-    so, where every band holds `nodata`, and where a band is not finite. In a float image each value that is
-    nodata or not finite becomes 0, as in `pixelwise.data.io.rasters.RasterReader`.
+    """An image with its label raster, as a `pixelwise.data.tiles.cache.Tile`.
 
     Args:
         name: its key.
-        image: the raster.
+        image: the image.
         label: its label, of the same size.
         labels: what the label's values mean.
-        channels: bands of every image.
-        bands: which bands to read, counted from 1; None reads all.
-        nodata: a value that says nothing, besides what the file says of itself.
+        reader: how the image is read, which tells where it is nodata.
 
     Raises:
         UserError: sizes, bands or number types do not fit.
@@ -44,42 +42,22 @@ class RasterTile:
     shape: tuple[int, int, int]
     meaning: object
 
-    def __init__(
-        self,
-        name: str,
-        image: Path,
-        label: Path,
-        labels: Labels,
-        channels: int,
-        bands: Sequence[int] | None = None,
-        nodata: float | None = None,
-    ) -> None:
-        self.name, self.image, self.label, self.labels, self.nodata = name, image, label, labels, nodata
-        found, truth = header(image), header(label)
-        self.bands = list(bands) if bands else list(range(1, found.bands + 1))
-        if len(self.bands) != channels or not {*self.bands} <= {*range(1, found.bands + 1)}:
-            raise UserError(
-                f"{image} has {found.bands} bands",
-                found=f"bands {self.bands} to read",
-                expected=f"{channels} (data.channels)",
-                fix=f"data.channels={found.bands}, or data.source.bands says which to read",
-            )
-        if found.dtype not in ("uint8", "uint16", "float32"):
-            raise UserError(f"{image} stores {found.dtype}", expected="uint8, uint16 or float32")
-        if found[:2] != truth[:2]:
+    def __init__(self, name: str, image: Path, label: Path, labels: Labels, reader: ImageReader) -> None:
+        self.name, self.image, self.label, self.labels, self.reader = name, image, label, labels, reader
+        size, self.dtype = reader.describe(image)
+        self.headers = read_header(image), read_header(label)
+        """Of image and label."""
+        truth = self.headers[1].stored
+        if size != truth:
             raise UserError(
                 f"{label} differs in size from its image",
-                found=f"{truth.height}×{truth.width}",
-                expected=f"{found.height}×{found.width} (height×width)",
+                found=f"{truth[0]}×{truth[1]}",
+                expected=f"{size[0]}×{size[1]} (height×width)",
+                fix=how_exif_fits(self.headers[0], truth, reader.exif),
             )
-        if truth.bands not in ((3, 4) if labels.has_palette else (1,)):
-            raise UserError(
-                f"{label} has {truth.bands} bands",
-                expected="3 of colour, as there is a palette" if labels.has_palette else "1 of class numbers",
-            )
-        self.shape = (found.height, found.width, channels)
-        self.dtype = np.dtype(found.dtype)
-        self.meaning = (self.bands, nodata, sorted(labels.meanings.items()))
+        self.shape = (*size, reader.channels)
+        bands = None if reader.bands is None else list(reader.bands)
+        self.meaning = (bands, reader.nodata, reader.exif, labels.identity)
 
     def stamps(self) -> list[FileStamp]:
         """Those of image and label."""
@@ -88,53 +66,27 @@ class RasterTile:
     def strips(self) -> Iterator[RowBlock]:
         """All rows from top to bottom, labels decoded."""
         useful = False
-        with opened(self.image) as image, opened(self.label) as label:
-            for window in windows(*self.shape[:2]):
-                with faults_of(self.image):
-                    pixels = np.moveaxis(image.read(self.bands, window=window), 0, -1)
-                    nothing = image.dataset_mask(window=window) == 0
-                if self.nodata is not None:
-                    nothing |= (pixels == self.nodata).all(-1)
-                if self.dtype == np.float32:  # one NaN would spoil a whole batch
-                    nothing |= ~np.isfinite(pixels).all(-1)
-                    pixels = self._filled(image, window, pixels)
-                target = self._decoded(label, window)
-                target[nothing] = IGNORE
+        with (
+            self.reader.open(self.image) as image,
+            open_labels(self.label, self.labels.has_palette) as label,
+        ):
+            for top in range(0, self.shape[0], ROWS):
+                rows = min(ROWS, self.shape[0] - top)
+                pixels, nothing = image.read(top, 0, rows, self.shape[1])
+                target = self._decoded(label, top, rows)
+                target[nothing] = NODATA
                 useful |= not nothing.all()
-                yield RowBlock(pixels, target)
+                yield RowBlock(filled(pixels, nothing), target)
         if not useful:
             raise UserError(f"{self.image} holds nothing but nodata", fix="remove it and its label")
 
-    def _filled(self, image: Any, window: Window, pixels: np.ndarray) -> np.ndarray:
-        """Float pixels (h, W, C) with 0 for what is nodata or not finite, also in one band of several."""
-        with faults_of(self.image):
-            masks = np.moveaxis(image.read_masks(self.bands, window=window), 0, -1)
-        said = np.isfinite(pixels) & (masks != 0)
-        if self.nodata is not None:
-            said &= pixels != self.nodata
-        return np.where(said, pixels, np.float32(0))
-
-    def _decoded(self, label: Any, window: Window) -> np.ndarray:
-        """(h, W) uint8 class indices."""
+    def _decoded(self, label: LabelFile, top: int, rows: int) -> np.ndarray:
+        """(rows, W) uint8 class indices."""
         try:
-            return self.labels.decode(self._stored(label, window), self.label)
+            return self.labels.decode(label.read(top, rows), self.label, label.nodata)
         except LabelError:  # found in these rows: look at all of them, to count the faults and tell the first
-            self.labels.decode(self._stored(label, None), self.label)
+            self.labels.decode(label.read(), self.label, label.nodata)
             raise
-
-    def _stored(self, label: Any, window: Window | None) -> np.ndarray:
-        """(h, W) what the label's rows store, as `Labels.decode` takes it."""
-        with faults_of(self.label):
-            stored = label.read(window=window)
-        if self.labels.has_palette:
-            return pack(np.moveaxis(stored[:3], 0, -1))
-        numbers = stored[0]
-        if label.nodata is not None:
-            numbers = np.where(numbers == label.nodata, IGNORE, numbers)
-        if numbers.dtype.kind not in "iu" or numbers.min() < 0 or numbers.max() >= 2**16:
-            found = f"{numbers.dtype}, {numbers.min()} to {numbers.max()}"
-            raise UserError(f"{self.label} is no label of class numbers", found=found, expected="0 to 65535")
-        return numbers
 
 
 class Tiles(FolderSegmentation):
@@ -148,7 +100,7 @@ class Tiles(FolderSegmentation):
         classes: names in the order of their indices.
         channels: bands of every image.
         bands: which bands to read, counted from 1; None reads all.
-        nodata: a value that says nothing, besides what the files say of themselves.
+        nodata: a value that says nothing, in place of what the files say of themselves.
         prepared: folder of the prepared tiles, absolute or below `root`.
         window: side, or [height, width], of the windows in which validation and test see a tile.
         overlap: share of the window that it has at least in common with the next one.
@@ -158,6 +110,8 @@ class Tiles(FolderSegmentation):
     Raises:
         UserError: the root or the arguments are wrong.
     """
+
+    exact_bands = True
 
     def __init__(
         self,
@@ -174,13 +128,16 @@ class Tiles(FolderSegmentation):
         **layout: Any,
     ) -> None:
         super().__init__(root, labels, channels, **layout)
-        self.classes, self.bands, self.nodata = tuple(classes), bands, nodata
+        self.classes = tuple(classes)
+        self.reader = replace(
+            self.reader, bands=bands, nodata=nodata, exact=self.exact_bands, option="data.source.bands"
+        )
         self.tiling = Tiling(window, overlap, key="data.source.")
         self.cache = self.root / Path(prepared).expanduser()
         self.draws = draws or CropSampling()
         self.draws.indices(self.classes)
 
-    def split(self, name: str) -> TileSplit | None:  # type: ignore[override]
+    def split(self, name: str) -> TileSplit | None:
         """The split, prepared if it was not, or None.
 
         Raises:
@@ -188,7 +145,7 @@ class Tiles(FolderSegmentation):
         """
         parent = "" if "" in self.places else f"{name}/"  # one name may stand in several splits
         tiles = [
-            RasterTile(f"{parent}{key}", image, label, self.labels, self.channels, self.bands, self.nodata)
+            RasterTile(f"{parent}{key}", image, label, self.labels, self.reader)
             for key, (image, label) in sorted(self.pairs(name).items())
         ]
         if len(types := {tile.dtype.name for tile in tiles}) > 1:
@@ -198,5 +155,9 @@ class Tiles(FolderSegmentation):
                 expected="one type, for a batch holds one",
             )
         draws = self.draws if name == "train" else None
-        prepared = prepare(tiles, self.cache, len(self.classes))
-        return TileSplit(prepared, self.classes, self.tiling, draws) if tiles else None
+        if not tiles:
+            return None
+        split = TileSplit(prepare(tiles, self.cache, len(self.classes)), self.classes, self.tiling, draws)
+        images = {tile.name: tile.headers[0] for tile in tiles}
+        split.remarks = of_orientation(images, self.reader.exif, [tile.headers[1] for tile in tiles])
+        return split

@@ -22,14 +22,14 @@ from rich.progress import Progress
 from pixelwise.data.io.rasters import ROWS
 from pixelwise.data.tiles.erosion import REACH, eroded
 from pixelwise.errors import UserError
-from pixelwise.types import IGNORE
+from pixelwise.types import IGNORE, NODATA
 
 log = logging.getLogger(__name__)
 
 CELL = 64
 """Side of the squares, in pixels, by which classes are looked up."""
 
-VERSION = 2
+VERSION = 3
 """Of the prepared files; another one makes them anew."""
 
 
@@ -55,7 +55,7 @@ class RowBlock(NamedTuple):
     image: np.ndarray
     """(h, W, C)."""
     target: np.ndarray
-    """(h, W) uint8 class indices with `IGNORE`."""
+    """(h, W) uint8 class indices with `IGNORE`, and `NODATA` where the image is nodata."""
     border: np.ndarray | None = None
     """(h, W) bool, where the eroded label comes with the data."""
 
@@ -108,7 +108,7 @@ class Prepared(NamedTuple):
 
     @property
     def target(self) -> np.ndarray:
-        """(H, W) uint8, mapped."""
+        """(H, W) uint8 with `IGNORE` and `NODATA`, mapped."""
         return self._open("target")
 
     @property
@@ -213,18 +213,19 @@ def _write(tile: Tile, part: Path, classes: int) -> Iterator[int]:
         return np.lib.format.open_memmap(part / f"{name}.npy", "w+", dtype, shape)
 
     image, target = new("image", tile.shape, tile.dtype), new("target", (height, width), np.uint8)
-    border, top, low, high = None, 0, [], []
+    border, top, low, high, gaps = None, 0, [], [], False
     for strip in tile.strips():
         rows = slice(top, top + len(strip.image))
         image[rows], target[rows] = strip.image, strip.target
         low.append(strip.image.min((0, 1)))
         high.append(strip.image.max((0, 1)))
+        gaps |= bool((strip.target == NODATA).any())
         if strip.border is not None:
             border = new("border", (height, width), bool) if border is None else border
             border[rows] = strip.border
         top = rows.stop
         yield len(strip.image)
-    if np.array_equal(np.min(low, 0), np.max(high, 0)):
+    if not gaps and np.array_equal(np.min(low, 0), np.max(high, 0)):
         values = np.min(low, 0).tolist()
         what = f"tile {tile.name} shows nothing: every pixel is {values}"
         raise UserError(
@@ -253,5 +254,6 @@ def _erode(target: np.ndarray, border: np.ndarray) -> None:
     """Fill in the borders, looking a little beyond each strip."""
     for top in range(0, len(target), ROWS):
         above, below = max(0, top - REACH), min(len(target), top + ROWS + REACH)
-        found = eroded(np.array(target[above:below]))
+        rows = np.array(target[above:below])
+        found = eroded(np.where(rows == NODATA, np.uint8(IGNORE), rows))
         border[top : top + ROWS] = found[top - above : top - above + ROWS]

@@ -11,7 +11,7 @@ from pixelwise import checks
 from pixelwise.data.tiles.cache import CELL, Prepared
 from pixelwise.errors import UserError, guess, some
 from pixelwise.inference.tiling import Tiling
-from pixelwise.types import Raw
+from pixelwise.types import IGNORE, NODATA, Raw, Split
 
 
 class CropSampling:
@@ -27,11 +27,10 @@ class CropSampling:
     """
 
     def __init__(self, count: int | None = None, rare: Sequence[str] = (), share: float = 0.0) -> None:
-        if count is not None and (not isinstance(count, int) or count < 1):
-            raise UserError("data.source.draws.count", found=count, expected="crops an epoch, 1 or more")
-        self.count = count
+        key, crops = "data.source.draws.count", "crops an epoch, 1 or more, or null"
+        self.count = None if count is None else checks.whole(key, count, 1, expected=crops)
         self.rare = tuple(rare)
-        self.share = checks.number("data.source.draws.share", share, 0, 1)
+        self.share = checks.strength("data.source.draws.share", share, 1)
 
     def indices(self, classes: Sequence[str]) -> list[int]:
         """The rare classes' indices."""
@@ -44,8 +43,8 @@ class CropSampling:
         return [list(classes).index(name) for name in self.rare]
 
 
-class TileSplit:
-    """Overlapping windows of prepared tiles, in reading order (a `pixelwise.types.Split`).
+class TileSplit(Split):
+    """Overlapping windows of prepared tiles, in reading order.
 
     Args:
         tiles: in the order of the items.
@@ -64,12 +63,10 @@ class TileSplit:
         self.tiles, self.tiling = list(tiles), tiling
         windows = [tiling.windows((tile.height, tile.width)) for tile in self.tiles]
         self.windows = list(chain.from_iterable(windows))
-        self.tile_of = [tile for tile, of_tile in enumerate(windows) for _ in of_tile]
-        """The index of each window's tile."""
+        self.tile_of: list[int] = [tile for tile, of_tile in enumerate(windows) for _ in of_tile]
         self._area = np.cumsum([tile.height * tile.width for tile in self.tiles])
         self._share, self._rare = 0.0, []
-        self.draws: int | None = None
-        """Training crops an epoch, or None where the split is not trained on."""
+        self.remarks: list[str] = []
         if draws is not None:
             self.draws = draws.count or len(self.windows)
             self._share = draws.share
@@ -82,7 +79,16 @@ class TileSplit:
         tile, window = self._tile(index), self.windows[index]
         border = None if tile.border is None else np.array(tile.border[window.area])
         target = np.array(tile.target[window.area])
-        return Raw(self.image(index), target, self.key(index), border=border, window=window)
+        nodata = target == NODATA
+        target[nodata] = IGNORE
+        return Raw(
+            self.image(index),
+            target,
+            self.key(index),
+            border=border,
+            nodata=nodata if nodata.any() else None,
+            window=window,
+        )
 
     def draw(self, index: int, rng: np.random.Generator) -> Raw:
         """A whole tile to cut a crop from, still on disk; perhaps with a pixel that the crop has to show.
@@ -124,11 +130,17 @@ class TileSplit:
     def target(self, index: int) -> np.ndarray:
         """(h, w) uint8 index mask of what no later window shows: together they hold each pixel once."""
         (top, _, _, rows, _), (left, _, _, columns, _) = self.windows[index]
-        return np.array(self._tile(index).target[top : top + rows, left : left + columns])
+        target = np.array(self._tile(index).target[top : top + rows, left : left + columns])
+        target[target == NODATA] = IGNORE
+        return target
+
+    def stored_bytes(self, index: int) -> int:
+        """Bytes of the window's tile."""
+        return self._tile(index).stored_bytes
 
     @property
     def originals(self) -> list[tuple[str, tuple[int, int], int]]:
-        """Name, (H, W) and bytes of each tile: what the data are, however they are cut."""
+        """Name, (H, W) and bytes of each tile."""
         return [(tile.name, (tile.height, tile.width), tile.stored_bytes) for tile in self.tiles]
 
     def _tile(self, index: int) -> Prepared:

@@ -1,1 +1,1 @@
-"""A drawn city from above, in the layout of the ISPRS Potsdam release."""
+"""Drawn aerial images of a city, in the layout of the ISPRS Potsdam release."""

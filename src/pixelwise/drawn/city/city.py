@@ -1,6 +1,6 @@
-"""A city seen from above, drawn by code: roads, houses, lawns, trees, cars and a little clutter.
+"""Draw an aerial image of a city: roads, houses, lawns, trees, cars and a little clutter.
 
-Lengths are in pixels of 5 cm, whatever the size of the picture, as in the aerial images it stands in for.
+Lengths are in pixels of 5 cm for any image size, as in the Potsdam images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pixelwise.drawn.city.sprites import (
 )
 
 SUN = np.exp(0.9j)
-"""Where shadows fall: x + iy, y downwards."""
+"""Direction of shadows: x + iy, y downwards."""
 
 
 class Scene(NamedTuple):
@@ -33,13 +33,13 @@ class Scene(NamedTuple):
     bands: np.ndarray
     """(size, size, 4) uint8: red, green, blue, infrared."""
     label: np.ndarray
-    """(size, size) uint8 class indices, in the order of `city_sprites`."""
+    """(size, size) uint8 class indices, in the order of `sprites`."""
     height: np.ndarray
-    """(size, size) uint8, decimetres above the ground."""
+    """(size, size) uint8, height above the ground in decimetres."""
 
 
 class Canvas:
-    """The picture while it is drawn. What is pasted later lies on top."""
+    """The image while it is drawn; later sprites cover earlier ones."""
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
         self.rng, self.size = rng, size
@@ -49,7 +49,7 @@ class Canvas:
         self.shade = np.zeros((size, size), np.uint8)
 
     def paste(self, sprite: Sprite, centre: complex, angle: float) -> None:
-        """Put a thing down, turned clockwise by `angle` radians, and let it cast a shadow."""
+        """Draw a sprite and its shadow, rotated clockwise by `angle` radians around `centre` (x + iy)."""
         h, w = sprite.cover.shape
         turn = np.exp(1j * angle)
         reach = abs(turn.real) * w + abs(turn.imag) * h, abs(turn.imag) * w + abs(turn.real) * h
@@ -61,32 +61,32 @@ class Canvas:
         length = float(sprite.height.max()) * 0.7
         for share in np.linspace(0, 1, 2 + int(length / 7))[1:]:
             offset = share * length * SUN
-            seen, part = self._clip(left + round(offset.real), top + round(offset.imag), box)
-            np.maximum(self.shade[seen], cover[part], out=self.shade[seen])
-        seen, part = self._clip(left, top, box)
+            target, part = self._clip(left + round(offset.real), top + round(offset.imag), box)
+            np.maximum(self.shade[target], cover[part], out=self.shade[target])
+        target, part = self._clip(left, top, box)
         if not (mask := np.ascontiguousarray(cover[part])).size:
             return
         for layer, pixels in ((self.bands, sprite.bands), (self.height, sprite.height)):
             turned = cv2.warpAffine(
                 pixels, matrix, box, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
             )
-            cv2.copyTo(np.ascontiguousarray(turned[part]), mask, layer[seen])
-        self.label[seen][mask > 0] = sprite.label
-        self.shade[seen][mask > 0] = 0
+            cv2.copyTo(np.ascontiguousarray(turned[part]), mask, layer[target])
+        self.label[target][mask > 0] = sprite.label
+        self.shade[target][mask > 0] = 0
 
     def pave(self, corners: np.ndarray, colour: np.ndarray) -> None:
-        """Seal a polygon (n,) of complex points."""
+        """Pave a polygon (n,) of complex points."""
         points = _fixed(corners)
         cv2.fillPoly(self.bands, [points], colour.tolist(), cv2.LINE_AA, 4)
         cv2.fillPoly(self.label, [points], IMPERVIOUS, shift=4)
 
     def mark(self, start: complex, end: complex, colour: float, width: int) -> None:
-        """Paint a line on the ground; nothing becomes of another class."""
+        """Paint a line on the ground; labels do not change."""
         ends = _fixed(np.array([start, end]))
         cv2.line(self.bands, ends[0], ends[1], (colour,) * 4, width, cv2.LINE_AA, 4)
 
     def finish(self) -> Scene:
-        """Shadows, uneven light, the lens and the sensor."""
+        """Add shadows, uneven light, blur and noise, and return the scene."""
         rng, size = self.rng, self.size
         light = (
             1 + 0.05 * grain(rng, (size, size), 900) - 0.42 * cv2.blur(self.shade, (5, 5)) / np.float32(255)
@@ -99,26 +99,26 @@ class Canvas:
     def _clip(
         self, left: int, top: int, box: tuple[int, int]
     ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        """Where a box of (width, height) meets the picture: in the picture, and in the box."""
+        """Return the part of a box (width, height) inside the image, as slices of image and box."""
         rows, columns = (
             (max(0, low), max(0, min(self.size, low + length)))
             for low, length in ((top, box[1]), (left, box[0]))
         )
-        seen = np.s_[rows[0] : rows[1], columns[0] : columns[1]]
+        target = np.s_[rows[0] : rows[1], columns[0] : columns[1]]
         part = np.s_[
             max(0, rows[0] - top) : max(0, rows[1] - top),
             max(0, columns[0] - left) : max(0, columns[1] - left),
         ]
-        return seen, part
+        return target, part
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
-    """Complex points in OpenCV's fixed-point coordinates, 1/16 pixel."""
+    """Return complex points in OpenCV's fixed-point coordinates, in 1/16 pixel."""
     return np.rint(16 * np.stack([points.real, points.imag], -1)).astype(np.int32)
 
 
 def _lawn(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Fine grass in patches of several greens: (size, size, 4) uint8."""
+    """Return fine grass in patches of several greens: (size, size, 4) uint8."""
     cells = max(2, size // 350)
     patches = np.stack([tint(rng, GREENS, 2.1) for _ in range(cells**2)]).reshape(cells, cells, 4)
     colours = cv2.resize(patches.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
@@ -127,7 +127,7 @@ def _lawn(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 class Street(NamedTuple):
-    """A straight road of the grid, in the grid's own coordinates."""
+    """A straight road of the street grid, in grid coordinates."""
 
     middle: float
     half: float
@@ -140,7 +140,7 @@ class City:
     """Draws one tile: a grid of streets, and plots between them.
 
     Args:
-        rng: decides everything.
+        rng: the only source of randomness.
         size: height and width of the tile.
     """
 
@@ -156,7 +156,7 @@ class City:
     def draw(self) -> Scene:
         """Draw everything, from the ground upwards."""
         asphalt = tint(self.rng, MINERALS, 0.9)
-        for walk in (True, False):  # pavements first, so that crossings stay open
+        for walk in (True, False):  # pavements first, so that they do not cover crossings
             for upright, streets in ((True, self.columns), (False, self.rows)):
                 for street in streets:
                     self._pave(street, upright, asphalt, walk)
@@ -182,11 +182,11 @@ class City:
         return streets
 
     def _at(self, u: float, v: float) -> complex:
-        """From the grid's coordinates to pixels."""
+        """Convert grid coordinates to pixels."""
         return self.origin + self.turn * complex(u, v)
 
     def _on(self, upright: bool, across: float, along: float) -> complex:
-        """The same for a place across and along a street."""
+        """Convert a position across and along a street to pixels."""
         return self._at(across, along) if upright else self._at(along, across)
 
     def _label(self, place: complex) -> int:
@@ -209,7 +209,7 @@ class City:
             self.canvas.mark(begin, end, 215, 5)
 
     def _traffic(self, street: Street, upright: bool) -> None:
-        """Cars in both lanes and at the kerb, trees along some pavements."""
+        """Draw cars in both lanes, and plan trees along some pavements."""
         quarter, leafy = np.angle(self.turn) + (0 if upright else np.pi / 2), self.rng.random() < 0.5
         for side in (-1, 1):
             place = -self.reach
@@ -222,14 +222,14 @@ class City:
                     self.trees.append(self._on(upright, beside, place))
 
     def _park(self, place: complex, angle: float) -> None:
-        """Leave a car where the ground is sealed."""
+        """Draw a car if the ground is paved."""
         ends = [place + end * 1j * np.exp(1j * angle) for end in (-48, 0, 48)]
         if {IMPERVIOUS} == {self._label(end) for end in ends}:
             ahead = np.pi * self.rng.integers(2)
             self.canvas.paste(sprites.car(self.rng), place, angle + ahead + self.rng.normal(0, 0.03))
 
     def _block(self, left: Street, right: Street, upper: Street, lower: Street) -> None:
-        """Divide the ground between four streets into plots."""
+        """Divide the ground between four streets into plots, and draw them."""
         u = left.middle + left.half + left.walk, right.middle - right.half - right.walk
         v = upper.middle + upper.half + upper.walk, lower.middle - lower.half - lower.walk
         us = np.linspace(*u, 1 + max(1, round((u[1] - u[0]) / self.rng.uniform(330, 480))))
@@ -237,11 +237,11 @@ class City:
         reach = self.canvas.size / np.sqrt(2) + 400
         for u in pairwise(us):
             for v in pairwise(vs):
-                if abs(complex(sum(u), sum(v))) / 2 < reach:  # else out of the picture
+                if abs(complex(sum(u), sum(v))) / 2 < reach:  # otherwise outside the image
                     self._plot(u, v)
 
     def _plot(self, u: tuple[float, float], v: tuple[float, float]) -> None:
-        """A house with garden or yard, a car park, a building site, or a grove."""
+        """Draw a house with garden or yard, a car park, a building site, or a group of trees."""
         rng, angle = self.rng, float(np.angle(self.turn))
         kind = rng.choice(["house", "hall", "cars", "site", "grove"], p=[0.46, 0.26, 0.06, 0.11, 0.11])
         middle = self._at(sum(u) / 2, sum(v) / 2)
@@ -268,7 +268,7 @@ class City:
         self.trees += [self._at(rng.uniform(*u), rng.uniform(*v)) for _ in range(count)]
 
     def _yard(self, u: tuple[float, float], v: tuple[float, float]) -> None:
-        """Seal a plot, with slabs where it is not asphalt."""
+        """Pave a plot, with slabs or asphalt."""
         colour = tint(self.rng, MINERALS, 0.9)
         self.canvas.pave(self._rectangle(u, v), colour)
         if self.rng.random() < 0.5:
@@ -280,7 +280,13 @@ class City:
 
 
 def draw_city(seed: int, tile: str, size: int) -> Scene:
-    """One tile, a function of the arguments alone."""
+    """Draw one tile, which depends on the arguments alone.
+
+    Args:
+        seed: chooses the city.
+        tile: "row_column" of the tile.
+        size: height and width in pixels.
+    """
     row, column = (int(part) for part in tile.split("_"))
     stream = np.random.Philox(key=seed, counter=[0, 0, row, column])
     return City(np.random.Generator(stream), size).draw()

@@ -1,8 +1,7 @@
-"""Drawn tiles in the layout of the Potsdam release, which can be neither downloaded nor passed on."""
+"""Write drawn tiles in the layout of the Potsdam release, whose licence does not allow redistribution."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,21 +14,24 @@ import rasterio
 from rasterio.transform import from_origin
 from rich.progress import track
 
+from pixelwise import checks
 from pixelwise.data.sources.potsdam import Potsdam
 from pixelwise.data.sources.potsdam_files import FOLDERS, tile_name
 from pixelwise.data.tiles.erosion import eroded
 from pixelwise.drawn.city.city import Scene, draw_city
 from pixelwise.errors import UserError
+from pixelwise.files import whole_file, write_text
 
 PALETTE = np.array(
     [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0]], np.uint8
 )
 PIXEL = 0.05
-"""Metres."""
+"""Side of a pixel in metres."""
 ORIGIN = (366676.0, 5810618.0)
 """Easting and northing (EPSG:32633) of the upper left corner of the tile in row 0 and column 0."""
 PARTS = ("RGB", "IRRG", "RGBIR", "DSM", "nDSM", "label", "noBoundary")
 SMALLEST = 64
+"""Smallest height and width of a tile in pixels."""
 
 
 def draw_release(
@@ -40,21 +42,21 @@ def draw_release(
     parts: Sequence[str] = PARTS,
     zips: bool = False,
 ) -> None:
-    """Draw what is not there yet; each file appears whole or not at all.
+    """Draw and write the missing files; each file is written completely or not at all.
 
     Args:
-        root: folder of the data set; made if it is missing.
-        tiles: ids such as "2_10".
-        size: height and width of each in pixels; the release has 6000.
-        seed: of the drawing.
-        parts: which of `PARTS` to write.
-        zips: one zip for each folder instead of folders, as the release comes.
+        root: folder of the data set; it is created if it is missing.
+        tiles: tile ids such as "2_10".
+        size: height and width of a tile in pixels; the release has 6000.
+        seed: random seed of the drawing.
+        parts: the parts to write, from `PARTS`.
+        zips: write one zip file per folder, as in the release, instead of folders.
 
     Raises:
-        UserError: an argument is out of range, the folder cannot be written, or holds tiles drawn otherwise.
+        UserError: an argument is out of range, or the folder cannot be written or holds tiles of another size
+            or seed.
     """
-    if not isinstance(size, int) or not SMALLEST <= size <= 20000:
-        raise UserError("data.source.size", found=size, expected=f"{SMALLEST} to 20000 pixels")
+    checks.whole("data.source.size", size, SMALLEST, 20000)
     if unknown := set(parts) - set(PARTS):
         raise UserError("data.source.parts", found=sorted(unknown), expected=", ".join(PARTS))
     tiles = [tile_name(tile) for tile in tiles]
@@ -70,22 +72,22 @@ def draw_release(
 
 
 def _claim(root: Path, size: int, seed: int) -> None:
-    """Tiles of another size or seed in one folder would be taken for one data set."""
+    """Mark the folder with size and seed, and raise an error if it holds other files."""
     note, text = root / "SYNTHETIC.txt", f"drawn by pixelwise: size {size}, seed {seed}\n"
     root.mkdir(parents=True, exist_ok=True)
-    found = note.read_text() if note.exists() else text
-    if found != text or (not note.exists() and any(root.iterdir())):
+    existing = note.read_text() if note.exists() else text
+    if existing != text or (not note.exists() and any(root.iterdir())):
         raise UserError(
-            f"data.root={root} is not for these drawn tiles",
-            found=found.strip() if note.exists() else "a folder with other files in it",
+            f"data.root={root} holds files other than these drawn tiles",
+            found=existing.strip() if note.exists() else "a folder with other files",
             expected=text.strip(),
-            fix="another data.root=, or remove that folder",
+            fix="choose another data.root=, or remove that folder",
         )
-    note.write_text(text)
+    write_text(note, text)
 
 
 def _place(root: Path, part: str, tile: str, zips: bool = False) -> Path:
-    """Where the release has a file, with its odd nesting and names."""
+    """Return the path of a file in the release, with its nested folders and names."""
     row, column = (int(number) for number in tile.split("_"))
     names = {
         "DSM": f"dsm_potsdam_{row:02}_{column:02}.tif",
@@ -117,19 +119,17 @@ def _write(root: Path, tile: str, scene: Scene, parts: Sequence[str]) -> None:
         file = _place(root, part, tile)
         if file.exists():
             continue
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{os.getpid()}_{file.name}")
-        if part == "nDSM":
-            cv2.imwrite(str(temporary), scene.height, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        else:
-            _write_tiff(temporary, bands[part](), transform, packed=file.parent.name.startswith("5"))
-            world = (PIXEL, 0, 0, -PIXEL, transform.c + PIXEL / 2, transform.f - PIXEL / 2)
-            file.with_suffix(".tfw").write_text("".join(f"{number:.12g}\n" for number in world))
-        temporary.replace(file)
+        with whole_file(file) as temporary:
+            if part == "nDSM":
+                cv2.imwrite(str(temporary), scene.height, [cv2.IMWRITE_JPEG_QUALITY, 95])
+            else:
+                _write_tiff(temporary, bands[part](), transform, packed=file.parent.name.startswith("5"))
+                world = (PIXEL, 0, 0, -PIXEL, transform.c + PIXEL / 2, transform.f - PIXEL / 2)
+                write_text(file.with_suffix(".tfw"), "".join(f"{number:.12g}\n" for number in world))
 
 
 def _write_tiff(file: Path, pixels: np.ndarray, transform: rasterio.Affine, packed: bool) -> None:
-    """(H, W, C) as a GeoTIFF."""
+    """Write pixels (H, W, C) as a GeoTIFF."""
     height, width, count = pixels.shape
     options: Mapping[str, Any] = {"compress": "lzw"} if packed else {}
     with rasterio.open(
@@ -149,30 +149,31 @@ def _write_tiff(file: Path, pixels: np.ndarray, transform: rasterio.Affine, pack
 
 
 def _pack(root: Path, parts: Sequence[str]) -> None:
-    """Turn the folders of the parts into zips of the same names."""
+    """Replace the folders of the parts by zip files of the same names."""
     for part in parts:
         archive = _place(root, part, "0_0", zips=True)
         folder = archive.with_suffix("")
-        temporary = archive.with_name(f".{os.getpid()}_{archive.name}")
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        with (
+            whole_file(archive) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed,
+        ):
             for file in sorted(path for path in folder.rglob("*") if path.is_file()):
                 packed.write(file, file.relative_to(folder))
-        temporary.replace(archive)
         shutil.rmtree(folder)
 
 
 class PotsdamSynthetic(Potsdam):
-    """A `Potsdam` whose tiles are drawn where they are missing.
+    """A `Potsdam` data set that draws its missing tiles.
 
     Args:
-        root: folder of the tiles; it is made.
+        root: folder of the tiles; it is created if it is missing.
         size: height and width of a tile in pixels.
-        seed: of the drawing.
-        parts: files to draw, of `PARTS`; null draws what `inputs` and `labels` need.
-        zips: draw zips instead of folders.
+        seed: random seed of the drawing.
+        parts: the parts to draw, from `PARTS`; null draws those of `inputs` and the labels.
+        zips: write zip files instead of folders.
         inputs: as in `Potsdam`.
-        split: as in `Potsdam`; all the tiles that it names are drawn.
-        **options: all else that `Potsdam` takes.
+        split: as in `Potsdam`; all tiles named here are drawn.
+        **options: further arguments of `Potsdam`.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""What stands in the drawn city, seen from straight above: roofs, trees, cars, rubbish; 5 cm per pixel.
+"""The objects in the drawn city, seen from above: roofs, trees, cars, rubbish; 5 cm per pixel.
 
-Each is drawn upright and turned when it is pasted. Roofs and paving share their colours, as trees and lawns
-do: what a thing is shows in its texture, its shape and its shadow, and hardly in the colour of a pixel.
+Sprites are drawn upright and rotated when they are pasted. Roofs have the colours of paving, and trees the
+colours of lawns: classes differ in texture, shape and shadow, and hardly in the colour of single pixels.
 """
 
 from __future__ import annotations
@@ -16,39 +16,40 @@ IMPERVIOUS, BUILDING, LOW_VEGETATION, TREE, CAR, CLUTTER = range(6)
 MINERALS = ((112, 112, 116), (142, 140, 138), (172, 166, 156), (150, 104, 88), (126, 84, 72), (92, 94, 100))
 """Colours of roads, yards and roofs."""
 GREENS = ((76, 98, 58), (98, 112, 66), (60, 82, 52), (118, 116, 78), (84, 104, 84))
-"""Colours of lawns and crowns."""
+"""Colours of lawns and trees."""
 PAINTS = ((40, 42, 46), (226, 228, 230), (150, 154, 160), (120, 30, 32), (34, 54, 96), (96, 104, 80))
-"""Colours of cars, beside those of the roads that they stand on."""
+"""Colours of cars, in addition to those of roads."""
 
 
 class Sprite(NamedTuple):
-    """A thing from above, upright."""
+    """An object seen from above, upright."""
 
     bands: np.ndarray
     """(h, w, 4) uint8: red, green, blue, infrared."""
     cover: np.ndarray
-    """(h, w) uint8: 255 where the thing is, 0 beside it."""
+    """(h, w) uint8: 255 inside the object, 0 outside."""
     height: np.ndarray
-    """(h, w) uint8, decimetres above the ground."""
+    """(h, w) uint8, height above the ground in decimetres."""
     label: int
+    """Class index."""
 
 
 def tint(rng: np.random.Generator, palette: tuple[tuple[int, ...], ...], infrared: float) -> np.ndarray:
-    """One colour of a palette, a little lighter or darker, with its infrared: (4,) float."""
+    """Return a random colour of a palette, slightly lighter or darker, with infrared: (4,) float."""
     colour = np.array(palette[rng.integers(len(palette))], float)
     colour = colour * rng.uniform(0.82, 1.18) + rng.normal(0, 4, 3)
     return np.append(colour, colour.mean() * infrared * rng.uniform(0.9, 1.1)).clip(8, 247)
 
 
 def grain(rng: np.random.Generator, shape: tuple[int, int], cell: float) -> np.ndarray:
-    """Smooth noise of mean 0 and deviation about 1 whose lumps are `cell` pixels wide: (h, w) float32."""
+    """Return smooth noise (h, w) float32 of mean 0, standard deviation about 1 and scale `cell` pixels."""
     rows, columns = (max(2, round(side / cell) + 1) for side in shape)
     noise = rng.standard_normal((rows, columns), np.float32)
     return cv2.resize(noise, shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
 def painted(colour: np.ndarray, shade: np.ndarray) -> np.ndarray:
-    """A colour (4,) lightened and darkened by `shade` (h, w) grey levels: (h, w, 4) uint8."""
+    """Return an area of one colour (4,) plus `shade` (h, w) grey levels: (h, w, 4) uint8."""
     return np.clip(colour + shade[..., None], 0, 255).astype(np.uint8)
 
 
@@ -57,7 +58,7 @@ def _full(shape: tuple[int, int]) -> np.ndarray:
 
 
 def _boxes(rng: np.random.Generator, bands: np.ndarray, height: np.ndarray, count: int, tall: int) -> None:
-    """Put boxes on a roof: chimneys, skylights, machines."""
+    """Draw boxes on a roof: chimneys, skylights, machines."""
     for _ in range(count):
         h, w = rng.integers(10, 34, 2)
         y, x = (int(rng.integers(4, max(5, side - 38))) for side in height.shape)
@@ -67,7 +68,7 @@ def _boxes(rng: np.random.Generator, bands: np.ndarray, height: np.ndarray, coun
 
 
 def gable_roof(rng: np.random.Generator, shape: tuple[int, int]) -> Sprite:
-    """Two slopes of tiles in rows, the one in the light and the other not, and chimneys."""
+    """Draw a roof of two slopes, one in the light and one in the shade, with tiles and chimneys."""
     h, w = shape
     y = np.arange(h, dtype=np.float32)[:, None]
     period, step = rng.uniform(7, 11), rng.uniform(12, 20)
@@ -83,7 +84,7 @@ def gable_roof(rng: np.random.Generator, shape: tuple[int, int]) -> Sprite:
 
 
 def flat_roof(rng: np.random.Generator, shape: tuple[int, int]) -> Sprite:
-    """Gravel in lumps behind a bright parapet, sheets of felt, and machines."""
+    """Draw a flat roof: gravel, felt seams, a bright parapet, and machines."""
     h, w = shape
     x = np.arange(w, dtype=np.float32)[None]
     seams = np.where(x % rng.uniform(26, 44) < 3, -16.0, 0.0)
@@ -97,7 +98,7 @@ def flat_roof(rng: np.random.Generator, shape: tuple[int, int]) -> Sprite:
 
 
 def crown(rng: np.random.Generator, diameter: int) -> Sprite:
-    """A ragged round crown of lumpy leaves, lighter in its middle."""
+    """Draw a tree crown: round with a ragged edge, lighter in its centre."""
     shape = (diameter, diameter)
     y, x = np.mgrid[-1 : 1 : diameter * 1j, -1 : 1 : diameter * 1j].astype(np.float32)
     ragged = np.hypot(x, y) + 0.09 * grain(rng, shape, diameter / 7)
@@ -109,7 +110,7 @@ def crown(rng: np.random.Generator, diameter: int) -> Sprite:
 
 
 def car(rng: np.random.Generator) -> Sprite:
-    """A car of about 40 × 90 pixels: bonnet, windows, roof."""
+    """Draw a car of about 40 × 90 pixels: bonnet, windows, roof."""
     w, h = int(rng.integers(36, 45)), int(rng.integers(82, 99))
     paint = tint(rng, PAINTS + MINERALS, 0.9)
     bands, cover = painted(paint, np.zeros((h, w))), np.zeros((h, w), np.uint8)
@@ -134,7 +135,7 @@ def car(rng: np.random.Generator) -> Sprite:
 
 
 def rubbish(rng: np.random.Generator, shape: tuple[int, int]) -> Sprite:
-    """A site where boards, tarpaulins and rubble of all colours lie across each other."""
+    """Draw a building site with boards, tarpaulins and rubble of many colours."""
     bands = painted(tint(rng, MINERALS, 0.9), 12 * grain(rng, shape, 9))
     for _ in range(max(6, shape[0] * shape[1] // 500)):
         middle, half = rng.uniform((0, 0), shape[::-1]), rng.uniform(4, 17, 2)

@@ -1,7 +1,7 @@
-"""How the toy data set is painted: figures, backdrops, fur and light. No colour here depends on a class.
+"""Draw the scenes of the toy data set: figures, backgrounds, fur and light. No colour depends on a class.
 
-Points are complex numbers, x + iy with y downwards, because then turning, scaling, mirroring and moving a
-whole figure is one product and one sum.
+Points are complex numbers, x + iy with y downwards, so that rotating, scaling and moving a figure is one
+multiplication and one addition.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import cv2
 import numpy as np
 
 FRACTION_BITS = 4
-"""How many bits of a coordinate OpenCV takes for its fraction: lines move in steps of 1/16 pixel."""
+"""Number of fraction bits in OpenCV's coordinates: positions have a resolution of 1/16 pixel."""
 
 RIM = 105
-"""Tone of every outline. No part is darker, so tone / `RIM`, clipped at 1, is a pixel's covered share."""
+"""Tone of every outline. No part is darker, so tone / `RIM`, clipped at 1, is the coverage of a pixel."""
 
 RING = np.exp(2j * np.pi * np.arange(18) / 18)
 """A circle of radius 1 around 0."""
 
 BODY, HEAD, TAIL = range(3)
-"""The joints: what a part turns with."""
+"""The joints; each part turns with one of them."""
 
 TURN = np.radians((0, 12, 15))
-"""How far each joint turns to either side."""
+"""Largest rotation of each joint in both directions, in radians."""
 
 Colour = tuple[int, ...]
-"""RGB, as all colours here."""
+"""RGB."""
 
 FURS = ((224, 144, 70), (238, 214, 172), (150, 150, 158), (92, 88, 96), (148, 100, 68), (242, 240, 234),
         (204, 168, 120), (116, 132, 154))  # fmt: skip
@@ -41,24 +41,24 @@ DARK_LINE, LIGHT_LINE = (66, 52, 56), (214, 208, 204)
 
 # --------------------------------------------------------------------------------------------- figures
 class Part(NamedTuple):
-    """One outline and what fills it."""
+    """One outline and its paint."""
 
     paint: int | str
-    """How bright the coat is, from `RIM` to 255, or the name of an ink; "line" is drawn, all else filled."""
+    """Brightness of the coat (`RIM` to 255) or the name of an ink; "line" is an open line, others fill."""
     outline: np.ndarray
     """(N,) complex."""
     joint: int = BODY
 
 
 def _fixed_point(points: np.ndarray, bits: int = FRACTION_BITS) -> np.ndarray:
-    """Complex pixel coordinates (…,) → what OpenCV draws, int32 (…, 2)."""
+    """Complex pixel coordinates (…,) → OpenCV's fixed-point coordinates, int32 (…, 2)."""
     return (points.view(float) * 2**bits).round().astype(np.int32).reshape(*points.shape, 2)
 
 
 class Figure:
-    """Parts that move together, in a unit of length in which the coat covers an area of 1.
+    """Parts that move together, scaled so that the coat covers an area of 1.
 
-    Measuring size by area lets cats and dogs of one size cover equally many pixels.
+    Thus cats and dogs of the same scale cover the same number of pixels.
 
     Args:
         parts: the coat from back to front, then the inks.
@@ -72,7 +72,7 @@ class Figure:
         lengths = [len(outline) for outline in outlines]
         self.joints = np.repeat([part.joint for part in parts], lengths)
         self.cuts = np.cumsum(lengths)[:-1]
-        """Where `posed` is cut into the outlines of `tones`, then of `inks`."""
+        """Indices that split the points of `posed` into the outlines of `tones`, then of `inks`."""
 
         coat = outlines[: len(self.tones)]
         covered = np.zeros((400, 400), np.uint8)  # from -2 to 2
@@ -87,13 +87,13 @@ class Figure:
         """Half the width + i half the height."""
 
     def posed(self, bend: np.ndarray | float) -> np.ndarray:
-        """All points, with each joint turned by `bend` (3,) from -1 to 1."""
+        """Return all points, each joint turned by `bend` (3,), from -1 to 1 times its largest rotation."""
         pivot = self.pivots[self.joints]
         return pivot + (self.points - pivot) * np.exp(1j * (bend * TURN))[self.joints]
 
 
 class Sprite(NamedTuple):
-    """A figure and where it stands in the image."""
+    """A figure and its position in the image."""
 
     figure: Figure
     centre: complex
@@ -105,21 +105,21 @@ class Sprite(NamedTuple):
     mirrored: bool = False
 
     def pixels(self, points: np.ndarray) -> np.ndarray:
-        """Figure coordinates → pixel coordinates, both complex."""
+        """Convert figure coordinates to pixel coordinates, both complex."""
         points = -points.conj() if self.mirrored else points
         return self.centre + self.scale * np.exp(1j * self.rotation) * points
 
 
 # -------------------------------------------------------------------------------------------- painting
 def _pick(rng: np.random.Generator, palette: tuple[Colour, ...]) -> Colour:
-    """One of the palette's colours, a little lighter or darker and a little off its hue."""
+    """Return a random colour of the palette, slightly changed in brightness and hue."""
     colour = palette[rng.integers(len(palette))]
     lighter, *hue = rng.uniform(-1, 1, 4).tolist()
     return tuple(min(max(round(c + 14 * lighter + 5 * h), 0), 255) for c, h in zip(colour, hue, strict=True))
 
 
 def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Two colours, mixed by a few cells that are enlarged to the image."""
+    """Return a background texture of two colours: a few cells, enlarged to the image."""
     count = int(rng.integers(4, 10))
     glow, grass, planks = (rng.random(shape) for shape in ((3, 3), (14, 48), (count, 1)))
     tiles, stripes = np.indices((count, count)).sum(0) % 2, np.arange(2 * count)[None] % 2
@@ -133,7 +133,7 @@ def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _backdrop(rng: np.random.Generator, size: int) -> np.ndarray:
-    """One texture, or one above and one below a level or hilly horizon; (size, size, 3) uint8."""
+    """Return a background of one texture, or of two with a flat or hilly horizon; (size, size, 3) uint8."""
     image = _texture(rng, size)
     if rng.random() < 0.7:
         level, height, phase, waves = rng.uniform((0.3, 0, 0, 2), (0.7, 0.06, 6.3, 8))
@@ -146,7 +146,7 @@ def _backdrop(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def light(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Uneven coloured light, sometimes a slight blur, and the camera's noise; uint8 → uint8."""
+    """Add uneven coloured light, sometimes a slight blur, and camera noise; uint8 → uint8."""
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.3, 0.8))
     corners = rng.uniform(0.8, 1.1) + rng.uniform(-0.13, 0.13, (2, 2, 1)) + rng.uniform(-0.05, 0.05, 3)
@@ -157,7 +157,7 @@ def light(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def _fur(rng: np.random.Generator, size: int, colour: Colour, sprite: Sprite) -> np.ndarray:
-    """Plain, striped, spotted or patched fur around a sprite, (size, size, 3) uint8."""
+    """Return plain, striped, spotted or patched fur around a sprite, (size, size, 3) uint8."""
     fur = np.tile(np.array(colour, np.uint8), (size, size, 1))
     second, pattern = _pick(rng, FURS), rng.integers(4)
     if pattern == 1:
@@ -174,24 +174,24 @@ def _fur(rng: np.random.Generator, size: int, colour: Colour, sprite: Sprite) ->
 
 
 def _shaded(image: np.ndarray, shade: np.ndarray) -> np.ndarray:
-    """(size, size, 3) × (size, size) / 255, all uint8."""
+    """Return image (size, size, 3) × shade (size, size) / 255, all uint8."""
     return cv2.multiply(image, cv2.cvtColor(shade, cv2.COLOR_GRAY2RGB), scale=1 / 255)
 
 
 class Canvas:
-    """An image (size, size, 3) with its mask (size, size), both uint8. What is drawn later lies in front."""
+    """An image (size, size, 3) and its mask (size, size), both uint8; later figures cover earlier ones."""
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
         self.rng, self.size = rng, size
         self.image, self.mask = _backdrop(rng, size), np.zeros((size, size), np.uint8)
 
     def draw(self, sprite: Sprite, label: int = 0, bend: np.ndarray | float = 0) -> None:
-        """Paint a figure with its joints bent, and its label where the coat covers half a pixel or more.
+        """Draw a figure, and its label in all pixels that the coat covers by half or more.
 
         Args:
-            sprite: what to draw, and where.
+            sprite: the figure and its position.
             label: class index.
-            bend: how far body, head and tail turn, (3,) from -1 to 1.
+            bend: rotation of body, head and tail, (3,) from -1 to 1.
         """
         figure = sprite.figure
         outlines = np.split(_fixed_point(sprite.pixels(figure.posed(bend))), figure.cuts)
@@ -207,7 +207,7 @@ class Canvas:
         self.image = cv2.add(_shaded(self.image, 255 - cover), _shaded(fur, shade))
 
         inks = INKS | {"iris": _pick(self.rng, EYES), "nose": _pick(self.rng, NOSES)}
-        line = LIGHT_LINE if sum(colour) < 3 * 110 else DARK_LINE  # on dark fur a dark line would be lost
+        line = LIGHT_LINE if sum(colour) < 3 * 110 else DARK_LINE  # dark lines are invisible on dark fur
         for ink, outline in zip(figure.inks, outlines[len(figure.tones) :], strict=True):
             if ink == "line":
                 cv2.polylines(self.image, [outline], False, line, width, cv2.LINE_AA, FRACTION_BITS)
@@ -215,7 +215,7 @@ class Canvas:
                 cv2.fillPoly(self.image, [outline], inks[ink], cv2.LINE_AA, FRACTION_BITS)
 
     def cast_shadow(self, sprite: Sprite) -> None:
-        """Darken the ground on which a figure stands."""
+        """Darken the ground below a figure."""
         reach = sprite.scale * sprite.figure.reach
         ellipse = sprite.centre + 0.9j * reach.imag + reach.real * (RING.real + 0.3j * RING.imag)
         shade = np.full_like(self.mask, 255)

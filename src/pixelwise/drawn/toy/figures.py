@@ -1,8 +1,8 @@
-"""The figures of the toy data set: cats and dogs in four poses, and the things that stand about.
+"""The figures of the toy data set: cats and dogs in four poses, and other objects.
 
-Cats and dogs differ in the shape of ears, face and tail. All else is shared, and nothing here has a colour.
+Cats and dogs differ in the shape of ears, face and tail only. Figures have no colours.
 
-Points are written as in SVG, "x,y x,y …" with y downwards, in hundredths of the figure's unit.
+Points are written as in SVG, "x,y x,y …" with y downwards, in hundredths of the figure's unit of length.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pixelwise.drawn.toy.drawing import HEAD, RING, TAIL, Figure, Part
 
 # ---------------------------------------------------------------------------------------------- shapes
 def points(text: str) -> np.ndarray:
-    """A polygon."""
+    """Return the points of a polygon."""
     return np.array([point.split(",") for point in text.split()], float) / 100 @ (1, 1j)
 
 
 def curve(text: str, closed: bool = True) -> np.ndarray:
-    """Catmull-Rom spline. From x = 0 down to x = 0 it is one half, which its mirror image completes."""
+    """Return a Catmull-Rom spline. If both ends have x = 0, its mirror image completes it."""
     knots = points(text)
     if knots[0].real == knots[-1].real == 0:
         knots = np.append(knots, -knots[-2:0:-1].conj())
@@ -31,12 +31,12 @@ def curve(text: str, closed: bool = True) -> np.ndarray:
 
 
 def oval(x: float, y: float, rx: float, ry: float) -> np.ndarray:
-    """An upright ellipse around (x, y)."""
+    """Return an ellipse around (x, y) with radii rx and ry."""
     return (complex(x, y) + rx * RING.real + 1j * ry * RING.imag) / 100
 
 
 def tube(start: float, end: float, text: str) -> np.ndarray:
-    """A limb along the points with a round tip; `start` and `end` are its half widths."""
+    """Return the outline of a limb along the points, with half widths `start` and `end` and a round tip."""
     spine = curve(text, closed=False)
     along = np.gradient(spine)
     across = 1j * along / np.abs(along) * np.linspace(start, end, len(spine)) / 100
@@ -45,18 +45,18 @@ def tube(start: float, end: float, text: str) -> np.ndarray:
 
 
 def lines(*texts: str) -> list[Part]:
-    """Open curves, one for each text."""
+    """Return one open curve for each text."""
     return [Part("line", curve(text, closed=False)) for text in texts]
 
 
 def both_sides(*parts: Part) -> list[Part]:
-    """The parts, each followed by its mirror image about x = 0."""
+    """Return the parts, each followed by its mirror image about x = 0."""
     return [side for part in parts for side in (part, part._replace(outline=-part.outline.conj()))]
 
 
 # ----------------------------------------------------------------- heads, centred on (0, 0), 0.7 high
 def eye(x: float, y: float) -> list[Part]:
-    """Iris, pupil and highlight around (x, y)."""
+    """Return iris, pupil and highlight around (x, y)."""
     iris, pupil, shine = oval(x, y, 8, 9.5), oval(x, y, 5, 7.5), oval(x + 2, y - 3.5, 2.5, 2.5)
     return [Part("iris", iris), Part("pupil", pupil), Part("shine", shine)]
 
@@ -69,7 +69,7 @@ CAT_FACE = [
     *both_sides(*lines("0,13 4,20 12,17", "15,15 52,3", "15,15 52,13", "15,15 52,23")),
     Part("nose", points("-6,7 6,7 0,14")),
 ]
-"""From the front: pointed ears, wide cheeks, a small nose, whiskers."""
+"""Front view: pointed ears, wide cheeks, a small nose, whiskers."""
 
 DOG_FACE = [
     Part(255, curve("0,-36 22,-32 31,-5 24,22 0,30")),
@@ -79,7 +79,7 @@ DOG_FACE = [
     *both_sides(*lines("0,15 0,24 6,32 14,27")),
     Part("nose", oval(0, 12, 10, 7.5)),
 ]
-"""From the front: long hanging ears, a narrow skull, a long muzzle with a big nose."""
+"""Front view: long hanging ears, a narrow skull, a long muzzle with a big nose."""
 
 CAT_PROFILE = [
     Part(180, points("0,-20 22,-66 30,-10")),
@@ -91,7 +91,7 @@ CAT_PROFILE = [
     *lines("36,13 29,18 20,15", "24,12 61,0", "24,12 61,10", "24,12 61,20"),
     Part("nose", points("31,2 40,5 36,12")),
 ]
-"""Looking to the right: pointed ears, a flat face, whiskers."""
+"""Side view to the right: pointed ears, a flat face, whiskers."""
 
 DOG_PROFILE = [
     Part(255, curve("-24,-22 0,-33 18,-20 30,-6 62,-2 68,12 58,24 25,26 0,30 -28,16")),
@@ -101,7 +101,7 @@ DOG_PROFILE = [
     *lines("64,15 45,19 28,14"),
     Part("nose", oval(64, 1, 9, 7.5)),
 ]
-"""Looking to the right: a long snout, one long hanging ear."""
+"""Side view to the right: a long snout, one long hanging ear."""
 
 
 # ----------------------------------------------------- bodies, about 1.2 wide, and tails, from (0, 0)
@@ -112,7 +112,7 @@ SITTING = [  # seen from the front
     Part(235, curve("0,-25 24,-5 40,45 36,72 0,76")),
     *both_sides(Part(245, tube(9, 8, "10,15 13,45 13,68")), Part(255, oval(14, 72, 12, 8))),
 ]
-STANDING = [  # heading right, between the far legs and the near ones
+STANDING = [  # facing right: far legs, body, near legs
     *(Part(170, tube(11, 8.5, leg)) for leg in ("20,10 23,34 26,58", "-34,10 -30,34 -26,58")),
     Part(235, curve("-52,0 -40,-21 5,-17 36,-30 46,0 32,20 -5,16 -38,20")),
     *(Part(245, tube(11, 8.5, leg)) for leg in ("32,8 36,35 40,62", "-38,8 -41,35 -44,62")),
@@ -125,7 +125,7 @@ LYING = [  # paws to the right
 
 
 def in_poses(face: list[Part], profile: list[Part], tail: np.ndarray) -> list[Figure]:
-    """Sits, stands in profile, stands and faces us, or lies; each without the tongue and with it."""
+    """Return sitting, standing (side view, front view) and lying figures, each without and with a tongue."""
     figures = []
     for body, rump, head, neck in (
         (SITTING, -0.25 + 0.6j, face, -0.5j),
@@ -141,10 +141,10 @@ def in_poses(face: list[Part], profile: list[Part], tail: np.ndarray) -> list[Fi
 
 
 ANIMALS = {1: in_poses(CAT_FACE, CAT_PROFILE, CAT_TAIL), 2: in_poses(DOG_FACE, DOG_PROFILE, DOG_TAIL)}
-"""All cats under label 1 and all dogs under label 2, in the same order of poses."""
+"""Label → figures: 1 for cats, 2 for dogs, in the same order of poses."""
 
 
-# ---------------------------------------------------------------------------------------------- things
+# --------------------------------------------------------------------------------------------- objects
 LUMPS = ((-35, 15, 205), (36, 16, 205), (-12, -14, 235), (22, -8, 235), (0, 20, 255))
 BUSH = [Part(tone, oval(x, y, 32, 28)) for x, y, tone in LUMPS]
 BOX = [Part(230, points("-50,40 50,40 50,-25 -50,-25")), Part(255, points("-50,-25 -40,-42 40,-42 50,-25"))]
@@ -158,8 +158,8 @@ BIRD = [
 ]
 CUSHION = [Part(255, curve("0,-28 44,-36 40,0 44,36 0,28"))]
 
-THINGS = [Figure(parts) for parts in (BUSH, BOX, BALL, MUSHROOM, BIRD, CUSHION)]
-"""What lies about, behind the animals and in front of them."""
+OBJECTS = [Figure(parts) for parts in (BUSH, BOX, BALL, MUSHROOM, BIRD, CUSHION)]
+"""Objects behind the animals and in front of them."""
 
 POST = Figure([Part(235, points("-10,-190 10,-190 10,190 -10,190"))])
-"""Crosses the whole image when its scale is a quarter of the image's size or more."""
+"""A vertical post; it spans the image if its scale is at least a quarter of the image size."""

@@ -1,22 +1,24 @@
-"""Cats and dogs drawn from code: a data set that needs no download and costs a millisecond an image.
+"""Cats and dogs drawn by code: a data set without a download that takes a millisecond per image.
 
-The two classes differ in shape alone (ears, face, tail). Coat, size, pose, position, light, backdrop and
-everything in between come from the same distributions, so a model that scores well has learnt to see shapes.
+The two classes differ in shape only (ears, face, tail). Coat, size, pose, position, light and background come
+from the same distributions, so that a model needs to learn shapes to get good scores.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from pixelwise import checks
 from pixelwise.drawn.toy.drawing import HEAD, Canvas, Figure, Sprite, light
-from pixelwise.drawn.toy.figures import ANIMALS, POST, THINGS
+from pixelwise.drawn.toy.figures import ANIMALS, OBJECTS, POST
 from pixelwise.errors import UserError
-from pixelwise.types import Raw, Split
+from pixelwise.types import Raw, Source, Split
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
-"""A part of the key of each scene's random numbers, so that no two splits share a scene."""
+"""Part of the random key of each scene, so that no two splits have a scene in common."""
 
 Scene = tuple[np.ndarray, np.ndarray]
 """Image (size, size, 3) and index mask (size, size), both uint8: 0 background, 1 cat, 2 dog."""
@@ -24,14 +26,14 @@ Scene = tuple[np.ndarray, np.ndarray]
 
 # ---------------------------------------------------------------------------------------------- scenes
 def _spread(rng: np.random.Generator, count: int, gap: float, tries: int = 16) -> np.ndarray:
-    """Centres (count,), complex from 0 to 1: the first try that keeps them `gap` apart, or else the best."""
+    """Return centres (count,), complex from 0 to 1, with distances of `gap` or the largest in all tries."""
     centres = rng.uniform(0.2, 0.8, (tries, count)) + 1j * rng.uniform(0.32, 0.7, (tries, count))
     distances = np.abs(centres[:, :, None] - centres[:, None]) + 2 * np.eye(count)
     return centres[distances.min((1, 2)).clip(max=gap).argmax()]
 
 
 def _place(rng: np.random.Generator, size: int, figure: Figure, centre: complex, scale: float) -> Sprite:
-    """Turn and mirror a figure near a centre from 0 to 1, moved so that nearly all of it is in the image."""
+    """Rotate and mirror a figure near a centre, moved so that nearly all of it is inside the image."""
     slack = 0.9 * scale * figure.reach
     x = np.clip(centre.real, slack.real, 1 - slack.real)
     y = np.clip(centre.imag, slack.imag, 1 - slack.imag)
@@ -39,7 +41,7 @@ def _place(rng: np.random.Generator, size: int, figure: Figure, centre: complex,
 
 
 def _occlude(canvas: Canvas, animals: list[Sprite]) -> None:
-    """Put a post or a thing in front of some of the animals, but never in front of a head."""
+    """Draw a post or another object in front of some animals, but never in front of a head."""
     heads = np.array([animal.pixels(animal.figure.pivots[HEAD]) for animal in animals])
     for animal in animals:
         chance, across, down, scale = canvas.rng.uniform((0, -0.6, 0.4, 0.45), (1, 0.6, 0.9, 0.75))
@@ -47,7 +49,7 @@ def _occlude(canvas: Canvas, animals: list[Sprite]) -> None:
         if chance < 0.2:
             cover = Sprite(POST, complex(centre.real, 0.5 * canvas.size), 0.6 * scale * canvas.size)
         elif chance < 0.5:
-            cover = Sprite(THINGS[canvas.rng.integers(len(THINGS))], centre, scale * animal.scale)
+            cover = Sprite(OBJECTS[canvas.rng.integers(len(OBJECTS))], centre, scale * animal.scale)
         else:
             continue
         clearance = cover.figure.reach * cover.scale + (0.4 + 0.4j) * animal.scale
@@ -60,25 +62,25 @@ def paint_scene(rng: np.random.Generator, size: int, labels: list[int], scales: 
     """Draw one scene.
 
     Args:
-        rng: decides everything but the arguments.
+        rng: the only source of randomness.
         size: height and width in pixels.
         labels: 1 for each cat, 2 for each dog.
-        scales: for each animal the square root of its area, as a share of `size`.
+        scales: square root of the area of each animal, as a fraction of `size`.
 
     Returns:
-        Its image and its mask.
+        The image and the mask.
     """
     canvas = Canvas(rng, size)
-    for _ in range(rng.integers(4)):  # things behind the animals
+    for _ in range(rng.integers(4)):  # objects behind the animals
         x, y, scale, rotation = rng.uniform((0, 0.2, 0.08, -0.3), (1, 1, 0.2, 0.3))
-        thing = THINGS[rng.integers(len(THINGS))]
-        canvas.draw(Sprite(thing, size * complex(x, y), size * scale, rotation))
+        item = OBJECTS[rng.integers(len(OBJECTS))]
+        canvas.draw(Sprite(item, size * complex(x, y), size * scale, rotation))
 
     figures = [ANIMALS[label][rng.integers(len(ANIMALS[label]))] for label in labels]
     centres = _spread(rng, len(labels), gap=2 * scales.mean())
-    animals = [_place(rng, size, *each) for each in zip(figures, centres, scales, strict=True)]
+    animals = [_place(rng, size, *animal) for animal in zip(figures, centres, scales, strict=True)]
     feet = [animal.centre.imag + animal.scale * animal.figure.reach.imag for animal in animals]
-    for i in np.argsort(feet):  # who stands lower in the image is nearer
+    for i in np.argsort(feet):  # an animal lower in the image is nearer
         canvas.cast_shadow(animals[i])
         canvas.draw(animals[i], labels[i], bend=rng.uniform(-1, 1, 3))
 
@@ -88,8 +90,8 @@ def paint_scene(rng: np.random.Generator, size: int, labels: list[int], scales: 
 
 # --------------------------------------------------------------------------------------------- sources
 @dataclass(frozen=True)
-class _ToySplit:
-    """Draws scene `index` from (seed, name, index) alone, whatever the order and however many there are."""
+class _ToySplit(Split):
+    """Draws scene `index` from (seed, name, index) alone, whatever the order and number of scenes."""
 
     toy: _Toy
     name: str
@@ -103,72 +105,70 @@ class _ToySplit:
         return Raw(*self.toy.paint(np.random.Generator(stream), index), self.key(index))
 
     def key(self, index: int) -> str:
-        """The key of one item, found without drawing it."""
+        """Return the key of one item, without drawing it."""
         return f"{self.name}/{index:06d}"
 
     def size(self, index: int) -> tuple[int, int]:
-        """(H, W) of one image."""
+        """Return (H, W) of one image."""
         return self.toy.size, self.toy.size
 
 
-class _Toy:
-    """What both sources share; a subclass says how to paint an item and which classes it has.
+class _Toy(Source):
+    """Base class of both sources; a subclass defines its classes and draws the items.
 
     Args:
-        classes: their names, in the order of the targets.
-        counts: number of scenes in each split; a split left out does not exist.
-        seed: chooses the scenes.
+        classes: names of the classes, in the order of the class indices.
+        counts: number of scenes in each split; a split without a number does not exist.
+        seed: random seed of the scenes.
         size: height and width of the images in pixels.
+
+    Raises:
+        UserError: an argument is out of its range.
     """
 
-    known: tuple[str, ...]
+    class_names: tuple[str, ...]
 
     def __init__(self, classes: list[str], counts: dict[str, int], seed: int = 0, size: int = 96) -> None:
-        if len(classes) != len(self.known):
-            what = f"data.classes: {type(self).__name__} draws {len(self.known)} classes"
-            expected = f"a name for each of {', '.join(self.known)}, in this order"
-            fix = f"data.classes=[{','.join(self.known)}]"
+        if len(classes) != len(self.class_names):
+            what = f"data.classes: {type(self).__name__} draws {len(self.class_names)} classes"
+            expected = f"a name for each of {', '.join(self.class_names)}, in this order"
+            fix = f"data.classes=[{','.join(self.class_names)}]"
             raise UserError(what, found=list(classes), expected=expected, fix=fix)
-        if type(size) is not int or size < 32:  # on anything smaller the ears are gone
-            what = "data.source.size, which is data.crop_size: no scene has this size"
-            expected = "one number of pixels, at least 32, to tell a cat from a dog"
-            raise UserError(what, found=size, expected=expected, fix="data.crop_size=96")
+        expected = "a whole number of pixels, at least 32, so that cats and dogs can be told apart"
+        key = "data.source.size (read from data.crop_size)"
+        self.size = checks.whole(key, size, 32, expected=expected, fix="data.crop_size=96")
         for name, count in counts.items():
-            if name not in SPLITS or count < 1:
-                what = f"data.source.counts.{name}: no such split, or no scene in it"
-                expected = f"1 or more for {', '.join(SPLITS)}"
-                raise UserError(what, found=count, expected=expected, fix=f"~data.source.counts.{name}")
-        if type(seed) is not int or seed < 0:
-            raise UserError("data.source.seed", found=seed, expected="a whole number from 0")
-        self.counts, self.seed, self.size = dict(counts), seed, size
+            key, low = f"data.source.counts.{name}", 1 if name in SPLITS else math.inf
+            checks.whole(key, count, low, expected=f"1 or more for {', '.join(SPLITS)}", fix=f"~{key}")
+        self.counts, self.seed = dict(counts), checks.whole("data.source.seed", seed, 0)
 
     def paint(self, rng: np.random.Generator, index: int) -> tuple[np.ndarray, np.ndarray | int]:
-        """Image and target of one item."""
+        """Return the image and the target of one item."""
         raise NotImplementedError
 
     def split(self, name: str) -> Split | None:
-        """The split of this name, or None where `counts` has none."""
+        """Return the split of this name, or None if `counts` does not have it."""
         return _ToySplit(self, name) if name in self.counts else None
 
 
 class ToySegmentation(_Toy):
     """Scenes of one to three animals with an index mask: 0 background, 1 cat, 2 dog."""
 
-    known = ("background", "cat", "dog")
+    class_names = ("background", "cat", "dog")
 
     def paint(self, rng: np.random.Generator, index: int) -> Scene:
-        """Animals of any class, the smaller the more there are, and the mask."""
+        """Return an image of one to three animals (smaller if there are more) and its mask."""
         count = (1, 1, 2, 2, 3)[rng.integers(5)]
         low, high = {1: (0.31, 0.44), 2: (0.27, 0.35), 3: (0.23, 0.28)}[count]
         return paint_scene(rng, self.size, rng.integers(1, 3, count).tolist(), rng.uniform(low, high, count))
 
 
 class ToyClassification(_Toy):
-    """Pictures of one animal: 0 cat, 1 dog, equally many of each."""
+    """Images of one animal: 0 cat, 1 dog, the same number of each."""
 
-    known = ("cat", "dog")
+    class_names = ("cat", "dog")
 
     def paint(self, rng: np.random.Generator, index: int) -> tuple[np.ndarray, int]:
-        """One larger animal; cats have even indices, dogs odd ones, so the classes balance."""
+        """Return an image of one larger animal and its class: cats at even indices, dogs at odd ones."""
         image, _ = paint_scene(rng, self.size, [1 + index % 2], rng.uniform(0.42, 0.52, 1))
         return image, index % 2

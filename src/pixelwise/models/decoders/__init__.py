@@ -1,4 +1,4 @@
-"""Decoders: from a list of feature maps to one map for the head."""
+"""Decoders: turn a list of feature maps into one map for the head."""
 
 from pixelwise.models.decoders.base import Decoder
 from pixelwise.models.decoders.deeplabv3plus import DeepLabV3Plus

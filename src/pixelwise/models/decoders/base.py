@@ -1,4 +1,4 @@
-"""What every decoder promises, and the block that most of them are made of."""
+"""The base class of all decoders, and the layers that several of them use."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from pixelwise.errors import UserError
 
 
 class Decoder(nn.Module):
-    """Base of all decoders.
+    """Base class of all decoders.
 
     A decoder is built from the encoder's `channels` and `strides` (finest first) and turns the
-    list of feature maps into one map (B, `out_channels`, h, w). It resizes to each map's own size,
-    so that any pyramid depth and any H×W work.
+    list of feature maps into one map (B, `out_channels`, h, w). It resizes to the actual size of each
+    map, so that it works with any number of maps and any H×W.
 
     Attributes:
-        out_channels: of that map.
-        used: indices of the maps that `forward` reads; what an encoder has for others alone is dropped.
+        out_channels: channels of the output map.
+        used: indices of the maps that `forward` reads; the encoder does not train weights of other maps.
+
+    Args:
+        channels: channels of the encoder's feature maps, finest first.
+        strides: strides of these maps in input pixels, finest first.
     """
 
     out_channels: int
@@ -31,16 +35,16 @@ class Decoder(nn.Module):
         self.used: tuple[int, ...] = tuple(range(len(self.strides)))
 
     def first_map(self, stride: int) -> int:
-        """Index of the finest map that is not finer than `stride`; of the last one when all are finer."""
+        """Return the index of the finest map with at least this stride; of the last map if none has it."""
         return next((i for i, s in enumerate(self.strides) if s >= stride), len(self.strides) - 1)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """(B, C_i, h_i, w_i) for each stride, finest first → (B, D, h, w)."""
+        """List of (B, C_i, h_i, w_i), finest first → (B, D, h, w)."""
         raise NotImplementedError
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Sequential:
-    """Convolution that keeps the size → batch-norm → ReLU."""
+    """Return convolution (same size) → batch-norm → ReLU."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
         nn.BatchNorm2d(out_channels),
@@ -51,16 +55,16 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3) -> n
 class PooledContext(nn.Module):
     """Mean over size × size bins → 1×1 convolution → bilinear resize to the map's own size.
 
-    One level of a pyramid pooling module (Zhao et al., CVPR 2017); with `size` 1 the image-level
+    One level of a pyramid pooling module (Zhao et al., CVPR 2017); with `size` 1 it gives the image-level
     features of DeepLab.
 
     Args:
-        in_channels: of the map.
-        out_channels: of the result.
+        in_channels: channels of the input map.
+        out_channels: channels of the output map.
         size: number of bins along each side.
-        norm: batch-norm after the convolution. With `size` 1 it sees one value per image and channel,
-            so that training needs two images or more in a batch.
-        align_corners: convention of the resize.
+        norm: add batch-norm after the convolution. With `size` 1 it gets one value per image and channel,
+            so that training needs at least two images in a batch.
+        align_corners: passed to `F.interpolate`.
     """
 
     def __init__(
@@ -78,14 +82,14 @@ class PooledContext(nn.Module):
         """(B, C, h, w) → (B, D, h, w).
 
         Raises:
-            UserError: for a single image where batch-norm trains on global means.
+            UserError: batch-norm after global pooling cannot train on a single image.
         """
         norm = self.conv[1]
         if isinstance(norm, nn.BatchNorm2d) and norm.training and self.size == 1 and x.shape[0] == 1:
             raise UserError(
                 "data.batch_size: this decoder cannot train on one image at a time",
                 found=1,
-                expected="2 or more, as its batch-norm after global pooling sees one value per image",
+                expected="2 or more: its batch-norm after global pooling gets one value per image",
                 fix="data.batch_size=2 or more, or a decoder such as unet, fpn or segformer",
             )
         pooled = self.conv(F.adaptive_avg_pool2d(x, self.size))

@@ -1,4 +1,4 @@
-"""DeepLabV3+: context from dilated convolutions, detail from the map at stride 4."""
+"""DeepLabV3+ decoder: context from dilated convolutions, detail from the map at stride 4."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from pixelwise.models.decoders.base import Decoder, PooledContext, conv_bn_relu
 
 
 class DeepLabV3Plus(Decoder):
-    """Chen et al., Encoder-Decoder with Atrous Separable Convolution, ECCV 2018 (arXiv:1802.02611).
+    """DeepLabV3+ decoder for any encoder.
 
-    Atrous spatial pyramid pooling on the encoder's last map, dilated to stride 16, then joined with the
-    map at stride 4. Its rates are those of the paper; segmentation_models_pytorch has those for stride
-    8, 12-24-36, at stride 16, too. As there, one convolution follows the join; the paper has two.
+    Source: Chen et al., Encoder-Decoder with Atrous Separable Convolution, ECCV 2018 (arXiv:1802.02611).
 
-    The pooling branch has a batch-norm: training needs two images or more in a batch.
+    Atrous spatial pyramid pooling works on the encoder's last map, dilated to stride 16. Its output is
+    joined with the map at stride 4. The default rates are those of the paper for stride 16;
+    segmentation_models_pytorch uses 12-24-36, the paper's rates for stride 8, also at stride 16. As in
+    segmentation_models_pytorch, one convolution follows the join; the paper has two.
+
+    The pooling branch has a batch-norm: training needs at least two images in a batch.
 
     Args:
-        channels: of the encoder's maps, finest first.
-        strides: of the encoder's maps, finest first.
-        width: output channels, and those of the pyramid.
+        channels: channels of the encoder's feature maps, finest first.
+        strides: strides of these maps in input pixels, finest first.
+        width: channels of the output and of the pyramid.
         low_level_width: channels to which the map at stride 4 is reduced.
-        rates: dilations of the 3×3 convolutions; the paper doubles them at output stride 8.
-        dropout: share of the pyramid's values that training drops.
-        encoder_output_stride: what the encoder's YAML reads; the decoder takes the maps as they come.
+        rates: dilations of the 3×3 convolutions; the paper uses twice these values at output stride 8.
+        dropout: probability that a value of the pyramid is dropped in training.
+        encoder_output_stride: output stride for the encoder, read by its YAML; not used by the decoder.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class DeepLabV3Plus(Decoder):
         self.out_channels = width
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Maps at the encoder's strides, finest first → (B, width, h, w) at stride 4."""
+        """Feature maps, finest first → (B, width, h, w) at stride 4."""
         x = self.project(torch.cat([branch(features[-1]) for branch in self.aspp], dim=1))
         low_level = self.reduce(features[self.low_level])
         x = F.interpolate(x, size=low_level.shape[-2:], mode="bilinear", align_corners=True)
@@ -65,7 +68,7 @@ class DeepLabV3Plus(Decoder):
 
 
 def _separable_conv(in_channels: int, out_channels: int, rate: int = 1) -> nn.Sequential:
-    """3×3 convolution of each channel alone → 1×1 convolution across channels → batch-norm → ReLU."""
+    """Return 3×3 depthwise convolution → 1×1 convolution → batch-norm → ReLU."""
     depthwise = nn.Conv2d(
         in_channels, in_channels, kernel_size=3, padding=rate, dilation=rate, groups=in_channels, bias=False
     )

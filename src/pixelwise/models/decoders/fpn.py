@@ -1,4 +1,4 @@
-"""Feature pyramid network: sum the maps on the way up, then sum all levels at stride 4."""
+"""Feature pyramid network: add each map to the next finer one, then add all levels at stride 4."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from pixelwise.models.decoders.base import Decoder
 
 
 class FPN(Decoder):
-    """Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019 (arXiv:1901.02446).
+    """FPN decoder for any encoder.
 
-    The pyramid is that of Lin et al. (CVPR 2017, arXiv:1612.03144) over the maps from stride 4 on. Each
-    level climbs to the finest one, a convolution and a doubling at a time; there all are added. As in
-    segmentation_models_pytorch, the pyramid has no 3×3 convolutions of its own.
+    Source: Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019 (arXiv:1901.02446).
+
+    The pyramid of Lin et al. (CVPR 2017, arXiv:1612.03144) uses the maps of stride 4 and above. Repeated
+    convolution and doubling bring each level to the finest size, where all levels are added. As in
+    segmentation_models_pytorch, the pyramid itself has no 3×3 convolutions.
 
     Args:
-        channels: of the encoder's maps, finest first.
-        strides: of the encoder's maps, finest first.
+        channels: channels of the encoder's feature maps, finest first.
+        strides: strides of these maps in input pixels, finest first.
         pyramid_width: channels of the pyramid.
-        width: output channels, a multiple of the 32 groups of its group-norms.
-        dropout: share of the output's channels that training drops.
+        width: output channels, a multiple of 32 (the number of groups of the group-norms).
+        dropout: probability that an output channel is dropped in training.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class FPN(Decoder):
         self.out_channels = width
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Maps at the encoder's strides, finest first → (B, width, h, w) at stride 4."""
+        """Feature maps, finest first → (B, width, h, w) at stride 4."""
         maps = features[self.finest :][::-1]
         sizes = [x.shape[-2:] for x in maps]
         pyramid = [self.laterals[0](maps[0])]
@@ -60,7 +62,7 @@ class FPN(Decoder):
 
 
 class Climb(nn.Module):
-    """From a level of the pyramid to the finest one, each convolution followed by a resize."""
+    """Bring a level of the pyramid to the finest size: each convolution is followed by a resize."""
 
     def __init__(self, in_channels: int, out_channels: int, stages: int) -> None:
         super().__init__()
@@ -68,7 +70,7 @@ class Climb(nn.Module):
         self.convs = nn.ModuleList(_conv_gn_relu(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor, sizes: Sequence[torch.Size]) -> Tensor:
-        """(B, in_channels, h, w) → (B, out_channels, *sizes[-1]), by way of the other sizes."""
+        """(B, in_channels, h, w) → (B, out_channels, *sizes[-1]), through the other sizes."""
         for conv, size in zip(self.convs, sizes, strict=True):
             x = F.interpolate(conv(x), size=size, mode="bilinear", align_corners=True)
         return x

@@ -1,4 +1,4 @@
-"""No decoder: the head works on the encoder's last map."""
+"""Linear: no decoder layers; the head works on the encoder's last map."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pixelwise.models.decoders.base import Decoder
 
 
 class Linear(Decoder):
-    """Pass the coarsest feature map through, without parameters.
+    """Return the coarsest feature map unchanged, without parameters.
 
-    With `ClassifierHead` this is the ordinary image classifier; with `PixelHead` it is a linear
-    probe of the encoder, the FCN-32s of Long et al. (CVPR 2015).
+    With `ClassifierHead` this is the usual image classifier; with `PixelHead` it is a linear
+    probe of the encoder, such as the FCN-32s of Long et al. (CVPR 2015).
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int]) -> None:
@@ -22,5 +22,5 @@ class Linear(Decoder):
         self.out_channels = self.channels[-1]
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """The last of the feature maps, (B, D, h, w)."""
+        """Feature maps, finest first → the last one (B, D, h, w)."""
         return features[-1]

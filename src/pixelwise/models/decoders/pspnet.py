@@ -1,4 +1,4 @@
-"""PSPNet: the last map beside its means over coarse grids."""
+"""PSPNet decoder: the last map together with its means over coarse grids."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from pixelwise.models.decoders.base import Decoder, PooledContext, conv_bn_relu
 
 
 class PSPNet(Decoder):
-    """Zhao et al., Pyramid Scene Parsing Network, CVPR 2017 (arXiv:1612.01105).
+    """PSPNet decoder for any encoder.
 
-    Works on the encoder's last map, dilated to stride 8 as in the paper; segmentation_models_pytorch
-    cuts the encoder off at stride 8 instead (`encoder_depth=3`). As there, the global mean has no
-    batch-norm, so that one image at a time can be trained on, and a 1×1 convolution joins the levels,
-    where the authors' code has a 3×3 one.
+    Source: Zhao et al., Pyramid Scene Parsing Network, CVPR 2017 (arXiv:1612.01105).
+
+    The decoder works on the encoder's last map, dilated to stride 8 as in the paper;
+    segmentation_models_pytorch cuts the encoder off at stride 8 instead (`encoder_depth=3`). As in
+    segmentation_models_pytorch, the global mean has no batch-norm, so that a batch of one image can be
+    trained on, and a 1×1 convolution joins the levels; the authors' code has a 3×3 convolution.
 
     Args:
-        channels: of the encoder's maps, finest first.
-        strides: of the encoder's maps, finest first.
+        channels: channels of the encoder's feature maps, finest first.
+        strides: strides of these maps in input pixels, finest first.
         width: output channels.
-        sizes: bins along each side, one number for each level of the pyramid.
-        dropout: share of the output's channels that training drops.
-        encoder_output_stride: what the encoder's YAML reads; the decoder takes the map as it comes.
+        sizes: number of bins along each side, for each level of the pyramid.
+        dropout: probability that an output channel is dropped in training.
+        encoder_output_stride: output stride for the encoder, read by its YAML; not used by the decoder.
     """
 
     def __init__(
@@ -48,6 +50,6 @@ class PSPNet(Decoder):
         self.out_channels = width
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Maps at the encoder's strides, finest first → (B, width, h, w) at the last one's size."""
+        """Feature maps, finest first → (B, width, h, w) at the size of the last map."""
         x = features[-1]
         return self.dropout(self.fuse(torch.cat([*(level(x) for level in self.levels), x], dim=1)))

@@ -1,4 +1,4 @@
-"""SegFormer's decoder: a linear layer for each map, and one over all of them."""
+"""SegFormer decoder: a linear layer for each map, and one for all maps together."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pixelwise.models.decoders.base import Decoder, conv_bn_relu
 
 
 class SegFormer(Decoder):
-    """Xie et al., SegFormer, NeurIPS 2021 (arXiv:2105.15203): the all-MLP decoder, on any encoder.
+    """The all-MLP decoder of SegFormer (Xie et al., NeurIPS 2021, arXiv:2105.15203) for any encoder.
 
-    Each map is brought to one width and to the size of stride 4, then a linear layer joins them. The
-    linear layers are 1×1 convolutions here. As in segmentation_models_pytorch a map at stride 2 counts,
-    too; the paper's encoder has none.
+    Linear layers bring all maps to the same number of channels, the maps are resized to stride 4, and one
+    more linear layer joins them. The linear layers are 1×1 convolutions here. As in
+    segmentation_models_pytorch, a map at stride 2 is used too; the paper's encoder has none.
 
     Args:
-        channels: of the encoder's maps, finest first.
-        strides: of the encoder's maps, finest first.
+        channels: channels of the encoder's feature maps, finest first.
+        strides: strides of these maps in input pixels, finest first.
         width: channels of each level and of the output; the paper has 256 (B0, B1) and 768 (B2 to B5).
     """
 
@@ -32,7 +32,7 @@ class SegFormer(Decoder):
         self.out_channels = width
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Maps at the encoder's strides, finest first → (B, width, h, w) at stride 4."""
+        """Feature maps, finest first → (B, width, h, w) at stride 4."""
         size = features[self.finest].shape[-2:]
         levels = [
             F.interpolate(linear(x), size=size, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""U-Net: climb back to full resolution, joining the encoder's map at each stride."""
+"""U-Net decoder: upsample to full resolution, and join the encoder's map at each stride."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pixelwise.models.decoders.base import Decoder, conv_bn_relu
 
 
 class UNet(Decoder):
-    """Ronneberger et al., U-Net, MICCAI 2015 (arXiv:1505.04597), on any encoder.
+    """U-Net decoder (Ronneberger et al., MICCAI 2015, arXiv:1505.04597) for any encoder.
 
-    From the coarsest map each block doubles the resolution, joins the encoder's map of that stride
-    where there is one, and applies two 3×3 convolutions, down to stride 1.
+    Starting from the coarsest map, each block doubles the resolution, joins the encoder's map of that
+    stride if there is one, and applies two 3×3 convolutions. The last block has stride 1.
 
     Args:
-        channels: of the encoder's maps, finest first.
-        strides: of the encoder's maps, finest first.
-        widths: output channels of the blocks, coarsest first; of a longer list than there are
-            blocks the first ones are used, of a shorter one the first is repeated.
+        channels: channels of the encoder's feature maps, finest first.
+        strides: strides of these maps in input pixels, finest first.
+        widths: output channels of the blocks, coarsest first. A longer list is cut at its end; in a
+            shorter list the first number is repeated.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class UNet(Decoder):
         self.out_channels = width
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Maps at the encoder's strides, finest first → (B, widths[-1], H, W), H×W up to rounding."""
+        """Feature maps, finest first → (B, widths[-1], H, W), H×W up to rounding."""
         x = features[-1]
         for block, skip in zip(self.blocks, self.skips, strict=True):
             if skip is None:

@@ -1,4 +1,4 @@
-"""UNetFormer: a light U-Net whose blocks look at windows, at their rows and columns, and at 3×3 pixels."""
+"""UNetFormer decoder: a light U-Net with blocks of window attention and convolutions."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pixelwise.models.decoders.base import Decoder
 
 
 class UNetFormer(Decoder):
-    """Wang et al., UNetFormer, ISPRS Journal 2022 (arXiv:2109.08937): its decoder, on any encoder.
+    """The decoder of UNetFormer (Wang et al., ISPRS Journal 2022, arXiv:2109.08937) for any encoder.
 
-    A global-local transformer block at each stride from the coarsest to 8, weighted sums with the
-    encoder's maps between them, and the feature refinement head at stride 4. The paper's auxiliary head,
-    a training loss on the middle blocks, is left out. Maps that do not fill whole windows are padded with
-    their border, not by reflection as in the authors' code, which needs larger maps.
+    There is a global-local transformer block at each stride from the coarsest to 8, a weighted sum with the
+    encoder's map after each block, and the feature refinement head at stride 4. The paper's auxiliary head,
+    a training loss on the middle blocks, is left out. Maps that do not fill all windows are padded by
+    repeating their border; the authors' code reflects it, which needs larger maps.
 
     Args:
-        channels: of the encoder's maps, finest first.
-        strides: of the encoder's maps, finest first.
+        channels: channels of the encoder's feature maps, finest first.
+        strides: strides of these maps in input pixels, finest first.
         width: channels of all blocks and of the output.
-        heads: of the attention; must divide `width`.
-        window: side of the attention's windows.
-        dropout: share of the output's channels that training drops.
+        heads: number of attention heads; must divide `width`.
+        window: side of the attention windows, in pixels of the map.
+        dropout: probability that an output channel is dropped in training.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class UNetFormer(Decoder):
         self.out_channels = width
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Maps at the encoder's strides, finest first → (B, width, h, w) at stride 4."""
+        """Feature maps, finest first → (B, width, h, w) at stride 4."""
         *finer, last = features[self.finest :]
         x = self.blocks[0](self.reduce(last))
         for i, (fusion, skip) in enumerate(zip(self.fusions, reversed(finer), strict=True), start=1):
@@ -60,7 +60,7 @@ class UNetFormer(Decoder):
 
 
 class GlobalLocalBlock(nn.Module):
-    """The transformer block: attention, then a two-layer perceptron at each pixel."""
+    """Transformer block: attention, then a two-layer perceptron at each pixel."""
 
     def __init__(self, width: int, heads: int, window: int, expansion: int = 4) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class GlobalLocalBlock(nn.Module):
 
 
 class GlobalLocalAttention(nn.Module):
-    """Attention within windows, carried across them by means over columns and rows, plus convolutions."""
+    """Attention within windows, averaged along columns and rows to connect windows, plus convolutions."""
 
     position: Tensor
 
@@ -89,7 +89,7 @@ class GlobalLocalAttention(nn.Module):
         self.local3 = _conv_bn(width, width, 3)
         self.local1 = _conv_bn(width, width, 1)
         self.qkv = nn.Conv2d(width, 3 * width, kernel_size=1, bias=False)
-        self.bias = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))  # of each relative position
+        self.bias = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))  # for each relative position
         nn.init.trunc_normal_(self.bias, std=0.02)
         places = torch.cartesian_prod(torch.arange(window), torch.arange(window))
         dy, dx = (places[:, None] - places[None] + window - 1).unbind(-1)
@@ -98,7 +98,7 @@ class GlobalLocalAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, h, w) → the same shape."""
-        # an even window has one pixel more after its centre than before it
+        # an even window has one more pixel after its centre than before it
         window, extra, before = self.window, 1 - self.window % 2, (self.window - 1) // 2
         attended = self._within_windows(x)
         column = F.avg_pool2d(_extend(attended, extra, 0), (window, 1), stride=1, padding=(before, 0))
@@ -106,7 +106,7 @@ class GlobalLocalAttention(nn.Module):
         return self.project(_extend(column + row + self.local3(x) + self.local1(x), extra, extra))
 
     def _within_windows(self, x: Tensor) -> Tensor:
-        """Attention with relative position bias in windows that do not overlap."""
+        """Apply attention with relative position bias in windows that do not overlap."""
         batch, width, h, w = x.shape
         window, heads = self.window, self.heads
         rows, columns = -(-h // window), -(-w // window)
@@ -121,7 +121,7 @@ class GlobalLocalAttention(nn.Module):
 
 
 class WeightedFusion(nn.Module):
-    """Add the encoder's map to the enlarged one, with two learned weights, and convolve."""
+    """Weighted sum of the encoder's map and the enlarged decoder map, followed by a convolution."""
 
     def __init__(self, skip_channels: int, width: int) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class WeightedFusion(nn.Module):
 
 
 class FeatureRefinement(nn.Module):
-    """Weigh pixels and channels, each by its own attention, beside a shortcut."""
+    """Apply spatial attention and channel attention in parallel, with a residual connection."""
 
     def __init__(self, width: int, reduction: int = 16) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class FeatureRefinement(nn.Module):
 
 
 def _extend(x: Tensor, down: int, right: int) -> Tensor:
-    """Add a pixel below or on the right by reflection; there is nothing to reflect in a map of one pixel."""
+    """Pad below and on the right by reflection; a map of one pixel is repeated instead."""
     mode = "reflect" if min(x.shape[-2:]) > 1 else "replicate"
     return F.pad(x, (0, right, 0, down), mode=mode)
 
@@ -170,7 +170,7 @@ def _conv_bn(in_channels: int, out_channels: int, kernel_size: int = 1) -> nn.Se
 
 
 def _separable_conv_bn(width: int, kernel_size: int) -> nn.Sequential:
-    """Convolution of each channel alone → batch-norm → 1×1 convolution across channels."""
+    """Return depthwise convolution → batch-norm → 1×1 convolution."""
     padding = (kernel_size - 1) // 2
     return nn.Sequential(
         nn.Conv2d(width, width, kernel_size, padding=padding, groups=width, bias=False),

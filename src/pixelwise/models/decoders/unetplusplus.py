@@ -1,4 +1,4 @@
-"""UNet++: a U-Net whose skips are themselves little U-Nets."""
+"""UNet++ decoder: a U-Net with nested skip connections."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pixelwise.models.decoders.base import Decoder, conv_bn_relu
 
 
 class UNetPlusPlus(Decoder):
-    """Zhou et al., UNet++, DLMIA 2018 (arXiv:1807.10165), on any encoder, without deep supervision.
+    """UNet++ decoder (Zhou et al., DLMIA 2018, arXiv:1807.10165) for any encoder, without deep supervision.
 
-    Node X[i, j] joins all nodes before it at the encoder's map i with X[i + 1, j - 1] from the next
-    coarser map, and applies two 3×3 convolutions; X[i, 0] is the map itself. From the last node of the
-    finest map plain blocks go on to stride 1.
+    Node X[i, 0] is the encoder's map i. Node X[i, j] joins X[i, 0] … X[i, j - 1] with X[i + 1, j - 1] from
+    the next coarser map, and applies two 3×3 convolutions. Plain blocks continue from the last node of the
+    finest map to stride 1.
 
     Args:
-        channels: of the encoder's maps, finest first.
-        strides: of the encoder's maps, finest first.
+        channels: channels of the encoder's feature maps, finest first.
+        strides: strides of these maps in input pixels, finest first.
         widths: output channels of the last node of each map, coarsest first, then of the plain blocks;
-            the other nodes are as wide as their map. Of a longer list the first ones are used, of a
-            shorter one the first is repeated.
+            the other nodes have as many channels as their map. A longer list is cut at its end; in a
+            shorter list the first number is repeated.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class UNetPlusPlus(Decoder):
         self.out_channels = widths[-1]
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Maps at the encoder's strides, finest first → (B, widths[-1], H, W), H×W up to rounding."""
+        """Feature maps, finest first → (B, widths[-1], H, W), H×W up to rounding."""
         nodes = [[feature] for feature in features]
         for j in range(1, len(features)):
             for i in range(len(features) - j):

@@ -1,4 +1,4 @@
-"""UPerNet: a feature pyramid network that starts from pyramid pooling."""
+"""UPerNet decoder: a feature pyramid network on top of pyramid pooling."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from pixelwise.models.decoders.base import Decoder, PooledContext, conv_bn_relu
 
 
 class UPerNet(Decoder):
-    """Xiao et al., Unified Perceptual Parsing, ECCV 2018 (arXiv:1807.10221).
+    """UPerNet decoder (Xiao et al., Unified Perceptual Parsing, ECCV 2018, arXiv:1807.10221) for any encoder.
 
-    Pyramid pooling on the last map, lateral sums up to stride 4, and a convolution over all levels. As
-    in segmentation_models_pytorch each map is first layer-normalised, which transformers' maps need.
+    It applies pyramid pooling to the last map, adds the finer maps down to stride 4, and joins all levels
+    by a convolution. As in segmentation_models_pytorch, each map is first layer-normalised, because
+    transformers return maps that are not normalised.
 
-    The global mean has a batch-norm: training needs two images or more in a batch.
+    The global mean has a batch-norm: training needs at least two images in a batch.
 
     Args:
-        channels: of the encoder's maps, finest first.
-        strides: of the encoder's maps, finest first.
+        channels: channels of the encoder's feature maps, finest first.
+        strides: strides of these maps in input pixels, finest first.
         width: channels of all levels and of the output.
-        sizes: bins along each side, one number for each level of the pyramid pooling.
+        sizes: number of bins along each side, for each level of the pyramid pooling.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class UPerNet(Decoder):
         self.out_channels = width
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Maps at the encoder's strides, finest first → (B, width, h, w) at stride 4."""
+        """Feature maps, finest first → (B, width, h, w) at stride 4."""
         *finer, last = (norm(x) for norm, x in zip(self.norms, features[self.finest :], strict=True))
         x = self.pooled(torch.cat([last, *(pool(last) for pool in self.pools)], dim=1))
         levels = [x]

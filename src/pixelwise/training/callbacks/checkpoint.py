@@ -16,9 +16,10 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pixelwise.errors import UnknownName, UserError, nearest
+from pixelwise.files import whole_files
 from pixelwise.runs.checkpoints import file_of
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
-from pixelwise.types import Batch
+from pixelwise.types import ERODED, Batch
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class Checkpoint(L.Callback):
         packages = {type(callback).__module__.split(".")[0] for callback in callbacks}
         if names is not None and packages <= {"pixelwise", "lightning"}:
             parts = [f"loss/{part}" for loss in own.losses for part in loss.parts]
-            eroded = [f"eroded/{name}" for name in names()]
+            eroded = [f"{ERODED}/{name}" for name in names()]
             self._check_monitor([f"val/{name}" for name in ("loss", *parts, *names(), *eroded)])
 
     def _check_monitor(self, logged: Iterable[str]) -> None:
@@ -138,18 +139,12 @@ class WholeFile(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        """Write beside the file, then take its place."""
+        """Write beside the file and onto the disk, then take its place."""
         file = Path(path)
-        part = file.with_suffix(".part")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as stream:
-                torch.save(checkpoint, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)  # half of it would only take the room that is missing
+        with whole_files(file, [""]) as part, part[""].open("wb") as stream:
+            torch.save(checkpoint, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def between_steps(trainer: L.Trainer, batch_idx: int) -> bool:

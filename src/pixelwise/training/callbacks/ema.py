@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from pixelwise.errors import UserError
+from pixelwise import checks
 
 
 class EMA(WeightAveraging):
@@ -33,10 +33,8 @@ class EMA(WeightAveraging):
     """
 
     def __init__(self, decay: float = 0.999) -> None:
-        if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 <= decay < 1:
-            raise UserError("callbacks.ema.decay", found=decay, expected="0 ≤ decay < 1")
         super().__init__(multi_avg_fn=self._move)
-        self.decay = decay
+        self.decay = checks.number("callbacks.ema.decay", decay, 0, below=1)
         self._decay = 0.0
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:

@@ -12,7 +12,16 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from pixelwise.reports.drawing import LARGEST, captioned, colours, in_words, mosaic, overlay, rgb
+from pixelwise.reports.drawing import (
+    LARGEST,
+    captioned,
+    colours,
+    in_words,
+    mosaic,
+    overlay,
+    rgb,
+    save_picture,
+)
 from pixelwise.training.callbacks.evaluation import EvaluationCallback, batches_of
 from pixelwise.training.module import Module
 from pixelwise.types import IGNORE, Batch
@@ -95,6 +104,5 @@ class Pictures(EvaluationCallback):
     def _save(self, trainer: L.Trainer, name: str, tiles: list[np.ndarray]) -> None:
         if trainer.is_global_zero:
             file = Path(trainer.default_root_dir) / "pictures" / f"{name}.png"
-            file.parent.mkdir(exist_ok=True)
-            Image.fromarray(mosaic(tiles[: self.most])).save(file)
+            save_picture(Image.fromarray(mosaic(tiles[: self.most])), file)
             log.info("picture: %s", file)

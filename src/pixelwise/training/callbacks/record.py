@@ -17,7 +17,7 @@ from torch import Tensor
 from pixelwise.data.samplers import EvaluationBatches
 from pixelwise.files import write_json
 from pixelwise.metrics.per_sample import sample_scores
-from pixelwise.reports.drawing import colours, in_words
+from pixelwise.reports.drawing import colours, in_words, save_picture
 from pixelwise.training.callbacks.evaluation import EvaluationCallback, batches_of, loader_of
 from pixelwise.training.callbacks.samples import SamplePrediction, answers, choose
 from pixelwise.training.module import Module
@@ -124,7 +124,7 @@ class Record(EvaluationCallback):
         for view, picture in self.pictures(answer).items():
             suffix = "png" if picture.mode == "P" else "jpg"  # sharp masks, small photographs
             files[view] = f"pictures/samples/{name}_{view}.{suffix}"
-            picture.save(folder / files[view], quality=88)
+            save_picture(picture, folder / files[view])
         return {"key": answer.key, "score": answer.score, **self.said(answer), "pictures": files}
 
     def pictures(self, answer: SamplePrediction) -> dict[str, Image.Image]:

@@ -10,12 +10,11 @@ from typing import Any
 
 import lightning as L
 
+from pixelwise.runtime.processes import SIGNALS
 from pixelwise.training.callbacks.checkpoint import between_steps, save_last
 from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopOnSignal(L.Callback):

@@ -1,0 +1,170 @@
+"""What mask files store, before it means anything: numbers, or colours packed into numbers.
+
+A mask is taken as it is stored, whatever its orientation tag says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from PIL import Image
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window
+
+from pixelwise.data.io.images import ImageReader
+from pixelwise.data.io.photos import is_deep_colour
+from pixelwise.data.io.rasters import gdal
+from pixelwise.data.io.tiff import is_tiff
+from pixelwise.data.io.unreadable import readable
+from pixelwise.errors import UserError, some
+
+_STRETCHED = {"L;2": 85, "L;4": 17}
+"""By what Pillow multiplies the numbers of a grey PNG with fewer than 8 bits."""
+
+
+class LabelFile:
+    """A mask whose rows are read one by one.
+
+    Attributes:
+        shape: (H, W).
+        nodata: the number that means "no label", as a TIFF says of itself; None where it says nothing.
+    """
+
+    shape: tuple[int, int]
+    nodata: float | None = None
+
+    def read(self, top: int = 0, rows: int | None = None) -> np.ndarray:
+        """Full rows of the mask, all of them unless told otherwise: (rows, W) numbers or packed colours.
+
+        Raises:
+            UserError: the file is damaged, or stores colours where numbers are expected.
+        """
+        raise NotImplementedError
+
+
+@contextmanager
+def open_labels(path: Path, colours: bool = False) -> Iterator[LabelFile]:
+    """A mask file, to be read within a `with` block.
+
+    Args:
+        path: the file.
+        colours: whether it stores one colour per class.
+
+    Raises:
+        UserError: the file is damaged or not a mask.
+    """
+    if colours:
+        with ImageReader(3, exif="ignore").open(path) as image:
+            if image.dtype != np.uint8:
+                raise _no_mask(path, f"colours of type {image.dtype}")
+            yield _Colours(image)
+    elif is_tiff(path):
+        with gdal():
+            with readable(path):
+                dataset = rasterio.open(path, driver="GTiff")
+            with dataset:
+                yield _TiffNumbers(path, dataset)
+    else:
+        yield _Numbers(_read_numbers(path))
+
+
+def pack(colours: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 → (H, W) int32, one number for a colour."""
+    red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
+    return red << 16 | green << 8 | blue
+
+
+class _Colours(LabelFile):
+    """Packed colours of an image of any kind."""
+
+    def __init__(self, image: Any) -> None:
+        self.image = image
+        self.shape = image.shape
+
+    def read(self, top: int = 0, rows: int | None = None) -> np.ndarray:
+        height, width = self.shape
+        pixels, _ = self.image.read(top, 0, height - top if rows is None else rows, width)
+        return pack(pixels)
+
+
+class _Numbers(LabelFile):
+    """Numbers in memory."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self.numbers = numbers
+        self.shape = numbers.shape[0], numbers.shape[1]
+
+    def read(self, top: int = 0, rows: int | None = None) -> np.ndarray:
+        return self.numbers[top : None if rows is None else top + rows]
+
+
+class _TiffNumbers(LabelFile):
+    """Numbers of a TIFF as they are stored: of a colour table its indices; WhiteIsZero alone is inverted."""
+
+    def __init__(self, path: Path, dataset: Any) -> None:
+        self.path, self.dataset = path, dataset
+        self.shape, self.nodata = dataset.shape, dataset.nodata
+        drop = dataset.count in (2, 4) and (
+            dataset.count == 4 or dataset.colorinterp[-1] is ColorInterp.alpha
+        )
+        self.bands = list(range(1, dataset.count + (not drop)))
+        if len(self.bands) not in (1, 3):
+            raise UserError(
+                f"{path} has {dataset.count} bands", expected="one of class numbers, or three of colours"
+            )
+        dtype = np.dtype(dataset.dtypes[0])
+        if len(self.bands) == 3 and dtype != np.uint8:
+            raise _no_mask(path, f"colours of type {dtype}")
+        inverted = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES" and dtype.kind == "u"
+        bits = int(dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8 * dtype.itemsize))
+        self.white = 2**bits - 1 if inverted else None
+
+    def read(self, top: int = 0, rows: int | None = None) -> np.ndarray:
+        window = Window(0, top, self.shape[1], self.shape[0] - top if rows is None else rows)
+        with readable(self.path):
+            stored = np.moveaxis(self.dataset.read(self.bands, window=window), 0, -1)
+        numbers = _one_number(stored, self.path)
+        return numbers if self.white is None else self.white - numbers
+
+
+def _read_numbers(path: Path) -> np.ndarray:
+    """(H, W) numbers of a file that is no TIFF: of a colour-table PNG its indices."""
+    with readable(path), Image.open(path) as image:
+        if is_deep_colour(image):
+            raise _no_mask(path, "colours of type uint16")
+        raw_mode = str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
+        stored = np.atleast_3d(np.array(image))
+        if raw_mode in _STRETCHED:
+            stored //= _STRETCHED[raw_mode]
+        if image.format == "GIF" and image.mode == "P":
+            shown = np.array(image.convert("RGB"))
+            stored = shown[..., :1] if (shown == shown[..., :1]).all() else stored
+    return _one_number(stored[..., :1] if stored.shape[2] == 2 else stored[..., :3], path)
+
+
+def _no_mask(path: Path, found: str) -> UserError:
+    return UserError(
+        f"{path} is no mask of class numbers or colours",
+        found=found,
+        expected="whole numbers in one channel, or colours of 8 bits",
+        fix="save the masks as 8-bit PNG",
+    )
+
+
+def _one_number(stored: np.ndarray, path: Path) -> np.ndarray:
+    """(H, W) of (H, W, 1), or of (H, W, 3) where all three agree."""
+    if stored.shape[2] > 1 and (stored != stored[..., :1]).any():
+        different = np.unique(stored.reshape(-1, 3), axis=0).tolist()
+        raise UserError(
+            f"{path} stores colours, but no palette says what they mean",
+            found=f"{len(different):,} colours: {some(map(tuple, different), 4)}",
+            expected="class numbers, or one colour per class",
+            fix="data.palette=[[r,g,b],…] in the order of data.classes, and"
+            " 'data.source.labels.palette=${data.palette}'",
+        )
+    return stored[..., 0]

@@ -1,0 +1,79 @@
+"""Image files that are no TIFF, decoded as a whole by Pillow, as viewers show them.
+
+OpenCV would accept half a JPEG and multiply colours by alpha; it decodes PNGs of several channels of 16 bits,
+which Pillow cuts to 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from pixelwise.data.io import orientation
+from pixelwise.data.io.channels import check_type, fit_channels, misfit
+from pixelwise.data.io.unreadable import readable
+from pixelwise.errors import UserError, counted
+
+# Pillow refuses images of twice this many pixels. Its own limit suits servers; aerial mosaics exceed it.
+Image.MAX_IMAGE_PIXELS = 2**29
+
+
+def decode(
+    path: Path, channels: int, bands: Sequence[int] | None, exif: str, exact: bool, option: str
+) -> np.ndarray:
+    """(H, W, C) uint8 or uint16; C may still have to be adapted.
+
+    The arguments are those of `pixelwise.data.io.images.ImageReader`.
+
+    Raises:
+        UnreadableImage: the file is missing, damaged or no image.
+        UserError: its channels or its number type do not fit.
+    """
+    with readable(path), Image.open(path) as image:
+        tag = orientation_of(image) if exif == "apply" else orientation.UPRIGHT
+        if is_deep_colour(image):
+            pixels = _decode_deep(path)
+        elif bands is not None or image.mode in ("L", "LA", "RGB", "RGBA") or image.mode[0] in "FI":
+            pixels = np.atleast_3d(np.array(image))
+            pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
+        else:
+            pixels = np.atleast_3d(np.array(image.convert("L" if image.mode == "1" else "RGB")))
+        is_plain = image.mode in ("L", "LA", "RGB", "RGBA")
+    stored = pixels.shape[2]
+    found = counted(stored, "band")
+    if bands is not None:
+        if not {*bands} <= {*range(1, stored + 1)}:
+            what = f"{option or 'bands'}={list(bands)}: {path} has no such band"
+            raise UserError(what, expected=f"1 to {stored}")
+        pixels, found = pixels[..., [band - 1 for band in bands]], f"bands {list(bands)} of {found}"
+    check_type(path, [pixels.dtype])
+    count = pixels.shape[2]
+    adapts = bands is None and not exact and fit_channels(count, channels)
+    if count != channels and not adapts:
+        chooses = is_plain and stored > channels
+        raise misfit(path, count, channels, found, option, chooses)
+    return orientation.shown(pixels, tag)
+
+
+def _decode_deep(path: Path) -> np.ndarray:
+    """(H, W, C) uint16 of a PNG with several channels of 16 bits."""
+    deep = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if deep is None:
+        raise OSError("image file is damaged")
+    return cv2.cvtColor(deep, cv2.COLOR_BGR2RGB if deep.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation of an opened file; of a PNG, only where it stands before the pixels."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return orientation.UPRIGHT  # to look further, Pillow would decode the pixels
+    return orientation.valid_tag(image.getexif().get(orientation.TAG))
+
+
+def is_deep_colour(image: Image.Image) -> bool:
+    """Whether an opened PNG has several channels of 16 bits, which Pillow would cut to 8."""
+    return image.format == "PNG" and ";16" in str(getattr(image, "tile", "")) and image.mode != "I;16"

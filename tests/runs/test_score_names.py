@@ -1,0 +1,119 @@
+"""Flat names of scores, taken apart in one way wherever they are shown."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from pixelwise.errors import UserError
+from pixelwise.export.hub import Hub
+from pixelwise.files import write_json, write_rows
+from pixelwise.metrics import SegmentationScores
+from pixelwise.reports.run_charts import means, weakest
+from pixelwise.runs.reader import RunReader
+from pixelwise.runs.sweep import BEST, read, score_names, shown_scores
+from pixelwise.runtime.terminal import score_table
+from pixelwise.types import ScoreName
+
+pytestmark = pytest.mark.fast
+
+CLASSES = ["car", "iou/car", "red/car", "loss", "eroded", "iou", "kappa"]
+"""Some contain slashes, some are called like scores or protocols."""
+
+PARTS = [
+    ScoreName(split, "/".join(filter(None, (eroded, convention))), score, label)
+    for split, eroded, (convention, score, label) in itertools.product(
+        ["val", "test"],
+        ["", "eroded"],
+        [
+            ("", "kappa", None),
+            ("", "miou", None),
+            ("five_class", "miou", None),
+            *(("", score, label) for score in ("iou", "f1") for label in CLASSES),
+        ],
+    )
+] + [ScoreName(split, "", loss) for split in ("val", "test") for loss in ("loss", "loss/dice", "loss/car")]
+
+
+@pytest.mark.parametrize("parts", PARTS, ids=str)
+def test_a_name_is_the_sum_of_its_parts(parts: ScoreName) -> None:
+    assert ScoreName.parse(str(parts), CLASSES) == parts
+
+
+def test_no_two_scores_share_a_name() -> None:
+    assert len({str(parts) for parts in PARTS}) == len(PARTS)
+
+
+@pytest.mark.parametrize("classes", [["a", "b"], ["a/b", "b"], ["iou", "iou/iou"], ["eroded", "f1/eroded"]])
+@pytest.mark.parametrize("protocols", [None, {"four_class": ["b"]}])
+def test_names_of_the_metric_are_understood(
+    classes: list[str], protocols: dict[str, list[str]] | None
+) -> None:
+    protocols = protocols and dict.fromkeys(protocols, classes[1:])
+    metric = SegmentationScores(classes, protocols)
+    target = torch.tensor([[[0, 1], [1, 0]]])
+    metric.update(torch.randn(1, 2, 2, 2), target, border=torch.tensor([[[True, False], [False, False]]]))
+    parsed = [ScoreName.parse(f"val/{name}", classes) for name in metric.compute()]
+    assert [name.class_name for name in parsed if name.kind == "eroded/iou"] == classes
+    assert [name.class_name for name in parsed if name.kind == "recall"] == classes
+    conventions = {name.protocol for name in parsed if name.score == "miou"}
+    assert conventions == ({"four_class", "eroded/four_class"} if protocols else {"", "eroded"})
+
+
+@pytest.mark.parametrize(
+    ("classes", "protocol"), [(["a", "miou"], "two"), (["a", "b"], "eroded"), (["a", "b"], "loss")]
+)
+def test_names_that_would_be_ambiguous_are_refused(classes: list[str], protocol: str) -> None:
+    with pytest.raises(UserError, match=r"data\.(protocols|classes)"):
+        SegmentationScores(classes, {protocol: classes[:1]})
+
+
+@pytest.fixture
+def scores() -> dict[str, float]:
+    return {str(parts): index / 100 for index, parts in enumerate(PARTS)}
+
+
+@pytest.fixture
+def run(tmp_path: Path, scores: dict[str, float]) -> RunReader:
+    folder = tmp_path / "sweep" / "0"
+    folder.mkdir(parents=True)
+    config: dict[str, Any] = {"data": {"classes": CLASSES}, "task": {"monitor": "val/miou", "mode": "max"}}
+    OmegaConf.save(config, folder / "config.yaml")
+    OmegaConf.save([], folder / "overrides.yaml")
+    write_json(folder / "metrics.json", scores)
+    write_rows(folder / "metrics.csv", [["step", *scores], [0, *scores.values()]])
+    return RunReader(folder)
+
+
+def test_pages_tables_and_cards_agree(run: RunReader, scores: dict[str, float]) -> None:
+    of_class = {str(parts) for parts in PARTS if parts.class_name is not None}
+    assert {*run.means} == {*scores} - of_class
+    kinds = ("iou", "f1", "eroded/iou", "eroded/f1")
+    assert {kind: [*labels] for kind, labels in run.by_class.items()} == dict.fromkeys(kinds, CLASSES)
+
+    ordered = score_names(read(run.folder.parent))
+    assert ordered[0] == f"{BEST}val/miou"
+    assert {*ordered[1 : -len(of_class)]} == {*scores} - of_class
+    assert shown_scores(read(run.folder.parent)) == [ordered[0], "test/miou", "val/miou"]
+
+    names = [run.parsed(name) for name in scores]
+    shown = ["miou", "kappa", "five_class/miou", "eroded/kappa", "eroded/miou", "eroded/five_class/miou"]
+    assert [name.kind for name in means(run, names)] == shown
+    assert [name.class_name for name in weakest(run, names, "iou")] == CLASSES
+
+    table = score_table({n: v for n, v in scores.items() if n.startswith("test/")}, "title", CLASSES)
+    rows = [*table.columns[0].cells]
+    assert rows[-len(CLASSES) :] == [f"  {label}" for label in CLASSES]
+    assert {"five class: miou", "miou", "kappa", "loss"} < {*rows}
+    headers = {str(column.header) for column in table.columns}
+    assert headers == {"", "score", "iou", "f1", "eroded\nscore", "eroded\niou", "eroded\nf1"}
+
+    subject: Any = type("Subject", (), {"scores": scores, "model": type("Model", (), {"classes": CLASSES})})
+    hub = Hub("mit", None, "image-segmentation", {"miou": "mean_iou", "kappa": "kappa", "iou": "iou"})
+    found = [(result.dataset_split, result.metric_name) for result in hub.results(subject)]
+    assert sorted(found) == [(split, name) for split in ("test", "val") for name in ("kappa", "miou")]
