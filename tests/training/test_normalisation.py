@@ -23,6 +23,7 @@ from pixelwise.runs import checkpoints
 from pixelwise.training import run
 from pixelwise.types import IGNORE
 
+Build = Callable[[DictConfig, Path], run.Run]
 Compose = Callable[..., DictConfig]
 SHARES = (0.0, 1.0, 0.5, 0.9, 0.2)
 """Ignored share of the masks, repeated over the images."""
@@ -59,9 +60,9 @@ def of_folder(root: Path) -> list[str]:
     return [*PLAIN, "data=folder", f"data.root={root}"]
 
 
-def built(compose: Compose, folder: Path, overrides: list[str], training: bool = True) -> run.Run:
+def built(compose: Compose, folder: Path, overrides: list[str], make: Build = build.run) -> run.Run:
     runs.create(folder, compose(*overrides), overrides)
-    return build.run(runs.load_config(folder), folder, training)
+    return make(runs.load_config(folder), folder)
 
 
 # ------------------------------------------------------------------------------------------- a split
@@ -102,7 +103,7 @@ def test_loss_of_a_split_is_the_loss_of_all_its_pixels(
     else:
         words = [word for word in PLAIN if "decoder" not in word and "classes" not in word]
         overrides = [*words, f"task={task}", "data.source.counts={train:4,val:7,test:4}"]
-    run = built(compose, tmp_path / "run", overrides, training=False)
+    run = built(compose, tmp_path / "run", overrides, build.evaluation)
     samples = predictions(run)
     for name in ["bce"] if task == "tagging" else [name for name in NAMES if name != "bce"]:
         loss = configured(name)
