@@ -122,7 +122,7 @@ def test_killed_search_resumes_its_trials(script: Script, tmp_path: Path, tiny: 
     assert states(folder) == 3 * ["COMPLETE"]
     trials = study_in(folder).get_trials()
     assert {n: trials[n].params for n in before} == before
-    assert any("going on from" in log.read_text() for log in folder.glob("*/train.log"))
+    assert any("resuming from" in log.read_text() for log in folder.glob("*/train.log"))
     for trial in trials:
         values = sweep.validations(folder / f"trial-{trial.number:04d}", "val/miou")
         assert len(values) == 12
