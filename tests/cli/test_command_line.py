@@ -200,7 +200,7 @@ def test_a_run_folder_cannot_steer_hydra(
     assert done.returncode == 2
     assert "configure Hydra" in done.stderr
     if file == "config.yaml":
-        assert "steer Hydra" in script("evaluate.py", "run=run").stderr
+        assert "configure Hydra" in script("evaluate.py", "run=run").stderr
     assert not (tmp_path / "evil").exists()
 
 
