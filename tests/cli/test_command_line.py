@@ -198,9 +198,9 @@ def test_a_run_folder_cannot_steer_hydra(
         stream.write(f"{added}\n")
     done = script("train.py", "resume=run")
     assert done.returncode == 2
-    assert "steer Hydra" in done.stderr
+    assert "configure Hydra" in done.stderr
     if file == "config.yaml":
-        assert "steer Hydra" in script("evaluate.py", "run=run").stderr
+        assert "configure Hydra" in script("evaluate.py", "run=run").stderr
     assert not (tmp_path / "evil").exists()
 
 
