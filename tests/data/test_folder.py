@@ -174,12 +174,12 @@ def draw_turned(root, tag, image=(4, 6), mask=(4, 6), **options):
 def test_masks_may_match_the_stored_or_the_shown_image(tmp_path, tag):
     draw_turned(tmp_path, tag, mask=(6, 4))
     assert source(tmp_path).split("train")[0].image.shape == (6, 4, 3)
-    refused(tmp_path, r"fits the image as it is shown[\s\S]*data\.source\.exif=apply", exif="ignore")
+    refused(tmp_path, r"EXIF[\s\S]*fits the image as shown[\s\S]*data\.source\.exif=apply", exif="ignore")
     draw_turned(tmp_path, tag, mask=(4, 6))
-    refused(tmp_path, r"fits the image as it is stored[\s\S]*EXIF[\s\S]*data\.source\.exif=ignore")
+    refused(tmp_path, r"EXIF[\s\S]*fits the image as stored[\s\S]*data\.source\.exif=ignore")
     assert source(tmp_path, exif="ignore").split("train")[0].image.shape == (4, 6, 3)
     draw_turned(tmp_path, tag, mask=(4, 4))
-    refused(tmp_path, r"1 of 1 masks differ[\s\S]*make the masks anew$")
+    refused(tmp_path, r"1 of 1 masks differ[\s\S]*create the masks again$")
 
 
 @pytest.mark.parametrize(
