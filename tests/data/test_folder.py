@@ -66,11 +66,11 @@ def test_an_item_is_image_target_and_key(tmp_path):
 
 def test_random_splits_are_reproducible(tmp_path):
     draw_pairs(tmp_path / "images", tmp_path / "masks", range(10))
-    dealt = {name: keys(source(tmp_path, split=SPLIT).split(name)) for name in ("train", "val", "test")}
-    assert {name: len(split) for name, split in dealt.items()} == {"train": 7, "val": 2, "test": 1}
-    assert sorted(chain(*dealt.values())) == [str(name) for name in range(10)]
-    assert keys(source(tmp_path, split=SPLIT).split("val")) == dealt["val"]
-    assert keys(source(tmp_path, split=SPLIT | {"seed": 1}).split("val")) != dealt["val"]
+    splits = {name: keys(source(tmp_path, split=SPLIT).split(name)) for name in ("train", "val", "test")}
+    assert {name: len(split) for name, split in splits.items()} == {"train": 7, "val": 2, "test": 1}
+    assert sorted(chain(*splits.values())) == [str(name) for name in range(10)]
+    assert keys(source(tmp_path, split=SPLIT).split("val")) == splits["val"]
+    assert keys(source(tmp_path, split=SPLIT | {"seed": 1}).split("val")) != splits["val"]
     assert "'seed': 0" in source(tmp_path, split=SPLIT).describe()
 
 
