@@ -97,13 +97,13 @@ def test_a_phase_that_is_null_is_left_out(built: Callable[..., run.Run]) -> None
     ("override", "message"),
     [
         ("schedule.phases.all.epochs=0", r"schedule\.phases\.all\.epochs"),
-        ("+schedule.phases.all.steps=3", r"schedule\.phases\.all: how long\?"),
+        ("+schedule.phases.all.steps=3", r"schedule\.phases\.all: length of the phase"),
         ("+schedule.phases.all.freeze=[encodr]", r"phases\.all\.freeze: no part 'encodr'[\s\S]*encoder"),
         ("+schedule.phases.all.crop_size=1.5", r"schedule\.phases\.all\.crop_size"),
         ("+schedule.phases.all.weight_decay=-1", r"schedule\.phases\.all\.weight_decay"),
         ("schedule.phases.all.curve=cosin", r"schedule\.phases\.all\.curve: no curve 'cosin'[\s\S]*cosine"),
         ("+schedule.phases.all.warm_up=0.1", r"schedule\.phases\.all\.warm_up[\s\S]*warmup"),
-        ("+schedule.phases.more=3", r"schedule\.phases\.more is no phase"),
+        ("+schedule.phases.more=3", r"schedule\.phases\.more is (no|not a) phase"),
         (
             "+schedule.phases.all.loss={_target_:pixelwise.losses.Dise}",
             r"schedule\.phases\.all\.loss\._target_: 'pixelwise.losses.Dise'",
@@ -157,7 +157,7 @@ def test_what_is_wrong_with_a_phase_is_said_before_the_model_is_built(
         ("data.palette=[[1,2,3]]", r"^data\.palette\n[\s\S]*each of the 3 classes"),
         ("data.palette=[[300,2,3],[1,2,3],[2,3,4]]", r"^data\.palette\n"),
         ("data.classes=[background,cat,cat]", r"^data\.classes\n[\s\S]*different"),
-        ("data.crop_size=[32,48]", r"data\.crop_size\n[\s\S]*\[32, 48\]"),
+        ("data.crop_size=[32,48]", r"data\.crop_size\)\n[\s\S]*\[32, 48\]"),
         ("schedule.phases.all=null", r"^schedule\.phases is empty"),
         ("encoder.name=null", r"^encoder: [\s\S]*does not take this"),
         ("task.head=null", r"^task\.head is nothing to build\n.*null"),
@@ -180,7 +180,7 @@ def test_a_value_that_no_training_can_have_is_told_with_its_key(
 
 def test_a_phase_that_leaves_only_a_part_without_weights_is_refused(built: Callable[..., run.Run]) -> None:
     with pytest.raises(
-        UserError, match=r"phases\.all\.freeze: nothing is left[\s\S]*decoder without weights"
+        UserError, match=r"phases\.all\.freeze: nothing is left[\s\S]*only decoder, without weights"
     ):
         built("task=classification", "+schedule.phases.all.freeze=[encoder,head]")
 

@@ -73,7 +73,7 @@ def test_a_page_leads_to_a_trained_run_and_to_tests(
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("page", ["loss", "decoder", "data"])
+@pytest.mark.parametrize("page", ["loss", "decoder", "data", "install"])
 def test_the_code_of_a_page_is_as_clean_as_the_rest(page: str) -> None:
     blocks = FENCE.findall((ROOT / f"docs/howto/{page}.md").read_text())
     files = {title: text for kind, title, text in blocks if title and kind == "python"}

@@ -43,7 +43,7 @@ def writer(
         maps=MapOptions(tiling, config.probabilities, image_reader(config), mean),
     )
     for override in overrides:
-        if override.split("=")[0] in built.IDLE:
+        if override.split("=")[0] in built.IGNORED_KEYS:
             raise UserError(f"{override} has no effect: task={config.task.name} makes no maps")
     return built
 

@@ -175,9 +175,9 @@ class Labels:
             f"{path} declares {nodata:g} as nodata in its metadata, but {nodata:g} is the class {name}",
             found=f"the tag nodata={nodata:g}, and pixels of that value",
             expected="no such tag, or a value that is not a class",
-            fix=f"'{key}.remap={{{nodata:g}:{name}}}' if these pixels are {name};"
-            f" '{self.IGNORE_KEY}=[{nodata:g}]' if they have no label;"
-            f" gdal_edit.py -unsetnodata FILE removes the tag",
+            fix=f"'{key}.remap={{{nodata:g}:{name}}}' if these pixels are {name}; "
+            f"'{self.IGNORE_KEY}=[{nodata:g}]' if they have no label; "
+            "gdal_edit.py -unsetnodata FILE removes the tag",
         )
 
     def _class_index(self, meaning: int | str) -> int:

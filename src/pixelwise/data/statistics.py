@@ -90,8 +90,8 @@ def in_threads(function: Callable[[int], Any], count: int) -> Iterator[Any]:
             yield from pool.map(function, range(start, min(start + 64, count)))
 
 
-def channel_statistics(split: Split, most: int = 256) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over at most `most` images, spaced evenly.
+def channel_statistics(split: Split) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over at most 256 images, spaced evenly.
 
     In the units of `Normalize`: integers are scaled to [0, 1]. Nodata pixels are left out. A constant channel
     gets a deviation of 1.
@@ -99,7 +99,7 @@ def channel_statistics(split: Split, most: int = 256) -> tuple[list[float], list
     Raises:
         UserError: all pixels of these images are nodata.
     """
-    indices = np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)
+    indices = np.linspace(0, len(split) - 1, min(256, len(split))).round().astype(int)
     total = squares = count = 0.0
     for index in indices:
         raw = split[int(index)]

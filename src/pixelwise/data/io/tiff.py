@@ -167,9 +167,8 @@ class Tiff:
         """Read a window of the image as shown.
 
         Returns:
-            Pixels (height, width, C), and a nodata mask (height, width) bool; see
-            `pixelwise.data.io.nodata`. In a valid pixel of a float image, a band that holds the nodata value
-            is set to 0.
+            Pixels (height, width, C), and a nodata mask (height, width) bool; see `pixelwise.data.io.nodata`.
+            In a valid pixel of a float image, a band that holds the nodata value is set to 0.
         """
         place = orientation.stored_window(top, left, height, width, self.shape, self.tag)
         return self._read(Window(place[1], place[0], place[3], place[2]), place[2:], Resampling.nearest)
