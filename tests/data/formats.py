@@ -70,7 +70,7 @@ def turned(tag: int, **options: Any) -> Writer:
 
 
 def white_is_zero(bits: int) -> Writer:
-    """A grey TIFF whose 0 is white, of 1, 8 or 16 bits."""
+    """Return a writer of grey TIFFs of 1, 8 or 16 bits in which 0 is white."""
 
     def write(path: Path, colours: np.ndarray) -> np.ndarray:
         full = 2**bits - 1
@@ -88,7 +88,7 @@ def white_is_zero(bits: int) -> Writer:
 
 
 def through_gdal(dtype: str = "uint8", bands: int = 3, **options: Any) -> Writer:
-    """Saved by GDAL; 16 bits and float hold other numbers than 8 bits."""
+    """Return a writer that saves with GDAL; 16-bit and float files hold other numbers than 8-bit ones."""
 
     def write(path: Path, colours: np.ndarray) -> np.ndarray:
         scale = {"uint8": 1, "uint16": 257, "float32": 1 / 255}[dtype]
@@ -106,7 +106,7 @@ def through_gdal(dtype: str = "uint8", bands: int = 3, **options: Any) -> Writer
 
 
 def deep_png(channels: int) -> Writer:
-    """A PNG of 16 bits."""
+    """Return a writer of 16-bit PNGs."""
 
     def write(path: Path, colours: np.ndarray) -> np.ndarray:
         deep = np.dstack([colours, colours[..., :1]]).astype(np.uint16)[..., :channels] * 257

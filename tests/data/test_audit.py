@@ -116,7 +116,7 @@ def test_masks_of_0_and_255_are_recognised(root):
         save(root / f"train/masks/{number}.png", np.repeat([[0, 255]], 4, 0).repeat(3, 1))
     save(root / "val/masks/2.png", np.zeros((4, 6)))
     result = audit(segmentation(root, ["no", "yes"]), ["no", "yes"])
-    assert "if 255 stands for yes" in result.problems[1]
+    assert "if 255 means yes" in result.problems[1]
     assert "'data.source.labels.remap={255:1}'" in result.problems[1]
 
 
@@ -132,7 +132,7 @@ def test_interpolated_masks_are_recognised(root):
     save(root / "train/masks/0.png", levels)
     result = audit(segmentation(root, ["no", "yes"]), ["no", "yes"])
     assert "interpolated" in result.problems[0]
-    assert "'data.source.labels.threshold=128' makes yes of 128 and more" in result.problems[0]
+    assert "'data.source.labels.threshold=128' assigns values from 128 to yes" in result.problems[0]
 
 
 def test_remarks_are_printed_but_are_not_problems(root):

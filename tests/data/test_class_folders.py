@@ -73,7 +73,7 @@ def test_labels_to_skip(tmp_path):
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (["cat", "dog", "cow"], r"not the classes[\s\S]*cow[\s\S]*'data\.source\.skip=\[cow\]'"),
+        (["cat", "dog", "cow"], r"do not match the classes[\s\S]*cow[\s\S]*'data\.source\.skip=\[cow\]'"),
         (["cat", "dogs"], r"without dog[\s\S]*dog → dogs"),
         (["cat"], r"without dog[\s\S]*correct data\.classes"),
         (["train/cat", "train/dog", "valid/cat"], r"valid is not the name of a split"),

@@ -66,11 +66,11 @@ def test_an_item_is_image_target_and_key(tmp_path):
 
 def test_random_splits_are_reproducible(tmp_path):
     draw_pairs(tmp_path / "images", tmp_path / "masks", range(10))
-    dealt = {name: keys(source(tmp_path, split=SPLIT).split(name)) for name in ("train", "val", "test")}
-    assert {name: len(split) for name, split in dealt.items()} == {"train": 7, "val": 2, "test": 1}
-    assert sorted(chain(*dealt.values())) == [str(name) for name in range(10)]
-    assert keys(source(tmp_path, split=SPLIT).split("val")) == dealt["val"]
-    assert keys(source(tmp_path, split=SPLIT | {"seed": 1}).split("val")) != dealt["val"]
+    splits = {name: keys(source(tmp_path, split=SPLIT).split(name)) for name in ("train", "val", "test")}
+    assert {name: len(split) for name, split in splits.items()} == {"train": 7, "val": 2, "test": 1}
+    assert sorted(chain(*splits.values())) == [str(name) for name in range(10)]
+    assert keys(source(tmp_path, split=SPLIT).split("val")) == splits["val"]
+    assert keys(source(tmp_path, split=SPLIT | {"seed": 1}).split("val")) != splits["val"]
     assert "'seed': 0" in source(tmp_path, split=SPLIT).describe()
 
 
@@ -174,12 +174,12 @@ def draw_turned(root, tag, image=(4, 6), mask=(4, 6), **options):
 def test_masks_may_match_the_stored_or_the_shown_image(tmp_path, tag):
     draw_turned(tmp_path, tag, mask=(6, 4))
     assert source(tmp_path).split("train")[0].image.shape == (6, 4, 3)
-    refused(tmp_path, r"fits the image as it is shown[\s\S]*data\.source\.exif=apply", exif="ignore")
+    refused(tmp_path, r"EXIF[\s\S]*fits the image as shown[\s\S]*data\.source\.exif=apply", exif="ignore")
     draw_turned(tmp_path, tag, mask=(4, 6))
-    refused(tmp_path, r"fits the image as it is stored[\s\S]*EXIF[\s\S]*data\.source\.exif=ignore")
+    refused(tmp_path, r"EXIF[\s\S]*fits the image as stored[\s\S]*data\.source\.exif=ignore")
     assert source(tmp_path, exif="ignore").split("train")[0].image.shape == (4, 6, 3)
     draw_turned(tmp_path, tag, mask=(4, 4))
-    refused(tmp_path, r"1 of 1 masks differ[\s\S]*make the masks anew$")
+    refused(tmp_path, r"1 of 1 masks differ[\s\S]*create the masks again$")
 
 
 @pytest.mark.parametrize(

@@ -161,10 +161,10 @@ def test_16_bit_colour_masks_are_refused(tmp_path, name):
         ({"threshold": 128}, r"labels\.threshold[\s\S]*128, 3 classes"),
         ({"classes": ["no", "yes"], "threshold": "half"}, r"labels\.threshold[\s\S]*'half'"),
         ({"ignore": [[0, 0, 0]]}, r"labels\.ignore[\s\S]*\[\[0, 0, 0\]\][\s\S]*palette is null"),
-        ({"palette": PALETTE[:2]}, r"2 colours for 3 classes[\s\S]*no colour of its own for car"),
+        ({"palette": PALETTE[:2]}, r"2 colours for 3 classes[\s\S]*no colour for car"),
         ({"palette": [*PALETTE, [1, 1, 1]]}, r"4 colours for 3 classes[\s\S]*labels\.ignore"),
-        ({"palette": [[0, 0, 0], [0, 0, 0], [1, 1, 1]]}, "no colour of its own for sky"),
-        ({"palette": PALETTE, "ignore": [PALETTE[1]]}, "no colour of its own for road"),
+        ({"palette": [[0, 0, 0], [0, 0, 0], [1, 1, 1]]}, "no colour for sky"),
+        ({"palette": PALETTE, "ignore": [PALETTE[1]]}, "no colour for road"),
         ({"palette": [[0, 0, 300], [0, 0, 0], [1, 1, 1]]}, r"\[0, 0, 300\]"),
     ],
 )

@@ -155,9 +155,7 @@ def test_windows_of_an_image_stay_together_and_in_order(processes: int) -> None:
     shares = [
         EvaluationBatches(sizes, 4, Rank(rank, processes), tile_of).batches for rank in range(processes)
     ]
-    assert len({len(batches) for batches in shares}) == 1, (
-        "otherwise a process would wait for the others forever"
-    )
+    assert len({len(batches) for batches in shares}) == 1, "otherwise a process waits forever"
     seen = []
     for batches in shares:
         own = [draw.sample for batch in batches for draw in batch if draw.valid]

@@ -284,7 +284,7 @@ def test_a_missing_input_is_refused(root):
 
 def test_a_wrong_number_of_bands_is_refused(root):
     repaint(path_of(root, "top_potsdam_2_10_RGB.tif"), lambda pixels: pixels[..., :2])
-    refused(root, r"2_10_RGB.tif is not what[\s\S]*2 bands of uint8[\s\S]*3 of uint8")
+    refused(root, r"2_10_RGB.tif does not match its name[\s\S]*2 bands of uint8[\s\S]*3 bands of uint8")
 
 
 @pytest.mark.parametrize("share", [0.5, 0.01, 0.0])

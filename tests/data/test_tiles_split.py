@@ -25,7 +25,7 @@ CLASSES = ["ground", "house", "car"]
 
 
 def store(folder, name, target, image=None):
-    """A prepared tile; the image tells each pixel's place."""
+    """A prepared tile; the image encodes the position of each pixel."""
     height, width = target.shape
     if image is None:
         rows, columns = np.indices(target.shape)

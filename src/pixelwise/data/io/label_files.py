@@ -28,7 +28,7 @@ _STRETCHED = {"L;2": 85, "L;4": 17}
 
 
 class LabelFile:
-    """A mask of which single rows can be read.
+    """A mask whose rows can be read in parts.
 
     Attributes:
         shape: (H, W).
