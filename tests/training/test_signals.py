@@ -26,9 +26,8 @@ def interrupted(cwd: Path, overrides: list[str], moment: str, number: int) -> tu
         stderr=subprocess.STDOUT,
         text=True,
         env=dict(os.environ),
-        preexec_fn=partial(
-            signal.signal, number, signal.SIG_DFL
-        ),  # background jobs of a script ignore Ctrl-C
+        # background jobs of a script ignore Ctrl-C
+        preexec_fn=partial(signal.signal, number, signal.SIG_DFL),
     ) as process:
         try:
             assert process.stdout is not None

@@ -64,9 +64,8 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
         if explained := explain_failure(error, run, folder, start):
             raise explained from error
         raise
-    folder = run.trainer.strategy.broadcast(
-        folder
-    )  # that of the first process: with torchrun each process has its own
+    # the folder of the first process: with torchrun, each process has its own
+    folder = run.trainer.strategy.broadcast(folder)
     callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]
     saved = next(c for c in callbacks if isinstance(c, checkpoint.Checkpoint))
     checkpoints.load_model(run.module.model, checkpoints.file_of(folder, "best"))
