@@ -133,9 +133,7 @@ def on_disk(
         root = base / data
         if data in makers:
             return [f"data={data}", f"task={task}", f"data.root={root}", *makers[data]()]
-        if importlib.util.find_spec(
-            f"tests.data.draw_{data}"
-        ):  # a module that draws a data set of the user's own
+        if importlib.util.find_spec(f"tests.data.draw_{data}"):  # draws a data set of the user's own
             words = importlib.import_module(f"tests.data.draw_{data}").draw(root)
             return [f"data={data}", f"task={task}", f"data.root={root}", *words]
         return folders(task) if data == "folder" else [f"data={data}", f"task={task}", SCENES_OF_FOUR]
