@@ -244,4 +244,4 @@ def test_synchronisation_without_other_processes_is_told(
     option: bool, compose: Compose, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     built(compose, tmp_path / "run", [*of_folder(root), f"trainer.sync_batchnorm={option}"])
-    assert ("sync_batchnorm=true has no effect on one process" in caplog.text) == option
+    assert ("sync_batchnorm=true has no effect with one process" in caplog.text) == option
