@@ -147,7 +147,7 @@ def test_phase_errors_come_before_the_model_is_built(
         ("trainer.check_val_every_n_epoch=0", r"^trainer\.check_val_every_n_epoch\n"),
         (
             "trainer.check_val_every_n_epoch=3",
-            r"^trainer\.check_val_every_n_epoch: .*without[\s\S]*at most 2",
+            r"^trainer\.check_val_every_n_epoch: .*before its first validation[\s\S]*at most 2",
         ),
         ("optimizer.weight_decay=-1", r"^optimizer: [\s\S]*weight_decay"),
         ("+optimizer.foo=1", r"^optimizer: [\s\S]*'foo'"),
@@ -169,7 +169,7 @@ def test_phase_errors_come_before_the_model_is_built(
         ("data.source.seed=x", r"^data\.source\.seed\n"),
         (
             "+schedule.phases.all.loss=dice",
-            r"phases\.all\.loss: [\s\S]*\+loss@schedule\.phases\.all\.loss=dice",
+            r"phases\.all\.loss must be the config of the loss[\s\S]*\+loss@schedule\.phases\.all\.loss=dice",
         ),
     ],
 )
