@@ -18,7 +18,7 @@ from PIL import Image
 
 from pixelwise.augmentation import Augmentation
 from pixelwise.data.loader import Samples
-from pixelwise.data.samplers import Draw
+from pixelwise.data.samplers import SampleIndex
 from pixelwise.drawn.city.potsdam_release import PALETTE, PotsdamSynthetic
 
 CLASSES = ["impervious", "building", "low_vegetation", "tree", "car", "clutter"]
@@ -50,7 +50,7 @@ def main() -> None:
         patches = save_patches(root, split, options.crop)
         samples = Samples(split, [Augmentation(options.crop)], seed=0, training=True)
         ways: dict[str, Callable[[int], object]] = {
-            "crops from tiles": lambda index: samples[Draw(0, 0, index % len(split))],
+            "crops from tiles": lambda index: samples[SampleIndex(0, 0, index % len(split))],
             "PNG patches, OpenCV": lambda index: [
                 cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in patches[index % len(patches)]
             ],

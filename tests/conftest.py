@@ -1,11 +1,11 @@
-"""The smallest setup that is still the real thing, and the ways in which tests compose, train and run it."""
+"""Fixtures that compose, train and run the smallest real setups."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in several processes: threads would only compete
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in several processes, whose threads would compete
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of long tests come first, so that no process is left alone with one of them at the end."""
+    """Run files with long tests first, so that no process has to finish a long one alone at the end."""
     quick: dict[Path, list[bool]] = defaultdict(list)
     for item in items:
         quick[item.path].append(item.get_closest_marker("fast") is not None)
@@ -47,13 +47,13 @@ SCENES_OF_FOUR = "data.source.counts={train:4,val:4,test:4}"
 
 @pytest.fixture(scope="session")
 def tiny() -> list[str]:
-    """Overrides of a run that takes two seconds, on six drawn test scenes."""
+    """Overrides of a run of about two seconds, with six drawn test scenes."""
     return [*TINY, SCENES]
 
 
 @pytest.fixture(scope="session")
 def compose() -> Callable[..., DictConfig]:
-    """`compose(*overrides)` gives what `python train.py OVERRIDES` would start from."""
+    """`compose(*overrides)` returns the config of `python train.py OVERRIDES`."""
 
     def compose(*overrides: str) -> DictConfig:
         config = pixelwise.compose(*overrides)
@@ -65,7 +65,7 @@ def compose() -> Callable[..., DictConfig]:
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
-    """`folders(task)` gives the overrides for a small folder of images on disk, without a test split."""
+    """`folders(task)` returns overrides for a small image folder on disk, without a test split."""
     base = tmp_path_factory.mktemp("folders")
     rng = np.random.default_rng(0)
 
@@ -99,7 +99,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[st
 def on_disk(
     folders: Callable[[str], list[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, str], list[str]]:
-    """`on_disk(data, task)` gives the overrides for a tiny set of any kind, with its root."""
+    """`on_disk(data, task)` returns overrides for a tiny data set of any kind on disk."""
     base = tmp_path_factory.mktemp("on_disk")
 
     def potsdam() -> list[str]:
@@ -133,7 +133,9 @@ def on_disk(
         root = base / data
         if data in makers:
             return [f"data={data}", f"task={task}", f"data.root={root}", *makers[data]()]
-        if importlib.util.find_spec(f"tests.data.draw_{data}"):  # how a set of one's own is drawn
+        if importlib.util.find_spec(
+            f"tests.data.draw_{data}"
+        ):  # a module that draws a data set of the user's own
             words = importlib.import_module(f"tests.data.draw_{data}").draw(root)
             return [f"data={data}", f"task={task}", f"data.root={root}", *words]
         return folders(task) if data == "folder" else [f"data={data}", f"task={task}", SCENES_OF_FOUR]
@@ -147,31 +149,31 @@ _CROPS = ["data.source.draws.count=8", "data.source.window=64"]
 def run_script(
     cwd: Path, name: str, *arguments: str, python: tuple[str, ...] = (), env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a root script as a user does, elsewhere than in the repository."""
-    ours = ("HYDRA_FULL_ERROR", "WANDB_SERVICE")  # not of the shell that a user types in
-    environment = {k: v for k, v in os.environ.items() if k not in ours} | dict(env or {})
+    """Run a script of the repository root like a user, in another working directory."""
+    unset = ("HYDRA_FULL_ERROR", "WANDB_SERVICE")  # not set in the shell of a user
+    environment = {k: v for k, v in os.environ.items() if k not in unset} | dict(env or {})
     command = [sys.executable, *python, str(ROOT / name), *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(autouse=True)
-def no_wandb_left() -> Iterator[None]:
-    """End what a test started of wandb in this process, with the variable that would hand it to children."""
+def stop_wandb() -> Iterator[None]:
+    """Stop wandb in this process after a test, so that child processes do not inherit its service."""
     yield
     if (wandb := sys.modules.get("wandb")) is not None:
-        wandb.finish()  # teardown alone would leave a run that takes nothing more
+        wandb.finish()  # teardown alone would leave a run that accepts no more data
         wandb.teardown()
 
 
 @pytest.fixture
 def script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`script("train.py", *arguments)` in an empty folder of its own."""
+    """`script("train.py", *arguments)` runs a script in an empty folder."""
     return partial(run_script, tmp_path)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
-    """The run folder of a tiny segmenter, made by `python train.py`; not to be written to."""
+    """The run folder of a tiny segmenter, made by `python train.py`. Tests must not write to it."""
     folder = tmp_path_factory.mktemp("runs") / "segmenter"
     done = run_script(folder.parent, "train.py", *tiny, f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
@@ -180,7 +182,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_classifier(tmp_path_factory: pytest.TempPathFactory, folders: Callable[[str], list[str]]) -> Path:
-    """The run folder of a tiny classifier of images on disk, which have no test split."""
+    """The run folder of a tiny classifier of images on disk, without a test split."""
     folder = tmp_path_factory.mktemp("runs") / "classifier"
     done = run_script(folder.parent, "train.py", *folders("classification"), *TINY, f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr

@@ -1,9 +1,8 @@
-"""`train.py` that notes every batch it trains on, and dies where it is told to, by SIGKILL.
+"""`train.py` that records every training batch and kills itself with SIGKILL at a given place.
 
     python drill.py OVERRIDES…      with DRILL='{"step": 5, "where": "batch_end"}' in the environment
 
-Not a test by itself: tests/training/test_resume.py and tests/training/test_processes.py start it as a
-process of its own.
+This is not a test: tests start it as a separate process, see tests/drills.py.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def die() -> None:
 
 
 def sabotage() -> None:
-    """Put the notes and the deaths in place, before train.py builds its trainer."""
+    """Install the recording and the kills before train.py builds its trainer."""
     import lightning as L
     import torch
 
@@ -45,7 +44,7 @@ def sabotage() -> None:
             note = {"step": trainer.global_step, "epoch": trainer.current_epoch, "batch": batch_idx}
             note |= {"phase": module.phase, "keys": batch["key"], "pid": os.getpid()}
             note["job"] = Path(trainer.default_root_dir).name
-            note["frozen"] = float(sum(p.double().sum() for p in module.model.encoder.parameters()))
+            note["encoder"] = float(sum(p.double().sum() for p in module.model.encoder.parameters()))
             with (Path.cwd() / f"trace_{trainer.global_rank}.jsonl").open("a") as stream:
                 stream.write(json.dumps(note) + "\n")
             if note["job"] == ORDERS.get("failing_job"):
@@ -74,10 +73,10 @@ def sabotage() -> None:
                 die()
 
     building = importlib.import_module("pixelwise.build.run")
-    made = building.training_loop
+    original = building.training_loop
 
     def trainer(*arguments: Any, **settings: Any) -> L.Trainer:
-        result = made(*arguments, **settings)
+        result = original(*arguments, **settings)
         result.callbacks.insert(-1, Drill())  # type: ignore[attr-defined]
         return result
 
@@ -85,11 +84,11 @@ def sabotage() -> None:
     save = torch.save
 
     def half(content: dict[str, Any], stream: Any) -> None:
-        """Die with half of a checkpoint written."""
+        """Write half of a checkpoint, then die."""
         if content["global_step"] == ORDERS["step"] and "optimizer_states" in content:
-            whole = io.BytesIO()
-            save(content, whole)
-            stream.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+            buffer = io.BytesIO()
+            save(content, buffer)
+            stream.write(buffer.getvalue()[: len(buffer.getvalue()) // 2])
             stream.flush()
             die()
         save(content, stream)
@@ -118,4 +117,4 @@ if __name__ == "__main__":
     assert spec is not None
     assert spec.loader is not None
     spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
-    module.main()  # this file stays sys.argv[0], so that the processes that Lightning starts run it, too
+    module.main()  # sys.argv[0] stays this file, which the processes that Lightning starts also run

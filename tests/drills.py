@@ -1,4 +1,4 @@
-"""Trainings in processes of their own that kill themselves where they are told, and what they leave."""
+"""Trainings in separate processes that kill themselves at a given place, and their results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pixelwise.runs import checkpoints
 
 DRILL = Path(__file__).with_name("drill.py")
 STEPS = 12
-"""Four batches an epoch; the first of three epochs with a frozen encoder, steps 4 to 11 without."""
+"""Three epochs of four steps; the encoder is frozen in the first epoch."""
 
 RUN = (
     "encoder=test_resnet",
@@ -37,7 +37,7 @@ Orders = Mapping[str, Any]
 
 
 def drill(cwd: Path, *overrides: str, **orders: Any) -> subprocess.CompletedProcess[str]:
-    """Train in a process of its own; with orders, until it kills itself."""
+    """Train in a separate process, which kills itself if `where` is among the orders."""
     cwd.mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, str(DRILL), *overrides],
@@ -53,7 +53,7 @@ def drill(cwd: Path, *overrides: str, **orders: Any) -> subprocess.CompletedProc
 
 
 def killed(cwd: Path, deaths: Sequence[Orders], workers: Sequence[int] = (0,)) -> Path:
-    """A run that dies once by each order, is resumed each time, and ends."""
+    """Train a run that is killed once per order and resumed each time; return its folder."""
     first, *later = [*deaths, {}]
     drill(cwd, *RUN, f"data.num_workers={workers[0]}", "hydra.run.dir=run", **first)
     for number, orders in enumerate(later, start=1):
@@ -62,13 +62,13 @@ def killed(cwd: Path, deaths: Sequence[Orders], workers: Sequence[int] = (0,)) -
 
 
 def result(folder: Path) -> dict[str, Any]:
-    """Everything that must not differ: weights, optimizer, what was logged, the final scores."""
+    """All results that must be equal: weights, optimizer, logged values, final scores."""
     state = {
         name: torch.load(checkpoints.file_of(folder, name), weights_only=True) for name in ("last", "best")
     }
     return {
         "weights": state["last"]["state_dict"],
-        "raw weights": state["last"].get("current_model_state", {}),  # beside the average
+        "raw weights": state["last"].get("current_model_state", {}),  # stored with the average
         "optimizer": state["last"]["optimizer_states"],
         "best": state["best"]["state_dict"],
         "metrics.csv": (folder / "metrics.csv").read_text(),
@@ -76,8 +76,8 @@ def result(folder: Path) -> dict[str, Any]:
     }
 
 
-def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    return [name for name in one if not _equal(one[name], other[name])]
+def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    return [name for name in a if not _equal(a[name], b[name])]
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -95,7 +95,7 @@ def trace(cwd: Path, rank: int = 0) -> list[dict[str, Any]]:
 
 
 def order(cwd: Path) -> dict[int, tuple[Any, ...]]:
-    """What each step trained on; a step that was repeated must have repeated it."""
+    """The epoch, batch, phase and samples of each step; a repeated step must have the same ones."""
     steps: dict[int, tuple[Any, ...]] = {}
     for note in trace(cwd):
         seen = (note["epoch"], note["batch"], note["phase"], tuple(note["keys"]))

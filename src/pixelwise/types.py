@@ -1,6 +1,6 @@
-"""The facts everybody shares: the ignored label, and what a sample and a batch are made of.
+"""Constants and types that all packages share: the ignored label, samples, batches, splits, score names.
 
-Nothing here imports torch at run time, so that `python train.py --help` answers at once.
+This module does not import torch at run time, so that `python train.py --help` starts fast.
 """
 
 from __future__ import annotations
@@ -16,54 +16,53 @@ if TYPE_CHECKING:
     from pixelwise.inference.tiling import Tiling, Window
 
 IGNORE = 255
-"""The label of pixels that count nowhere: not in a loss, not in a score."""
-
+"""The label of pixels that losses and scores ignore."""
 
 NODATA = 254
-"""The label of pixels at which the image itself is nodata, until the sample is made: then the image holds the
-mean of the training images there, and the label is `IGNORE`."""
+"""The label of pixels where the image is nodata. When a sample is made, the image is set to the mean of the
+training images there, and the label to `IGNORE`."""
 
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0}
-"""The stored value that becomes 1.0, by dtype; float images are taken as they are."""
+"""The stored value that is scaled to 1.0, by dtype; float images are not scaled."""
 
 
 class Raw(NamedTuple):
-    """One item as a data set stores it, before augmentation."""
+    """One item as the data set stores it, before augmentation."""
 
     image: np.ndarray
-    """(H, W, C), in the source's dtype: uint8, uint16 or float32."""
+    """(H, W, C) in the dtype of the source: uint8, uint16 or float32."""
     target: np.ndarray | int
-    """(H, W) uint8 index mask with `IGNORE` for pixels that do not count, or `NODATA`; or one class index."""
+    """(H, W) uint8 index mask, with `IGNORE` and `NODATA` for such pixels; or one class index."""
     key: str
-    """Names the item in messages, tables and predictions; unique within its split."""
+    """Name of the item in messages, tables and predictions; unique within its split."""
     border: np.ndarray | None = None
-    """(H, W) bool, True where scores of eroded labels do not look; None where there are no such scores."""
+    """(H, W) bool, True for pixels that scores of eroded labels ignore; None if there are no such scores."""
     focus: tuple[int, int] | None = None
-    """(x, y) of a pixel that a random crop has to show; None for a crop anywhere."""
+    """(x, y) of a pixel that a random crop must contain; None if the crop may lie anywhere."""
     nodata: np.ndarray | None = None
-    """(H, W) bool, True where the image is nodata; None where it is so nowhere, or the mask says it by
-    `NODATA`."""
+    """(H, W) bool, True where the image is nodata; None if it is nodata nowhere, or if the mask marks these
+    pixels by `NODATA`."""
     window: Window | None = None
-    """Where in a larger image this lies, whose windows are items in reading order and are scored as one."""
+    """Position in a larger image. The windows of one image are items in reading order, scored together."""
 
 
 class Split:
-    """One split of a data set: a sequence of `Raw` items, each read when it is asked for.
+    """One split of a data set: a sequence of `Raw` items, each read on access.
 
-    A subclass defines `__len__`, `__getitem__` and `size`. `key`, `image`, `target` and `stored_bytes` are
-    worth defining where they can be had without reading a whole item. The other members serve splits whose
+    A subclass defines `__len__`, `__getitem__` and `size`. It should also define `key`, `image`, `target` and
+    `stored_bytes` if they can be found without reading a whole item. The other members are for splits whose
     items are windows of larger images; see `pixelwise.data.tiles.split`. Several worker processes call all
     of them at once.
     """
 
     draws: int | None = None
-    """Random crops that make an epoch of training; None trains on the items themselves."""
+    """Number of random crops per training epoch; None trains on the items themselves."""
     tiling: Tiling | None = None
-    """How larger images are cut into the items; None where the items are whole images."""
+    """How larger images are cut into items; None if the items are whole images."""
     tile_of: Sequence[int] | None = None
-    """The number of the larger image that each item is a window of; None as above."""
+    """For each item, the index of the larger image that it is a window of; None if items are whole images."""
     remarks: Sequence[str] = ()
-    """Warnings about the files that do not stop a training, one sentence each."""
+    """Warnings about the files that do not prevent training, one sentence each."""
 
     def __len__(self) -> int:
         """Number of items."""
@@ -74,7 +73,7 @@ class Split:
         raise NotImplementedError
 
     def size(self, index: int) -> tuple[int, int]:
-        """(H, W) of one image, found without decoding its pixels."""
+        """(H, W) of one image, without decoding its pixels."""
         raise NotImplementedError
 
     def key(self, index: int) -> str:
@@ -82,65 +81,65 @@ class Split:
         return self[index].key
 
     def image(self, index: int) -> np.ndarray:
-        """(H, W, C), the item's image."""
+        """The item's image (H, W, C)."""
         return self[index].image
 
     def target(self, index: int) -> np.ndarray | int:
-        """The item's labels, to be counted; where windows overlap, those that no later window shows."""
+        """The item's labels, for counting; of overlapping windows, without the pixels of later windows."""
         return self[index].target
 
     def stored_bytes(self, index: int) -> int:
-        """Bytes of the item's files, which change with most edits; 0 where nobody knows."""
+        """Size of the item's files in bytes, to detect changes; 0 if it is unknown."""
         return 0
 
     def draw(self, index: int, rng: np.random.Generator) -> Raw:
-        """What random crop `index` of an epoch is cut from; called if `draws` is a number."""
+        """Read the image that random crop `index` of an epoch is cut from; called only if `draws` is set."""
         raise NotImplementedError
 
     @property
     def originals(self) -> list[tuple[str, tuple[int, int], int]]:
-        """Name, (H, W) and bytes of each stored image, however it is cut: what identifies the data."""
+        """Name, (H, W) and bytes of each stored image, however it is cut; this identifies the data."""
         return [(self.key(i), self.size(i), self.stored_bytes(i)) for i in range(len(self))]
 
 
 class Source:
-    """Where images and labels come from. A new data set is one subclass of this and one YAML."""
+    """A source of images and labels. A new data set needs one subclass of this and one YAML file."""
 
     def split(self, name: str) -> Split | None:
-        """The split called "train", "val" or "test", or None where the data set has no such split."""
+        """Return the split "train", "val" or "test", or None if the data set does not have it."""
         raise NotImplementedError
 
     def describe(self) -> str:
-        """Where the splits come from, in one line for the start of a run; "" says nothing."""
+        """Describe the origin of the splits in one line, logged at the start of a run; "" logs nothing."""
         return ""
 
 
 ERODED = "eroded"
-"""The protocol that leaves out pixels near another class; see `Raw.border`."""
+"""The protocol that ignores pixels near another class; see `Raw.border`."""
 
 
 class ScoreName(NamedTuple):
-    """The flat name of a score in its parts: `split[/protocol]/score[/class]`.
+    """The parts of a score's name: `split[/protocol]/score[/class]`.
 
     "test/iou/car" is the IoU of cars, "test/eroded/iou/car" the same without pixels near another class,
-    "val/five_class/miou" a mean that leaves classes out, "val/loss/dice" a part of the loss.
+    "val/five_class/miou" a mean over some of the classes, "val/loss/dice" a term of the loss.
     """
 
     split: str
     protocol: str
-    """`ERODED`, the name of a convention, both ("eroded/five_class"), or ""."""
+    """`ERODED`, the name of a convention, both joined ("eroded/five_class"), or ""."""
     score: str
-    """Its own name; of the loss and its parts "loss" or "loss/dice"."""
+    """Name of the score itself; "loss" for the loss, and "loss/dice" for one of its terms."""
     class_name: str | None = None
-    """None for a score that is of no single class."""
+    """None if the score does not belong to a single class."""
 
     @classmethod
     def parse(cls, name: str, classes: Iterable[str]) -> ScoreName:
-        """Take a name apart.
+        """Split a name into its parts.
 
         Args:
-            name: as in `metrics.json`.
-            classes: names of the classes, which may hold slashes and be equal to names of scores.
+            name: name of a score, as in `metrics.json`.
+            classes: names of the classes; they may contain slashes, or be equal to names of scores.
         """
         split, _, rest = name.partition("/")
         if rest == "loss" or rest.startswith("loss/"):
@@ -158,7 +157,7 @@ class ScoreName(NamedTuple):
 
     @property
     def is_loss(self) -> bool:
-        """Whether it is the loss, or a part of it."""
+        """Whether it is the loss, or a term of the loss."""
         return self.score.partition("/")[0] == "loss"
 
     def __str__(self) -> str:
@@ -166,35 +165,35 @@ class ScoreName(NamedTuple):
 
 
 class Sample(TypedDict):
-    """One augmented item on its way to the device."""
+    """One augmented item, before it is moved to the device."""
 
     image: Tensor
     """(C, H, W) in the source's dtype."""
     target: Tensor
-    """(H, W) uint8 index mask, () int64 class index, or (K,) float: 1 for each class that is there."""
+    """(H, W) uint8 index mask, () int64 class index, or (K,) float: 1 for each class that is present."""
     key: str
     valid: bool
-    """False for a copy that is counted nowhere."""
+    """False for a copy, which scores ignore."""
     border: NotRequired[Tensor]
-    """(H, W) bool, as `Raw.border`; in evaluation only."""
+    """(H, W) bool, see `Raw.border`; in evaluation only."""
     window: NotRequired[Window]
-    """As `Raw.window`; in evaluation only."""
+    """See `Raw.window`; in evaluation only."""
 
 
 class Batch(TypedDict):
-    """Samples of one size, stacked; `image` becomes float and normalised on the device."""
+    """Stacked samples of one size; on the device, `image` becomes float and is normalised."""
 
     image: Tensor
     """(B, C, H, W)."""
     target: Tensor
     """(B, H, W), (B,) or (B, K); int64 on the device."""
     valid: Tensor
-    """(B,) bool: False for a row that only fills up the batch."""
+    """(B,) bool: False for rows that only fill up the batch."""
     key: list[str]
     border: NotRequired[Tensor]
     """(B, H, W) bool."""
     labels: NotRequired[Tensor]
-    """(2, K + 1) int64: labelled pixels of each class, then images with a label; of this batch, then of all
-    batches of its optimizer step. Only where a step has several batches."""
+    """(2, K + 1) int64: labelled pixels of each class, then images with a label. The first row is for this
+    batch, the second for all batches of its optimizer step. Present only if a step has several batches."""
     window: NotRequired[list[Window]]
-    """B of one image, in reading order."""
+    """B windows of one image, in reading order."""

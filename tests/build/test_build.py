@@ -99,7 +99,7 @@ def test_a_phase_that_is_null_is_skipped(built: Callable[..., run.Run]) -> None:
     ("override", "message"),
     [
         ("schedule.phases.all.epochs=0", r"schedule\.phases\.all\.epochs"),
-        ("+schedule.phases.all.steps=3", r"schedule\.phases\.all: how long\?"),
+        ("+schedule.phases.all.steps=3", r"schedule\.phases\.all: length of the phase"),
         ("+schedule.phases.all.freeze=[encodr]", r"phases\.all\.freeze: no part 'encodr'[\s\S]*encoder"),
         ("+schedule.phases.all.crop_size=1.5", r"schedule\.phases\.all\.crop_size"),
         ("+schedule.phases.all.weight_decay=-1", r"schedule\.phases\.all\.weight_decay"),
@@ -159,12 +159,12 @@ def test_phase_errors_come_before_the_model_is_built(
         ("data.palette=[[1,2,3]]", r"^data\.palette\n[\s\S]*each of the 3 classes"),
         ("data.palette=[[300,2,3],[1,2,3],[2,3,4]]", r"^data\.palette\n"),
         ("data.classes=[background,cat,cat]", r"^data\.classes\n[\s\S]*different"),
-        ("data.crop_size=[32,48]", r"data\.crop_size\n[\s\S]*\[32, 48\]"),
+        ("data.crop_size=[32,48]", r"data\.crop_size\)\n[\s\S]*\[32, 48\]"),
         ("schedule.phases.all=null", r"^schedule\.phases is empty"),
         ("encoder.name=null", r"^encoder: [\s\S]*does not accept these arguments"),
         ("task.head=null", r"^task\.head cannot be built: it is not a mapping with `_target_`\n.*null"),
         ("trainer.strategy=null", r"^trainer\.strategy cannot be built"),
-        ("data.source=null", r"^data\.source is no Source\n[\s\S]*found: *null"),
+        ("data.source=null", r"^data\.source is not a Source\n[\s\S]*found: *null"),
         ("data.source.counts=null", r"^data: [\s\S]*does not accept these arguments"),
         ("data.source.seed=x", r"^data\.source\.seed\n"),
         (
@@ -182,7 +182,7 @@ def test_invalid_values_are_refused_with_their_key(
 
 def test_a_phase_that_trains_no_parameters_is_refused(built: Callable[..., run.Run]) -> None:
     with pytest.raises(
-        UserError, match=r"phases\.all\.freeze: nothing is left[\s\S]*decoder without weights"
+        UserError, match=r"phases\.all\.freeze: nothing is left[\s\S]*only decoder, without weights"
     ):
         built("task=classification", "+schedule.phases.all.freeze=[encoder,head]")
 

@@ -165,10 +165,10 @@ def test_sweep_overrides_of_a_single_run_are_refused(
     [
         ("config.yaml", "a: [1", "config.yaml cannot be read"),
         ("config.yaml", "seed: 1\nseed: 2", "config.yaml cannot be read"),
-        ("config.yaml", "", "config.yaml is no run's config\n  found:    nothing below data, encoder"),
-        ("config.yaml", "- 1", "config.yaml is no run's config\n  found:    a list"),
+        ("config.yaml", "", "config.yaml is not the config of a run\n  found:    no key data, encoder"),
+        ("config.yaml", "- 1", "config.yaml is not the config of a run\n  found:    a list"),
         ("overrides.yaml", "{", "overrides.yaml cannot be read"),
-        ("overrides.yaml", "a: 1", "overrides.yaml is no list of overrides"),
+        ("overrides.yaml", "a: 1", "overrides.yaml is not a list of overrides"),
     ],
 )
 def test_a_damaged_file_of_a_run_is_named(

@@ -32,7 +32,7 @@ def grey_of(colours: np.ndarray) -> np.ndarray:
 
 
 def through_pillow(mode: str, **options: Any) -> Writer:
-    """Saved by Pillow in a mode."""
+    """Return a writer that saves with Pillow in a mode."""
 
     def write(path: Path, colours: np.ndarray) -> np.ndarray:
         alpha = np.full(colours.shape[:2], 100, np.uint8)
@@ -57,7 +57,7 @@ def through_pillow(mode: str, **options: Any) -> Writer:
 
 
 def turned(tag: int, **options: Any) -> Writer:
-    """Stored turned, with the tag that says so."""
+    """Return a writer that stores the image rotated, with its orientation tag."""
 
     def write(path: Path, colours: np.ndarray) -> np.ndarray:
         exif = Image.Exif()
@@ -162,7 +162,7 @@ LOSSY: dict[str, Writer] = {
     "ycbcr.tif": through_pillow("YCbCr"),
     **{f"turned_{tag}.jpg": turned(tag, quality=95) for tag in UNDO},
 }
-"""Files of 8 bits that come close to it."""
+"""Files of 8 bits that show approximately what was drawn."""
 
 DEEP: dict[str, Writer] = {
     "grey16.png": deep_png(1),

@@ -1,4 +1,4 @@
-"""Small data sets in the layouts that they are published in."""
+"""Small data sets in their published layouts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_pets(root, published=True, per_breed=5):
     for name in names:
         Image.fromarray(rng.integers(0, 256, (24, 30, 3), np.uint8)).save(root / f"images/{name}.jpg")
         Image.fromarray(trimap).save(root / f"annotations/trimaps/{name}.png")
-    (root / "images/Abyssinian_100.mat").touch()  # as published: files that no list names
+    (root / "images/Abyssinian_100.mat").touch()  # as published: files that are not listed
     header = "#Image CLASS-ID SPECIES BREED ID\n#ID: 1:37 Class ids\n#SPECIES: 1:Cat 2:Dog\n"
     (root / "annotations/list.txt").write_text(header + "\n".join(map(line, names)) + "\n")
     if published:

@@ -1,4 +1,4 @@
-"""An audit counts everything, stops at nothing, and says what has to be mended."""
+"""An audit counts all items, continues after errors, and reports what must be fixed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def save(path, array):
 
 @pytest.fixture
 def root(tmp_path):
-    """Two training pairs and one validation pair of 4×6 pixels; sound."""
+    """Two training pairs and one validation pair of 4×6 pixels, without faults."""
     items = [("train", [0, 1, 2]), ("train", [0, 0, 255]), ("val", [0, 1, 2])]
     for number, (split, mask) in enumerate(items):
         save(tmp_path / split / f"images/{number}.png", np.full((4, 6, 3), number))
@@ -47,7 +47,7 @@ def printed(result):
     return console.file.getvalue()
 
 
-def test_a_sound_data_set_is_counted(root):
+def test_items_and_pixels_are_counted(root):
     result = audit(segmentation(root), CLASSES)
     train = result.splits[0]
     assert result.problems == []
@@ -76,7 +76,7 @@ def test_unknown_labels_are_collected_and_the_rest_is_counted(root):
     assert "'data.source.labels.ignore=[11,13]'" in result.problems[0]
 
 
-def test_damaged_images_are_named_and_passed_over(root):
+def test_damaged_images_are_listed_and_skipped(root):
     path = root / "train/images/1.png"
     path.write_bytes(path.read_bytes()[:-30])
     result = audit(segmentation(root), CLASSES)
@@ -85,7 +85,7 @@ def test_damaged_images_are_named_and_passed_over(root):
     assert str(path) in result.problems[0]
 
 
-def test_images_that_cannot_share_a_batch_and_numbers_that_are_none_are_named(root):
+def test_mixed_number_types_and_nan_images_are_listed(root):
     deep = np.full((4, 6), 7, np.float32)
     Image.fromarray(deep).save(root / "train/images/2.tif")
     Image.fromarray(np.full_like(deep, np.nan)).save(root / "train/images/3.tif")
@@ -93,7 +93,7 @@ def test_images_that_cannot_share_a_batch_and_numbers_that_are_none_are_named(ro
         save(root / f"train/masks/{number}.png", np.ones((4, 6)))
     result = audit(segmentation(root), CLASSES)
     damaged, types = result.problems
-    assert "3.tif holds nothing but nodata" in damaged
+    assert "3.tif contains only nodata pixels" in damaged
     assert "one number type, but 0, 1 uint8; 2 float32" in types
     assert [line.split(":")[0] for line in result.every] == ["train/3", "train/2"]
 
@@ -105,9 +105,9 @@ def test_leakage_is_found_by_content(root):
     assert result.every == ["val/2 = train/1"]
 
 
-def test_absent_classes_are_named(root):
+def test_classes_without_labels_are_listed(root):
     result = audit(segmentation(root, [*CLASSES, "bus"]), [*CLASSES, "bus"])
-    assert result.problems == ["train: nothing is labelled bus, so that cannot be learned"]
+    assert result.problems == ["train: no labels of bus, which the model therefore cannot learn"]
     assert "absent" in printed(result)
 
 
@@ -120,22 +120,22 @@ def test_masks_of_0_and_255_are_recognised(root):
     assert "'data.source.labels.remap={255:1}'" in result.problems[1]
 
 
-def test_labels_from_1_are_to_be_remapped(root):
+def test_labels_from_1_get_a_remap_suggestion(root):
     for number in range(2):
         save(root / f"train/masks/{number}.png", np.repeat([[1, 2, 3]], 4, 0).repeat(2, 1))
     result = audit(segmentation(root), CLASSES)
-    assert "'data.source.labels.remap={1:0,2:1,3:2}' if the labels count from 1" in result.problems[0]
+    assert "'data.source.labels.remap={1:0,2:1,3:2}' if the labels start at 1" in result.problems[0]
 
 
-def test_smooth_masks_are_told_so(root):
+def test_interpolated_masks_are_recognised(root):
     levels = np.tile(np.uint8([0] * 8 + [255] * 8 + [20, 40, 60, 80, 120, 160, 200, 230]), 1).reshape(4, 6)
     save(root / "train/masks/0.png", levels)
     result = audit(segmentation(root, ["no", "yes"]), ["no", "yes"])
-    assert "resized smoothly" in result.problems[0]
+    assert "interpolated" in result.problems[0]
     assert "'data.source.labels.threshold=128' makes yes of 128 and more" in result.problems[0]
 
 
-def test_remarks_are_shown_and_are_no_problem(root):
+def test_remarks_are_printed_but_are_not_problems(root):
     exif = Image.Exif()
     exif[0x0112] = 3
     for number in range(2):
@@ -149,7 +149,7 @@ def test_remarks_are_shown_and_are_no_problem(root):
     assert "No problems found; see the notes." in text
 
 
-def test_a_split_that_cannot_be_listed_does_not_stop_the_others(root):
+def test_a_split_that_fails_does_not_stop_the_audit(root):
     (root / "train/masks/0.png").unlink()
     result = audit(segmentation(root), CLASSES)
     assert "1 without a mask: 0" in result.problems[0]
@@ -165,7 +165,7 @@ def test_image_labels_count_images(tmp_path):
 
 
 class Least(Split):
-    """The least a split can be."""
+    """A split with only the required members."""
 
     def __len__(self):
         return 2
@@ -182,7 +182,7 @@ class LeastSource(Source):
         return Least() if name == "train" else None
 
 
-def test_any_source_can_be_audited():
+def test_a_minimal_source_can_be_audited():
     result = audit(LeastSource(), ["a", "b"])
     assert result.splits[0].histogram.pixels.tolist() == [9, 9]
     assert (result.problems, result.origin) == ([], "")
@@ -196,7 +196,7 @@ def test_the_histogram_stops_at_an_unknown_label(root):
         class_histogram(segmentation(root).split("train"), CLASSES)
 
 
-def test_the_fingerprint_changes_with_files(root):
+def test_the_fingerprint_changes_with_the_files(root):
     def read():
         source = segmentation(root)
         return fingerprint({name: source.split(name) for name in ("train", "val", "test")}, CLASSES)

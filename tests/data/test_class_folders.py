@@ -1,4 +1,4 @@
-"""Images with one class each: folders, tables, and labels that are not the classes."""
+"""Images with one class each: folders, tables, and labels that do not match the classes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_splits_by_folders(tmp_path):
     assert (target, key) == (0, "cat/b")
 
 
-def test_class_folders_are_dealt_class_by_class(tmp_path):
+def test_class_folders_are_split_class_by_class(tmp_path):
     draw(*(tmp_path / f"cat/{number}.png" for number in range(10)))
     draw(*(tmp_path / f"dog/{number}.png" for number in range(5)))
     data = FolderClassification(tmp_path, CLASSES, split=SPLIT)
@@ -59,7 +59,7 @@ def test_a_table_with_splits(tmp_path):
     assert data.split("test") is None
 
 
-def test_a_table_without_splits_is_dealt(tmp_path):
+def test_a_table_without_splits_is_split_at_random(tmp_path):
     write_table(tmp_path, "file,label\n" + "".join(f"images/{n}.png,{CLASSES[n % 2]}\n" for n in range(4)))
     data = FolderClassification(tmp_path, CLASSES, csv="labels.csv", split={"val": 0.5})
     assert sorted(items(data.split("train")).values()) == sorted(items(data.split("val")).values()) == [0, 1]
@@ -75,11 +75,11 @@ def test_labels_to_skip(tmp_path):
     [
         (["cat", "dog", "cow"], r"not the classes[\s\S]*cow[\s\S]*'data\.source\.skip=\[cow\]'"),
         (["cat", "dogs"], r"without dog[\s\S]*dog → dogs"),
-        (["cat"], r"without dog[\s\S]*mend data\.classes"),
-        (["train/cat", "train/dog", "valid/cat"], r"valid has a name that is not read"),
+        (["cat"], r"without dog[\s\S]*correct data\.classes"),
+        (["train/cat", "train/dog", "valid/cat"], r"valid is not the name of a split"),
     ],
 )
-def test_folders_that_are_not_the_classes(tmp_path, folders, message):
+def test_folders_that_do_not_match_the_classes(tmp_path, folders, message):
     draw(*(tmp_path / folder / "a.png" for folder in folders))
     with pytest.raises(UserError, match=message):
         FolderClassification(tmp_path, CLASSES)
@@ -88,14 +88,14 @@ def test_folders_that_are_not_the_classes(tmp_path, folders, message):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("files,label\n", r"the columns[\s\S]*files, label[\s\S]*file, label\[, split\]"),
+        ("files,label\n", r"wrong columns[\s\S]*files, label[\s\S]*file, label\[, split\]"),
         ("file,label\nimages/0.png,dgo\nimages/1.png,cat\n", "dog → dgo"),
         ("file,label\nimages/9.png,dog\nimages/1.png,cat\n", r"1 of 2 files[\s\S]*images/9\.png"),
         ("file,label\nimages/1.png,dog\nimages/1.png,cat\n", r"more than once[\s\S]*images/1"),
         ("file,label,split\nimages/0.png,dog,valid\nimages/1.png,cat,val\n", r"'valid'[\s\S]*train, val"),
-        ("", r"the columns[\s\S]*nothing"),
-        ("file,label\nimages/1.png,cat\nimages/0.png\n,dog\n", r"without file or label[\s\S]*line 3, 4"),
-        ("file,label\nimages/0.png,Kätzchen\n".encode("latin-1"), r"labels\.csv is no text in UTF-8"),
+        ("", r"wrong columns[\s\S]*nothing"),
+        ("file,label\nimages/1.png,cat\nimages/0.png\n,dog\n", r"file or label is missing[\s\S]*line 3, 4"),
+        ("file,label\nimages/0.png,Kätzchen\n".encode("latin-1"), r"labels\.csv is not text in UTF-8"),
         ("file,label,split\nimages/0.png,dog,\nimages/1.png,cat,val\n", "column split"),
     ],
 )
@@ -107,5 +107,5 @@ def test_mistakes_in_a_table(tmp_path, table, message):
 
 def test_a_missing_table(tmp_path):
     draw(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"labels\.csv is not there"):
+    with pytest.raises(UserError, match=r"labels\.csv does not exist"):
         FolderClassification(tmp_path, CLASSES, csv="labels.csv")

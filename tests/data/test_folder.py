@@ -1,4 +1,4 @@
-"""Layouts of images with masks, and every mistake in them that names or headers can tell."""
+"""Layouts of images with masks, and the mistakes that file names or headers show."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from pixelwise.data.labels import Labels
 from pixelwise.data.sources.folder import FolderSegmentation
-from pixelwise.data.splits import deal
+from pixelwise.data.splits import random_split
 from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast
@@ -64,7 +64,7 @@ def test_an_item_is_image_target_and_key(tmp_path):
     assert split.size(1) == (4, 6)
 
 
-def test_one_folder_is_dealt_at_random_and_the_same_each_time(tmp_path):
+def test_random_splits_are_reproducible(tmp_path):
     draw_pairs(tmp_path / "images", tmp_path / "masks", range(10))
     dealt = {name: keys(source(tmp_path, split=SPLIT).split(name)) for name in ("train", "val", "test")}
     assert {name: len(split) for name, split in dealt.items()} == {"train": 7, "val": 2, "test": 1}
@@ -74,21 +74,21 @@ def test_one_folder_is_dealt_at_random_and_the_same_each_time(tmp_path):
     assert "'seed': 0" in source(tmp_path, split=SPLIT).describe()
 
 
-def test_a_share_of_0_is_no_split(tmp_path):
+def test_a_share_of_0_gives_no_split(tmp_path):
     draw_pairs(tmp_path / "images", tmp_path / "masks", range(4))
     assert source(tmp_path, split={"val": 0.2, "test": 0}).split("test") is None
     assert len(source(tmp_path, split={"val": 0.2, "test": 0}).split("val")) == 1
 
 
 @pytest.mark.parametrize("shares", [{"val": "x"}, {"val": 0.1, "seed": "y"}, {"val": 0.5, "test": 0.5}])
-def test_shares_that_cannot_be_dealt(shares):
+def test_invalid_split_shares_are_refused(shares):
     with pytest.raises(UserError, match=r"^data\.source\.split"):
-        deal(list("abc"), **shares)
+        random_split(list("abc"), **shares)
 
 
-def test_a_new_image_hardly_changes_how_the_others_are_dealt():
+def test_a_new_image_keeps_most_of_the_random_split():
     names = [str(number) for number in range(100)]
-    before, after = deal(names, **SPLIT), deal([*names, "new"], **SPLIT)
+    before, after = random_split(names, **SPLIT), random_split([*names, "new"], **SPLIT)
     assert len(set(before["val"]) ^ set(after["val"])) <= 2
 
 
@@ -106,9 +106,9 @@ def refused(root, match, **options):
         source(root, **options).split("train")
 
 
-def test_a_missing_root_suggests_its_neighbour(tmp_path):
+def test_a_missing_root_suggests_a_similar_folder(tmp_path):
     (tmp_path / "streets").mkdir()
-    refused(tmp_path / "street", r"street is not there[\s\S]*data\.root=.*streets")
+    refused(tmp_path / "street", r"street is missing[\s\S]*data\.root=.*streets")
     refused(tmp_path / "streets", "streets is empty")
 
 
@@ -122,7 +122,7 @@ def test_unknown_folders_are_listed(tmp_path):
 def test_other_names_of_splits_are_refused(tmp_path, places, wrong):
     images, masks = places.format(wrong, wrong).split()
     draw_pairs(tmp_path / images, tmp_path / masks, "a")
-    refused(tmp_path, f"{wrong} has a name that is not read[\\s\\S]*train, val or test")
+    refused(tmp_path, f"{wrong} is not the name of a split[\\s\\S]*train, val or test")
 
 
 def test_missing_masks_and_images_are_listed_and_counted(tmp_path):
@@ -171,7 +171,7 @@ def draw_turned(root, tag, image=(4, 6), mask=(4, 6), **options):
 
 
 @pytest.mark.parametrize("tag", [5, 6, 7, 8])
-def test_a_mask_may_follow_either_side_of_exif(tmp_path, tag):
+def test_masks_may_match_the_stored_or_the_shown_image(tmp_path, tag):
     draw_turned(tmp_path, tag, mask=(6, 4))
     assert source(tmp_path).split("train")[0].image.shape == (6, 4, 3)
     refused(tmp_path, r"fits the image as it is shown[\s\S]*data\.source\.exif=apply", exif="ignore")
@@ -186,14 +186,14 @@ def test_a_mask_may_follow_either_side_of_exif(tmp_path, tag):
     ("tag", "size", "expected"),
     [(1, (4, 6), 0), (3, (4, 6), 2), (2, (4, 6), 2), (6, (4, 6), 1), (6, (4, 4), 2), (9, (4, 6), 0)],
 )
-def test_turned_images_are_counted_and_doubtful_ones_named(tmp_path, tag, size, expected):
+def test_rotated_images_are_reported(tmp_path, tag, size, expected):
     draw_turned(tmp_path, tag, size, size[::-1] if tag == 6 else size)
     remarks = source(tmp_path).split("train").remarks
     assert len(remarks) == expected
     if expected:
         assert "images with an EXIF orientation other than 1: 1 of 1, such as a" in remarks[0]
     if expected == 2:
-        assert "does not tell whether the mask lies on the image" in remarks[1]
+        assert "does not show whether the mask matches the image" in remarks[1]
         assert "data.source.exif=ignore" in remarks[1]
 
 
@@ -204,7 +204,7 @@ def draw_table(path, indices, table):
     image.save(path)
 
 
-def test_colour_tables_that_differ_are_told_with_their_palette(tmp_path):
+def test_different_colour_tables_are_reported_with_palette(tmp_path):
     red, green, blue = [255, 0, 0], [0, 255, 0], [0, 0, 255]
     for name, table in {"a": [red, green], "b": [green, red]}.items():
         draw(tmp_path / f"train/images/{name}.png")
@@ -220,7 +220,7 @@ def test_colour_tables_that_differ_are_told_with_their_palette(tmp_path):
     assert source(tmp_path).split("train").remarks == []
 
 
-def test_unreadable_files_are_all_listed_before_training(tmp_path):
+def test_all_unreadable_files_are_listed(tmp_path):
     draw_pairs(tmp_path / "images", tmp_path / "masks", "abc")
     for name in "ac":
         (tmp_path / f"images/{name}.jpg").write_bytes(b"")

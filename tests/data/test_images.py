@@ -1,4 +1,4 @@
-"""Every format a user may bring gives the pixels that were stored, and a damaged file is named."""
+"""Every supported format gives the stored pixels, and a damaged file is reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_lossless_formats_give_the_stored_pixels(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.webp"])
-def test_lossy_formats_come_close_with_channels_in_order(tmp_path, name):
+def test_lossy_formats_give_similar_pixels(tmp_path, name):
     Image.fromarray(COLOUR).save(tmp_path / name, quality=95)
     image = read_image(tmp_path / name)
     assert image.shape == (7, 10, 3)
@@ -47,7 +47,7 @@ def test_grey_images_are_repeated_or_kept(tmp_path, name, channels, expected):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
-def test_alpha_is_dropped_without_compositing_unless_four_channels_are_asked_for(tmp_path, name):
+def test_alpha_is_dropped_unless_four_channels_are_needed(tmp_path, name):
     rgba = np.dstack([COLOUR, np.full_like(GREY, 100)])
     Image.fromarray(rgba, "RGBA").save(tmp_path / name, lossless=True)
     assert np.array_equal(read_image(tmp_path / name), COLOUR)
@@ -95,7 +95,7 @@ def test_a_float_tiff_stays_float(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
-def test_a_file_that_is_cut_short_is_named(tmp_path, name):
+def test_a_truncated_file_is_reported(tmp_path, name):
     path = tmp_path / name
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -105,13 +105,13 @@ def test_a_file_that_is_cut_short_is_named(tmp_path, name):
 
 @pytest.mark.parametrize("content", [b"", b"no image at all"])
 @pytest.mark.parametrize("read", [read_image, read_size])
-def test_a_file_that_is_no_image_is_named(tmp_path, read, content):
+def test_a_file_that_is_not_an_image_is_reported(tmp_path, read, content):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(UnreadableImage, match=r"a\.png cannot be read"):
         read(tmp_path / "a.png")
 
 
-def test_channels_that_do_not_fit_name_the_override(tmp_path):
+def test_wrong_channels_suggest_an_override(tmp_path):
     Image.fromarray(COLOUR).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"a\.png gives 3 channels[\s\S]*data\.channels=3"):
         read_image(tmp_path / "a.png", channels=4)

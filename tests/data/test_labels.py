@@ -1,4 +1,4 @@
-"""Masks in every coding decode to the same indices, and a value without a meaning never passes."""
+"""Masks in every coding decode to the same indices, and values without a meaning are refused."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_ignored_values_become_255(tmp_path):
     assert Labels(CLASSES, ignore=[2, 11]).read(path).tolist() == [[0, 255, 255]]
 
 
-def test_an_unknown_number_is_told_with_its_place_and_its_mending(tmp_path):
+def test_an_unknown_number_is_reported_with_place_and_fix(tmp_path):
     path = save(tmp_path, np.array([[0, 1, 2], [0, 11, 11], [13, 0, 0]], np.uint8))
     with pytest.raises(LabelError) as caught:
         Labels(CLASSES).read(path)
@@ -117,7 +117,7 @@ def test_an_unknown_number_is_told_with_its_place_and_its_mending(tmp_path):
     assert caught.value.target.tolist() == [[0, 1, 2], [0, 254, 254], [254, 0, 0]]
 
 
-def test_an_unknown_colour_is_told_with_its_place_and_its_mending(tmp_path):
+def test_an_unknown_colour_is_reported_with_place_and_fix(tmp_path):
     path = save(tmp_path, np.array([[PALETTE[0], [252, 255, 0]]], np.uint8))
     with pytest.raises(LabelError, match=r"\(252, 255, 0\): 1 pixel, first at row 0, column 1") as caught:
         Labels(CLASSES, palette=PALETTE).read(path)
@@ -130,9 +130,9 @@ def test_colours_without_a_palette_ask_for_one(tmp_path):
         Labels(CLASSES).read(path)
 
 
-def test_jpeg_masks_are_told_why_they_fail(tmp_path):
+def test_jpeg_masks_are_refused_with_the_reason(tmp_path):
     noise = np.random.default_rng(0).integers(0, 3, (16, 16), np.uint8) * 40
-    with pytest.raises(LabelError, match="JPEG does not keep labels"):
+    with pytest.raises(LabelError, match="JPEG changes the values of labels"):
         Labels(CLASSES).read(save(tmp_path, noise, "m.jpg"))
 
 
@@ -142,9 +142,9 @@ def test_a_float_mask_needs_whole_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["m.png", "m.tif"])
-def test_numbers_in_16_bit_colour_are_refused_because_8_bits_would_make_them_0(tmp_path, name):
+def test_16_bit_colour_masks_are_refused(tmp_path, name):
     cv2.imwrite(str(tmp_path / name), np.full((2, 2, 3), 2, np.uint16))
-    with pytest.raises(UserError, match=r"is no mask of class numbers[\s\S]*colours of type uint16"):
+    with pytest.raises(UserError, match=r"is not a mask of class indices[\s\S]*colours of type uint16"):
         Labels(CLASSES).read(tmp_path / name)
 
 
@@ -153,9 +153,9 @@ def test_numbers_in_16_bit_colour_are_refused_because_8_bits_would_make_them_0(t
     [
         ({"classes": ["one"]}, "2 to 254 different names"),
         ({"classes": ["a", "a"]}, "2 to 254 different names"),
-        ({"remap": {7: 3}}, "leads to 3"),
-        ({"remap": {7: "caar"}}, r"leads to 'caar'[\s\S]*perhaps car"),
-        ({"remap": {7: -1}}, "leads to -1"),
+        ({"remap": {7: 3}}, "maps to 3"),
+        ({"remap": {7: "caar"}}, r"maps to 'caar'[\s\S]*perhaps car"),
+        ({"remap": {7: -1}}, "maps to -1"),
         ({"remap": {1.5: 1}}, r"labels\.remap or labels\.ignore[\s\S]*1\.5[\s\S]*whole"),
         ({"ignore": [True]}, r"labels\.remap or labels\.ignore[\s\S]*True"),
         ({"threshold": 128}, r"labels\.threshold[\s\S]*128, 3 classes"),
@@ -173,7 +173,7 @@ def test_contradicting_arguments_are_refused(arguments, message):
         Labels(**{"classes": CLASSES, **arguments})
 
 
-def test_an_error_crosses_to_another_process_with_its_message(tmp_path):
+def test_label_errors_keep_their_message_across_processes(tmp_path):
     with pytest.raises(LabelError) as caught:
         Labels(CLASSES).read(save(tmp_path, np.uint8([[9]])))
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
@@ -221,7 +221,7 @@ def test_nan_is_ignored(tmp_path, dtype):
     ("dtype", "nodata"),
     [("int16", -9999), ("uint8", 255), ("uint8", 99), ("float32", -9999), ("float64", np.nan)],
 )
-def test_what_a_tiff_calls_nodata_is_ignored(tmp_path, dtype, nodata):
+def test_nodata_values_of_a_tiff_are_ignored(tmp_path, dtype, nodata):
     path = tiff(tmp_path, np.array([[0, nodata, 2]], dtype), nodata=nodata)
     assert Labels(CLASSES).read(path).tolist() == [[0, 255, 2]]
 
@@ -232,7 +232,7 @@ def test_nodata_is_ignored_where_255_is_a_class(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
-def test_nodata_that_is_a_class_is_refused_with_ways_out(tmp_path, dtype):
+def test_nodata_that_is_a_class_is_refused_with_fixes(tmp_path, dtype):
     path = tiff(tmp_path, np.array([[0, 1, 2]], dtype), nodata=0)
     with pytest.raises(UserError, match=r"0 is the class sky[\s\S]*tag nodata=0") as refused:
         Labels(CLASSES).read(path)
@@ -243,9 +243,9 @@ def test_nodata_that_is_a_class_is_refused_with_ways_out(tmp_path, dtype):
     assert Labels(CLASSES).read(tiff(tmp_path, np.array([[1, 2]], dtype), nodata=0)).tolist() == [[1, 2]]
 
 
-def test_labels_that_count_from_1_are_told_so(tmp_path):
+def test_labels_that_start_at_1_are_recognised(tmp_path):
     path = save(tmp_path, np.array([[1, 2, 3]], np.uint8))
-    with pytest.raises(LabelError, match=r"labels\.remap=\{1:0,2:1,3:2\}' if the labels count from 1"):
+    with pytest.raises(LabelError, match=r"labels\.remap=\{1:0,2:1,3:2\}' if the labels start at 1"):
         Labels(CLASSES).read(path)
     assert Labels(CLASSES, remap={1: 0, 2: 1, 3: 2}).read(path).tolist() == [[0, 1, 2]]
     with pytest.raises(LabelError) as caught:
@@ -255,19 +255,19 @@ def test_labels_that_count_from_1_are_told_so(tmp_path):
 
 @pytest.mark.parametrize("name", ["m.png", "m.tif", "m.bmp", "m.gif", "m.jpg"])
 @pytest.mark.parametrize("remap", [None, {255: 1}])
-def test_masks_that_were_resized_smoothly_are_told_so(tmp_path, name, remap):
+def test_interpolated_masks_are_recognised(tmp_path, name, remap):
     binary = np.zeros((63, 81), np.uint8)
     cv2.circle(binary, (40, 30), 20, 255, -1)
     stored = cv2.GaussianBlur(binary, (5, 5), 0)
     path = save(tmp_path, stored, name)
-    with pytest.raises(LabelError, match=r"resized smoothly, or saved as JPEG[\s\S]*threshold=128'"):
+    with pytest.raises(LabelError, match=r"interpolated, or saved as JPEG[\s\S]*threshold=128'"):
         Labels(["no", "yes"], remap=remap).read(path)
     target = Labels(["no", "yes"], remap=remap, threshold=128).read(path)
     assert set(np.unique(target)) == {0, 1}
     assert ((target == 1) != (binary == 255)).mean() < 0.02
 
 
-def test_a_threshold_yields_to_ignore_and_takes_any_number(tmp_path):
+def test_ignore_takes_precedence_over_threshold(tmp_path):
     path = tiff(tmp_path, np.array([[0.0, 0.4, 0.6, np.nan, 1.0, -1.0]], np.float32))
     assert Labels(["no", "yes"], threshold=0.5, ignore=[-1]).read(path).tolist() == [[0, 0, 1, 255, 1, 255]]
 
@@ -334,14 +334,14 @@ def test_colours_of_other_types_are_refused(tmp_path, dtype):
     with rasterio.open(path, "w", dtype=dtype, **profile) as dataset:
         dataset.write(np.zeros((3, 2, 2), dtype))
     for palette in (None, PALETTE):
-        with pytest.raises(UserError, match=f"is no mask[\\s\\S]*colours of type {dtype}"):
+        with pytest.raises(UserError, match=f"is not a mask[\\s\\S]*colours of type {dtype}"):
             Labels(CLASSES, palette=palette).read(path)
 
 
-def test_fractions_are_not_advised_to_be_ignored(tmp_path):
+def test_fractions_get_no_ignore_suggestion(tmp_path):
     path = tiff(tmp_path, np.array([[0, 0.5, np.inf]], np.float32))
     with pytest.raises(
-        LabelError, match=r"0\.5: 1 pixel[\s\S]*inf: 1 pixel[\s\S]*class numbers are whole"
+        LabelError, match=r"0\.5: 1 pixel[\s\S]*inf: 1 pixel[\s\S]*class indices are whole numbers"
     ) as caught:
         Labels(["no", "yes"]).read(path)
     assert "threshold=0.5" in str(caught.value)

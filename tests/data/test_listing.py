@@ -1,4 +1,4 @@
-"""Which files are images is decided once: training, audit and prediction take the same ones."""
+"""Training, audit and prediction find the same image files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OTHERS = [
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Images, and what lies beside them on a user's disk."""
+    """Images, and other files as on a user's disk."""
     for name in [*IMAGES, *OTHERS]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"resource fork")
@@ -54,6 +54,6 @@ def test_a_glob_of_other_files_finds_no_image(folder, pattern):
         files.find_images(f"{folder}/{pattern}")
 
 
-def test_a_file_that_is_named_is_taken(folder):
+def test_a_given_file_is_used(folder):
     assert files.find_images(str(folder / ".hidden.png")) == {".hidden": folder / ".hidden.png"}
     assert not is_image(folder / ".hidden.png", folder)

@@ -1,4 +1,4 @@
-"""The loader's promises: order and randomness from (seed, phase, epoch, index), exact resumption."""
+"""Order and random numbers depend on (seed, phase, epoch, index) only; resumption is exact."""
 
 import multiprocessing
 from itertools import groupby, islice, pairwise
@@ -10,7 +10,14 @@ import torch
 
 from pixelwise.augmentation import Transform
 from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
-from pixelwise.data.samplers import Draw, EvaluationBatches, Permutation, Share, TrainingBatches, generator
+from pixelwise.data.samplers import (
+    EvaluationBatches,
+    Permutation,
+    Rank,
+    SampleIndex,
+    TrainingBatches,
+    generator,
+)
 from pixelwise.data.subset import InMemory
 from pixelwise.errors import UserError
 from pixelwise.types import Raw, Split
@@ -66,13 +73,13 @@ def equal(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
     return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_workers_change_nothing() -> None:
+def test_results_do_not_depend_on_workers() -> None:
     one, two = loader(0), loader(2)
     for epoch in (0, 1, 2):
         assert equal(epoch_of(one, epoch), epoch_of(two, epoch))
 
 
-def test_epochs_and_seeds_differ_and_full_batches_hold_distinct_samples() -> None:
+def test_epochs_differ_and_hold_distinct_samples() -> None:
     batches = loader()
     first, second = epoch_of(batches, 0), epoch_of(batches, 1)
     assert not equal(first, second)
@@ -81,11 +88,11 @@ def test_epochs_and_seeds_differ_and_full_batches_hold_distinct_samples() -> Non
     assert len(set(values)) == 20
 
 
-def test_randomness_depends_on_every_coordinate() -> None:
-    draws = [Draw(p, e, i) for p in (0, 1) for e in (0, 1) for i in (0, 1)]
+def test_random_numbers_depend_on_every_index() -> None:
+    draws = [SampleIndex(p, e, i) for p in (0, 1) for e in (0, 1) for i in (0, 1)]
     numbers = {generator(seed, draw).random() for seed in (0, 1) for draw in draws}
     assert len(numbers) == 16
-    assert generator(3, Draw(1, 2, 3)).random() == generator(3, Draw(1, 2, 3)).random()
+    assert generator(3, SampleIndex(1, 2, 3)).random() == generator(3, SampleIndex(1, 2, 3)).random()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -106,7 +113,7 @@ def test_resuming_within_an_epoch_continues_exactly(workers: int, consumed: int)
     assert equal(rest + epoch_of(resumed, 2), expected)
 
 
-def test_a_second_interruption_within_the_same_epoch() -> None:
+def test_resuming_twice_within_the_same_epoch() -> None:
     whole = epoch_of(loader(), 1)
     state = {"epoch": 1, "batches_consumed": 2}
     second = loader()
@@ -125,7 +132,7 @@ def test_an_abandoned_epoch_does_not_shorten_the_next() -> None:
     assert len(epoch_of(batches, 1)) == 5
 
 
-def test_evaluation_sees_each_sample_once_in_batches_of_one_size() -> None:
+def test_evaluation_batches_hold_each_sample_once() -> None:
     numbers = Numbers(23)
     sampler = EvaluationBatches([numbers.size(i) for i in range(23)], 4)
     batches = EvaluationLoader(
@@ -142,13 +149,15 @@ def test_evaluation_sees_each_sample_once_in_batches_of_one_size() -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
-def test_the_windows_of_a_large_image_stay_together_in_their_order(processes: int) -> None:
+def test_windows_of_an_image_stay_together_and_in_order(processes: int) -> None:
     tile_of = [0] * 9 + [1] * 4 + [2] * 9 + [3]
     sizes = [(64, 64) if tile in (0, 2) else (30, 64) for tile in tile_of]
     shares = [
-        EvaluationBatches(sizes, 4, Share(rank, processes), tile_of).batches for rank in range(processes)
+        EvaluationBatches(sizes, 4, Rank(rank, processes), tile_of).batches for rank in range(processes)
     ]
-    assert len({len(batches) for batches in shares}) == 1, "or a process would wait for the others for ever"
+    assert len({len(batches) for batches in shares}) == 1, (
+        "otherwise a process would wait for the others forever"
+    )
     seen = []
     for batches in shares:
         own = [draw.sample for batch in batches for draw in batch if draw.valid]
@@ -162,7 +171,7 @@ def test_the_windows_of_a_large_image_stay_together_in_their_order(processes: in
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("cause", [{"broken": 7}, {"transform": refuse}], ids=["reading", "augmenting"])
-def test_an_error_in_a_worker_arrives_as_it_was(workers: int, cause: dict[str, Any]) -> None:
+def test_worker_errors_are_raised_unchanged(workers: int, cause: dict[str, Any]) -> None:
     others = {*multiprocessing.active_children()}
     with pytest.raises(UserError) as caught:
         epoch_of(loader(workers, length=8, **cause), 0)
@@ -184,7 +193,7 @@ def test_a_split_smaller_than_a_batch_is_one_batch() -> None:
     assert [len(b) for b in TrainingBatches(Permutation(3, 0), 8, lambda e, b: 0)] == [3]
 
 
-def test_items_in_memory_are_the_same_and_read_once() -> None:
+def test_cached_items_are_unchanged_and_read_once() -> None:
     class Counting(Numbers):
         reads = 0
 

@@ -16,7 +16,7 @@ from pixelwise.data.io.raster_reader import RasterReader
 from pixelwise.data.io.rasters import gdal
 from pixelwise.data.labels import Labels
 from pixelwise.data.loader import Samples
-from pixelwise.data.samplers import Draw
+from pixelwise.data.samplers import SampleIndex
 from pixelwise.data.sources.class_folders import FolderClassification
 from pixelwise.data.sources.folder import FolderSegmentation
 from pixelwise.data.sources.tiles import Tiles
@@ -155,7 +155,7 @@ def test_nodata_enters_the_network_as_the_mean(tmp_path, dtype, kind):
     expected = (np.rint(expected) if dtype != "float32" else expected).astype(dtype)
     seen = 0
     for index in range(8 if training else 1):
-        sample = samples[Draw(0, 0, index)]
+        sample = samples[SampleIndex(0, 0, index)]
         image = sample["image"].permute(1, 2, 0).numpy()
         nothing = (image == expected).all(-1)
         seen += nothing.sum()
@@ -167,13 +167,13 @@ def test_nodata_enters_the_network_as_the_mean(tmp_path, dtype, kind):
     assert seen
 
 
-def test_an_image_of_nothing_else_is_named(tmp_path):
+def test_an_image_of_only_nodata_is_refused(tmp_path):
     pair(tmp_path, np.full((4, 6, 3), 7, np.uint8), nodata=7)
-    with pytest.raises(UserError, match=r"a\.tif holds nothing but nodata[\s\S]*nodata=7"):
+    with pytest.raises(UserError, match=r"a\.tif contains only nodata pixels[\s\S]*nodata=7"):
         FolderSegmentation(tmp_path, Labels(CLASSES)).split("train")[0]
 
 
-def test_a_png_has_the_nodata_of_its_tiles(tmp_path):
+def test_the_nodata_option_applies_to_png(tmp_path):
     """The option holds for every format that tiles may have."""
     image = np.full((4, 6, 3), 9, np.uint8)
     image[:2] = 0
@@ -186,7 +186,7 @@ def test_a_png_has_the_nodata_of_its_tiles(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_filling_keeps_the_type_and_the_other_pixels(dtype):
+def test_filled_keeps_dtype_and_other_pixels(dtype):
     image = half(dtype, TYPES[dtype][1])
     nothing = nodata_at(image, TYPES[dtype][1])
     result = filled(image, nothing)

@@ -1,4 +1,4 @@
-"""Whoever reads an image gets the same pixels: those that viewers show."""
+"""All readers return the same pixels: those that viewers show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALL = {**LOSSLESS, **LOSSY, **DEEP}
 
 
 def scene() -> np.ndarray:
-    """(20, 30, 3) uint8, alike at no turn."""
+    """(20, 30, 3) uint8, different in every orientation."""
     colours = np.random.default_rng(0).integers(30, 60, (20, 30, 3), np.uint8)
     colours[2:9, 3:7] = 200, 180, 160
     colours[7:9, 3:20] = 210, 190, 170
@@ -36,7 +36,7 @@ def by_training(root: Path, name: str, channels: int) -> np.ndarray:
     split = FolderSegmentation(root, LABELS, channels).split("train")
     raw = split[0]
     assert split.size(0) == raw.target.shape
-    assert np.array_equal(split.image(0), raw.image)  # as the audit asks for it
+    assert np.array_equal(split.image(0), raw.image)  # as the audit reads it
     return raw.image
 
 
@@ -65,7 +65,7 @@ def by_prediction(root: Path, name: str, channels: int) -> np.ndarray:
 
 @pytest.mark.parametrize("read", [by_training, by_tiles, by_prediction])
 @pytest.mark.parametrize("name", ALL)
-def test_everybody_reads_what_viewers_show(tmp_path, name, read):
+def test_all_readers_return_what_viewers_show(tmp_path, name, read):
     images, masks = tmp_path / "train/images", tmp_path / "train/masks"
     images.mkdir(parents=True)
     masks.mkdir()
@@ -114,7 +114,7 @@ def test_an_orientation_can_be_ignored(tmp_path, tag, ending):
 
 
 def test_a_georeferenced_tiff_is_not_turned(tmp_path):
-    """Its transform places the pixels as they are stored, and so do map programs."""
+    """Its transform refers to the stored pixels, as GIS programs read it."""
     import rasterio
     from rasterio.transform import from_origin
 
@@ -130,27 +130,27 @@ def test_an_unknown_choice_about_exif_is_refused():
 
 
 @pytest.mark.parametrize("name", ["palette.png", "palette.tif"])
-def test_chosen_bands_are_those_that_are_stored(tmp_path, name):
+def test_chosen_bands_are_read_as_stored(tmp_path, name):
     LOSSLESS[name](tmp_path / name, scene())
     indices = np.array(Image.open(tmp_path / name))
     assert np.array_equal(ImageReader(1, bands=[1]).read(tmp_path / name).image[..., 0], indices)
 
 
 @pytest.mark.parametrize("name", ["white_is_zero_8.tif", "palette.tif", "one_bit.tif", "four_bits.tif"])
-def test_no_bands_are_advised_that_would_show_something_else(tmp_path, name):
+def test_band_suggestions_never_change_the_shown_image(tmp_path, name):
     LOSSLESS[name](tmp_path / name, scene())
     with pytest.raises(UserError) as caught:
         ImageReader(2, exact=True, option="bands").read(tmp_path / name)
     assert "bands=" not in str(caught.value)
 
 
-def test_a_tiff_is_known_by_its_content(tmp_path):
+def test_a_tiff_is_recognised_by_its_content(tmp_path):
     LOSSLESS["rgb.tif"](tmp_path / "a.tif", scene())
     (tmp_path / "a.tif").rename(tmp_path / "a.png")
     assert np.array_equal(read_image(tmp_path / "a.png"), scene())
 
 
-def test_other_number_types_are_named_as_what_they_are(tmp_path):
+def test_unsupported_number_types_are_reported(tmp_path):
     Image.fromarray(np.zeros((4, 6), np.int32)).save(tmp_path / "a.tif")
     with pytest.raises(UserError, match=r"a\.tif stores its pixels as int32[\s\S]*float32"):
         read_image(tmp_path / "a.tif", 1)

@@ -22,7 +22,7 @@ def root(tmp_path):
     return write_pets(tmp_path / "pets")
 
 
-def test_trimaps_become_background_cat_and_dog_without_the_outline(root):
+def test_trimaps_give_background_cat_and_dog(root):
     split = PetsSegmentation(root, SEGMENTATION).split("test")
     rows = {raw.key: raw.target[:, 0].tolist() for raw in split}
     assert rows["Abyssinian_1"] == [1] * 8 + [0] * 8 + [255] * 8
@@ -31,7 +31,7 @@ def test_trimaps_become_background_cat_and_dog_without_the_outline(root):
     assert len(pickle.loads(pickle.dumps(split))[0].target) == 24
 
 
-def test_the_published_test_split_is_kept_and_validation_comes_from_training(root):
+def test_validation_images_come_from_published_training(root):
     splits = {n: PetsSegmentation(root, SEGMENTATION, val=0.25).split(n) for n in ("train", "val", "test")}
     keys = {name: {split.key(i) for i in range(len(split))} for name, split in splits.items()}
     assert keys["test"] == {f"{breed}_1" for breed in BREEDS}
@@ -40,7 +40,7 @@ def test_the_published_test_split_is_kept_and_validation_comes_from_training(roo
     assert not keys["train"] & keys["val"]
 
 
-def test_without_published_splits_the_list_is_dealt(tmp_path):
+def test_without_published_splits_the_list_is_split(tmp_path):
     data = PetsSegmentation(write_pets(tmp_path / "pets", published=False), SEGMENTATION)
     counts = {name: len(data.split(name)) for name in ("train", "val", "test")}
     assert counts == {"train": 9, "val": 3, "test": 3}
@@ -57,7 +57,7 @@ def test_labels_of_images(root, label, classes):
     assert found == (of_species if label == "species" else {f"{breed}_1": breed for breed in BREEDS})
 
 
-def test_the_folder_above_will_do(root):
+def test_the_parent_folder_is_accepted(root):
     assert len(PetsClassification(root.parent, ["cat", "dog"]).split("test")) == 3
 
 
@@ -67,8 +67,8 @@ def test_another_layout_is_refused(tmp_path):
         PetsSegmentation(tmp_path, SEGMENTATION)
 
 
-def test_an_unknown_breed_a_bad_line_and_a_bad_trimap_are_refused(root):
-    with pytest.raises(UserError, match=r"no class[\s\S]*found: +Bengal[\s\S]*perhaps bengal"):
+def test_bad_breeds_lines_and_trimaps_are_refused(root):
+    with pytest.raises(UserError, match=r"not classes[\s\S]*found: +Bengal[\s\S]*perhaps bengal"):
         PetsClassification(root, ["Abyssinian", "american_bulldog", "bengal"], label="breed")
     with (root / "annotations/test.txt").open("a") as file:
         file.write("Bengal_2 6 3 2\n")

@@ -1,4 +1,4 @@
-"""The release in every shape it may have on disk, its splits, its labels and its faults."""
+"""The Potsdam release: layouts on disk, splits, labels and errors."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def refused(root, match, name="train", **options):
 
 # --------------------------------------------------------------------------------- where the files lie
 @pytest.mark.parametrize("how", ["nested", "flat", "zips", "zips in folders", "nested in zips"])
-def test_tiles_are_found_however_they_were_unpacked(release, tmp_path, how):
+def test_tiles_are_found_in_folders_and_zips(release, tmp_path, how):
     root = tmp_path / "data"
     if how == "nested":
         shutil.copytree(release, root)
@@ -148,7 +148,7 @@ def test_a_drawn_file_is_georeferenced_and_has_a_world_file(release):
     assert (x, y) == pytest.approx((left + 0.025, top - 0.025))
 
 
-def test_drawing_goes_on_where_it_stopped_and_refuses_another_size(root):
+def test_drawing_resumes_and_refuses_another_size(root):
     file = path_of(root, "top_potsdam_2_10_IRRG.tif")
     before, others = file.read_bytes(), path_of(root, "top_potsdam_2_11_RGB.tif").stat().st_mtime_ns
     file.unlink()
@@ -183,9 +183,9 @@ def test_without_test_labels_there_is_no_test_split(root):
 
 
 def test_an_unknown_id_is_refused_with_the_nearest(release):
-    with pytest.raises(UserError, match=r"names 1 tile not below data.root: 2_1\n[\s\S]*perhaps 2_1[01]"):
+    with pytest.raises(UserError, match=r"lists 1 tile not below data.root: 2_1\n[\s\S]*perhaps 2_1[01]"):
         potsdam(release, split={"train": ["2_1"], "val": ["5_12"]})
-    with pytest.raises(UserError, match="is no tile"):
+    with pytest.raises(UserError, match="is not a tile"):
         potsdam(release, split={"train": ["harbour"]})
     assert potsdam(release, split={"train": ["2_10", "2_12"]}, partial=True).absent == ["2_12"]
 
@@ -196,7 +196,7 @@ def test_a_tile_in_two_splits_is_refused(release):
 
 
 # ---------------------------------------------------------------------------------------------- labels
-def test_a_label_under_60_levels_of_noise_decodes_right():
+def test_labels_decode_under_60_levels_of_noise():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 7, (300, 300)).astype(np.uint8)
     truth[truth == 6] = IGNORE
@@ -206,7 +206,7 @@ def test_a_label_under_60_levels_of_noise_decodes_right():
     assert (palette.decode(pack(noisy), "noisy.tif") == truth).all()
 
 
-def test_magenta_is_refused_with_file_count_and_place(root):
+def test_unknown_colours_are_reported_with_file_and_place(root):
     def spoil(pixels):
         pixels[120, 7:10] = pixels[150, 3] = (250, 10, 240)
         return pixels
@@ -218,7 +218,7 @@ def test_magenta_is_refused_with_file_count_and_place(root):
     assert (whole(data.split("train"), "target")[0][120, 7:10] == IGNORE).all()
 
 
-def test_a_count_runs_over_all_strips(tmp_path):
+def test_unknown_labels_are_counted_over_all_strips(tmp_path):
     draw_release(tmp_path, ["2_10"], 1100, parts=["RGB", "label"])
     rows = (10, 600, 1090)
 
@@ -240,7 +240,7 @@ def test_eroding_ignores_pixels_within_the_squared_distance_10():
     assert not eroded(label).any()
 
 
-def test_published_borders_are_taken_and_missing_ones_computed(release, root):
+def test_published_borders_are_used_or_else_computed(release, root):
     def widen(pixels):
         return cv2.erode(pixels, np.ones((9, 9)))  # black, and every colour, shrinks differently: not ours
 
@@ -289,7 +289,7 @@ def test_a_wrong_number_of_bands_is_refused(root):
 
 @pytest.mark.parametrize("share", [0.5, 0.01, 0.0])
 @pytest.mark.parametrize("pattern", ["top_potsdam_2_10_RGB.tif", "top_potsdam_2_10_label.tif"])
-def test_a_truncated_file_is_refused_and_nothing_is_left(root, pattern, share):
+def test_a_truncated_file_leaves_no_prepared_tile(root, pattern, share):
     path = path_of(root, pattern)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     refused(root, rf"{pattern} cannot be read")
@@ -301,9 +301,9 @@ def test_a_damaged_zip_is_refused(root):
         potsdam(root)
 
 
-def test_an_image_that_shows_nothing_is_refused(root):
+def test_an_empty_image_is_refused(root):
     repaint(path_of(root, "top_potsdam_2_10_RGB.tif"), np.zeros_like)
-    refused(root, r"2_10 shows nothing[\s\S]*leave the tile out")
+    refused(root, r"2_10 is empty[\s\S]*leave the tile out")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Splits made of another one answer everything as that one does."""
+"""Splits derived from another one have the same members as that one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OF_ALL = ("draws", "tiling", "tile_of", "remarks", "originals")
 
 
 class Everything(Split):
-    """Defines each member of `Split`, none as its default would answer."""
+    """Overrides each member of `Split` with a value that differs from the default."""
 
     draws = 5
     tiling = Tiling(4, 0)
@@ -85,7 +85,7 @@ def members() -> set[str]:
     return {name for name in vars(Split) if not name.startswith("__")} | {"__len__", "__getitem__"}
 
 
-def test_this_test_knows_every_member() -> None:
+def test_all_members_of_split_are_covered() -> None:
     assert members() == {*BY_ITEM, *OF_ALL, "__len__", "draw"} == {*vars(Everything)} & members()
 
 
@@ -99,7 +99,7 @@ def test_wrapped_items_are_those_of_the_split(wrap: type[InMemory], name: str) -
 
 
 @pytest.mark.parametrize("name", OF_ALL)
-def test_a_cache_delegates_what_concerns_all_items(name: str) -> None:
+def test_a_cache_delegates_members_of_the_whole_split(name: str) -> None:
     split, kept = Everything(), InMemory(Everything())
     assert len(kept) == 3
     assert getattr(kept, name) == (list(split.tile_of) if name == "tile_of" else getattr(split, name))
@@ -117,7 +117,7 @@ def test_caching_does_not_change_the_fingerprint(root: Path) -> None:
     assert plain.fingerprint == cached.fingerprint
 
 
-def test_fewer_training_samples_change_the_training_split_alone(root: Path) -> None:
+def test_train_samples_changes_only_the_train_split(root: Path) -> None:
     whole, part, all_of_it = (
         DataModule(source(root), CLASSES, 2, train_samples=count).fingerprint for count in (None, 4, 6)
     )
@@ -130,7 +130,7 @@ def test_fewer_training_samples_change_the_training_split_alone(root: Path) -> N
 
 
 @pytest.mark.parametrize("damaged", ["images", "masks"])
-def test_an_audit_of_cached_items_names_the_same_faults(root: Path, damaged: str) -> None:
+def test_an_audit_of_cached_items_finds_the_same_faults(root: Path, damaged: str) -> None:
     save(root / "train/masks/1.png", np.full((4, 6), 7))
     file = root / f"train/{damaged}/2.png"
     file.write_bytes(file.read_bytes()[:60])
@@ -169,7 +169,7 @@ def audited(source: Source) -> None:
 
 @pytest.mark.parametrize(("own", "base"), [(Plain(), "Source"), (OfPlain(), "Split")])
 @pytest.mark.parametrize("use", [lambda source: DataModule(source, CLASSES, 1), audited])
-def test_a_class_without_its_base_gets_one_clear_error(own: Source, base: str, use: type[DataModule]) -> None:
+def test_a_class_without_its_base_is_refused(own: Source, base: str, use: type[DataModule]) -> None:
     with pytest.raises(UserError, match=rf"inherits from pixelwise\.types\.{base}") as caught:
         use(own)
     assert f"class Plain({base})" in str(caught.value)

@@ -3,7 +3,7 @@ import pytest
 
 from pixelwise.augmentation import Augmentation
 from pixelwise.data.loader import Samples
-from pixelwise.data.samplers import Draw
+from pixelwise.data.samplers import SampleIndex
 from pixelwise.data.targets import PresentClasses
 from pixelwise.errors import UserError
 from pixelwise.types import IGNORE, Raw, Split
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.fast
 CLASSES = ["a", "b", "c"]
 
 
-def test_a_class_is_there_if_it_covers_its_share_of_what_is_labelled():
+def test_a_class_needs_its_share_of_the_labelled_pixels():
     mask = np.zeros((20, 20), np.uint8)
     mask[:10] = IGNORE
     mask[19, :2] = 1  # 1 % of the 200 labelled pixels
@@ -23,11 +23,11 @@ def test_a_class_is_there_if_it_covers_its_share_of_what_is_labelled():
     assert PresentClasses(CLASSES, share=0.5)(mask).tolist() == [1, 0, 0]
 
 
-def test_without_a_label_nobody_knows():
+def test_images_without_labels_are_ignored():
     assert PresentClasses(CLASSES)(np.full((4, 4), IGNORE, np.uint8)).tolist() == [IGNORE] * 3
 
 
-def test_the_crop_decides_and_not_the_image():
+def test_targets_are_computed_from_the_crop():
     mask = np.zeros((8, 8), np.uint8)
     mask[:, 4:] = 1
     raw = Raw(np.zeros((8, 8, 3), np.uint8), mask, "k", border=np.zeros((8, 8), bool))
@@ -37,14 +37,14 @@ def test_the_crop_decides_and_not_the_image():
             return raw
 
     samples = Samples(One(), [Augmentation(4)], seed=0, encode=PresentClasses(CLASSES), training=True)
-    found = [samples[Draw(0, 0, 0)]["target"].tolist()]
-    found += [samples[Draw(0, epoch, 0)]["target"].tolist() for epoch in range(40)]
+    found = [samples[SampleIndex(0, 0, 0)]["target"].tolist()]
+    found += [samples[SampleIndex(0, epoch, 0)]["target"].tolist() for epoch in range(40)]
     assert [1, 0, 0] in found
     assert [0, 1, 0] in found
     assert [1, 1, 0] in found
-    assert "border" not in samples[Draw(0, 0, 0)]
+    assert "border" not in samples[SampleIndex(0, 0, 0)]
 
 
-def test_a_wrong_share_is_named():
+def test_a_wrong_share_is_refused():
     with pytest.raises(UserError, match=r"data\.target\.share"):
         PresentClasses(CLASSES, share=2)

@@ -1,4 +1,4 @@
-"""Anyone's rasters: bands, number types, nodata, and what is wrong with them."""
+"""Rasters: bands, number types, nodata, and their errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pixelwise.data.io.raster_reader import RasterReader
 from pixelwise.data.io.rasters import gdal
 from pixelwise.data.labels import Labels
 from pixelwise.data.loader import Samples
-from pixelwise.data.samplers import Draw
+from pixelwise.data.samplers import SampleIndex
 from pixelwise.data.sources.tiles import Tiles
 from pixelwise.errors import UserError
 from pixelwise.types import IGNORE
@@ -81,14 +81,14 @@ def test_bands_are_chosen_in_order(tmp_path):
 def test_nodata_is_ignored(tmp_path, kind):
     image, options, settings = noise("float32" if kind == "nan" else "uint16"), {}, {}
     if kind == "nan":
-        image[520, 5, 1] = np.nan  # one band is enough to spoil a pixel
+        image[520, 5, 1] = np.nan  # one NaN band makes the pixel nodata
     elif kind == "mask of alpha":
         image = np.concatenate([image, np.full((HEIGHT, WIDTH, 1), 65535, np.uint16)], -1)
         image[520, 5, 3] = 0
         options, settings = {"photometric": "rgb", "alpha": "yes"}, {"bands": [1, 2, 3]}
     else:
         image[520, 5] = 7
-        image[520, 6, 0] = 7  # the other bands say something
+        image[520, 6, 0] = 7  # the other bands are valid
         options = {"nodata": 7} if kind == "header" else {}
         settings = {"nodata": 7} if kind == "config" else {}
     pair(tmp_path, image=image, **options)
@@ -100,10 +100,10 @@ def test_nodata_is_ignored(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["header", "config"])
-def test_holes_of_a_float_image_are_what_prediction_makes_of_them(tmp_path, kind):
+def test_nodata_bands_are_read_as_in_prediction(tmp_path, kind):
     image = noise("float32", 2)
     image[:10] = -9999
-    image[20:30, :, 0] = -9999  # of one band only: no gap, but -9999 would swamp the network
+    image[20:30, :, 0] = -9999  # one band only: the pixel stays valid
     image[40:50, :, 1] = np.inf
     options = {"nodata": -9999} if kind == "header" else {}
     settings = {"nodata": -9999} if kind == "config" else {}
@@ -117,7 +117,7 @@ def test_holes_of_a_float_image_are_what_prediction_makes_of_them(tmp_path, kind
     assert np.array_equal(raw.target == IGNORE, nothing)
     expected[nothing] = 0.25, -0.5
     sample = Samples(tiles(tmp_path, 2, **settings).split("train"), [CenterCrop()], 0, mean=[0.25, -0.5])
-    assert np.array_equal(sample[Draw(0, 0, 0)]["image"].permute(1, 2, 0), expected)
+    assert np.array_equal(sample[SampleIndex(0, 0, 0)]["image"].permute(1, 2, 0), expected)
     file, reader = tmp_path / "images/train/a.tif", ImageReader(2, **settings)
     with gdal(), RasterReader(file, reader, mean=[0.25, -0.5]) as raster:
         assert np.array_equal(raster.read(5, 0, 100, WIDTH), expected[5:105])
@@ -148,18 +148,18 @@ def refused(root, match, **options):
     assert not [path for path in root.glob("prepared/*") if path.is_dir()]
 
 
-def test_wrong_bands(tmp_path):
+def test_wrong_bands_are_refused(tmp_path):
     pair(tmp_path, image=noise(bands=4))
     refused(tmp_path, r"a\.tif gives 4 channels[\s\S]*3 \(data.channels\)[\s\S]*data.channels=4")
     refused(tmp_path, r"bands=\[1, 2, 9\]: \S+a\.tif has no such band[\s\S]*1 to 4", bands=[1, 2, 9])
 
 
-def test_all_nodata(tmp_path):
+def test_tiles_of_only_nodata_are_refused(tmp_path):
     pair(tmp_path, image=np.full((HEIGHT, WIDTH, 3), 7, np.uint8), nodata=7)
-    refused(tmp_path, r"a\.tif holds nothing but nodata")
+    refused(tmp_path, r"a\.tif contains only nodata pixels")
 
 
-def test_a_label_without_meaning_is_told_with_its_place_and_count(tmp_path):
+def test_unknown_labels_are_reported_with_place_and_count(tmp_path):
     truth = label()
     truth[550, 3:6] = truth[590, 0] = 9
     pair(tmp_path, truth=truth)
@@ -173,12 +173,12 @@ def test_sizes_types_and_floats_are_checked(tmp_path):
     refused(tmp_path / "type", "stores its pixels as int32")
     pair(tmp_path / "mixed", "a")
     pair(tmp_path / "mixed", "b", noise("uint16"))
-    refused(tmp_path / "mixed", r"differ in their number type[\s\S]*uint16: train/b; uint8: train/a")
+    refused(tmp_path / "mixed", r"have different number types[\s\S]*uint16: train/b; uint8: train/a")
     pair(tmp_path / "float", truth=label().astype(np.float32) / 2)
     refused(tmp_path / "float", "0.5: 29,400 pixels")
 
 
-def test_a_truncated_raster(tmp_path):
+def test_a_truncated_raster_is_refused(tmp_path):
     pair(tmp_path)
     path = tmp_path / "images/train/a.tif"
     path.write_bytes(path.read_bytes()[:50000])

@@ -1,4 +1,4 @@
-"""One-time preparation: keyed by the files, whole or not at all, also by two processes at once."""
+"""Tiles are prepared once, keyed by their files, and completely or not at all."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def folders(root):
     return sorted(path.name for path in (root / "prepared").iterdir() if path.is_dir())
 
 
-def test_it_happens_once(root, monkeypatch):
+def test_tiles_are_prepared_once(root, monkeypatch):
     first = train(root)
     monkeypatch.setattr(cache, "_write", None)  # decoding again would fail
     again = train(root)
@@ -54,13 +54,13 @@ def test_changed_files_are_prepared_again_and_replace_the_old(root):
     assert after != before
 
 
-def test_other_inputs_stand_beside(root):
+def test_other_inputs_get_their_own_folder(root):
     train(root)
     train(root, inputs=["IRRG"])
     assert len(folders(root)) == 2
 
 
-def test_it_may_be_removed_between_runs_and_is_reported_within_one(root):
+def test_a_cache_removed_during_a_run_is_reported(root):
     split = train(root)
     for path in (root / "prepared").rglob("*.npy"):
         path.unlink()
@@ -78,7 +78,7 @@ def test_an_interruption_leaves_nothing(root, monkeypatch):
     assert folders(root) == []
 
 
-def test_a_full_disk_is_told_before(root, monkeypatch):
+def test_a_full_disk_is_reported_before_preparation(root, monkeypatch):
     monkeypatch.setattr(
         cache.shutil, "disk_usage", lambda path: os.statvfs_result and type("U", (), {"free": 9})()
     )
@@ -86,7 +86,7 @@ def test_a_full_disk_is_told_before(root, monkeypatch):
         train(root)
 
 
-def test_a_folder_that_cannot_be_written_is_told(root):
+def test_a_read_only_folder_is_reported(root):
     (root / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         train(root, prepared="file/below")
@@ -101,8 +101,8 @@ def test_squares_count_the_classes(root):
     assert cells[2, 1, 2] == (target[64:128, 128:] == 2).sum()
 
 
-def test_other_meanings_of_the_colours_stand_beside(root):
-    """Two runs that read a tile differently must not take each other's files away."""
+def test_other_palettes_get_their_own_folder(root):
+    """Two runs that read a tile differently must not delete each other's files."""
     first = train(root)
     second = train(root, ignore=[[255, 0, 255]])
     assert len(folders(root)) == 2

@@ -1,4 +1,4 @@
-"""Windows hold every pixel's label once; crops show what they should, repeat, and leave the memory alone."""
+"""Windows count each label once; random crops are reproducible and do not fill the memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from pixelwise.augmentation import Augmentation, Geometry
 from pixelwise.data.datamodule import DataModule
 from pixelwise.data.loader import Samples
-from pixelwise.data.samplers import Draw
+from pixelwise.data.samplers import SampleIndex
 from pixelwise.data.statistics import class_histogram, fingerprint
 from pixelwise.data.tiles.cache import CELL, Prepared
 from pixelwise.data.tiles.split import CropSampling, TileSplit
@@ -53,7 +53,7 @@ def tiles(tmp_path):
 
 
 @pytest.mark.parametrize("overlap", [0, 0.25, 0.6])
-def test_windows_are_of_their_place_and_their_labels_alone_are_each_pixel_once(tiles, overlap):
+def test_windows_cover_tiles_and_count_labels_once(tiles, overlap):
     split = TileSplit(tiles, CLASSES, Tiling([128, 96], overlap))
     seen = {tile.name: np.zeros((tile.height, tile.width), int) for tile in tiles}
     for index, raw in enumerate(split):
@@ -70,7 +70,7 @@ def test_windows_are_of_their_place_and_their_labels_alone_are_each_pixel_once(t
     assert all((counts == 1).all() for counts in seen.values())
 
 
-def test_the_data_are_the_same_however_they_are_cut(tiles):
+def test_the_fingerprint_does_not_depend_on_the_windows(tiles):
     splits = {
         "test": TileSplit(tiles, CLASSES, Tiling(100, 0.2)),
         "val": TileSplit(tiles, CLASSES, Tiling(64, 0)),
@@ -93,7 +93,7 @@ def samples(tiles, draws, size=32, seed=0, **geometry):
 def test_a_crop_is_a_function_of_seed_phase_epoch_and_index(tiles):
     def crops(seed, epoch):
         drawn = samples(tiles, CropSampling(50, ["car"], 0.3), seed=seed)
-        return [drawn[Draw(0, epoch, index)]["image"].numpy().tobytes() for index in range(50)]
+        return [drawn[SampleIndex(0, epoch, index)]["image"].numpy().tobytes() for index in range(50)]
 
     assert crops(0, 0) == crops(0, 0)
     assert crops(0, 0) != crops(0, 1)
@@ -139,7 +139,7 @@ def test_a_crop_of_a_rare_class_holds_it(tiles, geometry):
     assert inner.std(0).min() > 6  # anywhere in the crop: a uniform place has a deviation of 9
 
 
-def test_the_share_of_rare_crops_is_as_asked(tiles):
+def test_the_share_of_rare_crops_is_as_configured(tiles):
     split = TileSplit(tiles, CLASSES, Tiling(100), draws=CropSampling(1000, ["car"], 0.25))
     focused = sum(split.draw(i, np.random.default_rng(i)).focus is not None for i in range(1000))
     assert 200 < focused < 300
@@ -152,7 +152,7 @@ def test_the_share_of_rare_crops_is_as_asked(tiles):
     )
 
 
-def test_an_epoch_has_as_many_crops_as_asked(tiles):
+def test_an_epoch_has_the_configured_number_of_crops(tiles):
     class TileSource(Source):
         def split(self, name):
             draws = CropSampling(21) if name == "train" else None
@@ -182,7 +182,7 @@ def test_tiles_are_not_cached_window_by_window(tiles):
         DataModule(TileSource(), CLASSES, batch_size=4, cache=True)
 
 
-def test_crops_at_other_scales_are_those_of_the_array_in_memory(tiles):
+def test_scaled_crops_from_disk_equal_those_from_memory(tiles):
     """The region that is read from disk holds all that the resampling needs."""
     augment = Augmentation(40, geometry=Geometry(scale=(0.3, 2), rotate=45, hflip=0.5, translate=0.4))
     tile = tiles[0]
@@ -200,11 +200,11 @@ def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path):
 
     def growth(tiles):
         drawn = samples(tiles, CropSampling(100), 256)
-        drawn[Draw(0, 0, 0)]
+        drawn[SampleIndex(0, 0, 0)]
         gc.collect()
         before = psutil.Process().memory_info().rss
         for index in range(100):
-            drawn[Draw(0, 0, index)]
+            drawn[SampleIndex(0, 0, index)]
         return psutil.Process().memory_info().rss - before
 
     growth(stored[:1])
@@ -216,7 +216,7 @@ def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path):
     [
         ({"count": 0}, "data.source.draws.count"),
         ({"share": 1.5}, "data.source.draws.share"),
-        ({"rare": ["cars"]}, r"draws.rare: cars is no class[\s\S]*perhaps car"),
+        ({"rare": ["cars"]}, r"draws.rare: cars is not a class[\s\S]*perhaps car"),
     ],
 )
 def test_a_wrong_argument_is_named(tiles, arguments, match):

@@ -29,13 +29,13 @@ METRICS = [SegmentationScores, ClassificationScores]
 
 
 def logits_of(prediction: Tensor, classes: int) -> Tensor:
-    """Logits whose largest is at the prediction."""
+    """Logits that are largest at the predicted class."""
     return torch.nn.functional.one_hot(prediction, classes).movedim(-1, 1).float()
 
 
 @pytest.fixture
 def batch() -> tuple[Tensor, Tensor]:
-    """Logits (6, 3, 5, 4) and target (6, 5, 4), a fifth of it ignored."""
+    """Logits (6, 3, 5, 4) and a target (6, 5, 4) of which a fifth is ignored."""
     random = torch.Generator().manual_seed(0)
     target = torch.randint(3, (6, 5, 4), generator=random)
     target[:, 0] = IGNORE
@@ -74,7 +74,7 @@ def test_hand_computed() -> None:
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32), classes=st.integers(2, 7), pixels=st.integers(2, 40))
-def test_scores_are_those_of_scikit_learn(seed: int, classes: int, pixels: int) -> None:
+def test_scores_equal_those_of_scikit_learn(seed: int, classes: int, pixels: int) -> None:
     random = torch.Generator().manual_seed(seed)
     target = torch.randint(classes, (1, pixels, 1), generator=random)
     prediction = torch.randint(classes, (1, pixels, 1), generator=random)
@@ -127,18 +127,18 @@ def test_batches_add_up(metric_class: type[ConfusionMetric], batch: tuple[Tensor
 
 
 @pytest.mark.parametrize("spatial", [True, False])
-def test_rows_that_fill_up_count_nowhere(batch: tuple[Tensor, Tensor], spatial: bool) -> None:
+def test_padding_rows_are_ignored(batch: tuple[Tensor, Tensor], spatial: bool) -> None:
     logits, target = batch if spatial else (batch[0][..., 1, 1], batch[1][..., 1, 1])
     valid = torch.tensor([True, True, False, True, False, False])
-    filled, plain = SegmentationScores(CLASSES), SegmentationScores(CLASSES)
-    filled.update(logits, target, valid)
+    padded, plain = SegmentationScores(CLASSES), SegmentationScores(CLASSES)
+    padded.update(logits, target, valid)
     plain.update(logits[valid], target[valid])
-    assert torch.equal(filled.matrix, plain.matrix)
-    assert filled.matrix.any()
+    assert torch.equal(padded.matrix, plain.matrix)
+    assert padded.matrix.any()
 
 
 @pytest.mark.parametrize("metric_class", METRICS)
-def test_nothing_counted_is_nan_everywhere(
+def test_all_scores_are_nan_without_samples(
     metric_class: type[ConfusionMetric], batch: tuple[Tensor, Tensor]
 ) -> None:
     metric = metric_class(CLASSES)
@@ -147,7 +147,7 @@ def test_nothing_counted_is_nan_everywhere(
     assert "means over 0 of 3 classes" in metric.summary()
 
 
-def test_a_class_that_is_only_predicted_counts_as_zero() -> None:
+def test_class_without_labels_scores_zero_when_predicted() -> None:
     metric = SegmentationScores(CLASSES)
     metric.update(logits_of(torch.tensor([0, 0, 2]), 3), torch.tensor([0, 0, 0]))
     scores = metric.compute()
@@ -156,21 +156,21 @@ def test_a_class_that_is_only_predicted_counts_as_zero() -> None:
     assert scores["miou"] == pytest.approx((2 / 3 + 0) / 2)
 
 
-def test_equal_logits_go_to_the_first_class() -> None:
+def test_first_of_equal_logits_is_predicted() -> None:
     logits = torch.randint(3, (4, 6, 16, 16), generator=torch.Generator().manual_seed(0)).float()
     for memory_format in (torch.contiguous_format, torch.channels_last):
         arranged = logits.contiguous(memory_format=memory_format)
         assert torch.equal(arranged.max(1).indices, logits.argmax(1))
 
 
-def test_labels_that_are_no_class_are_named() -> None:
-    with pytest.raises(UserError, match=r"no class\n  found:    \[3, 7\]\n  expected: 0 to 2"):
+def test_labels_outside_the_classes_are_named() -> None:
+    with pytest.raises(UserError, match=r"not class indices\n  found:    \[3, 7\]\n  expected: 0 to 2"):
         confusion_matrix(torch.zeros(4, dtype=torch.int64), torch.tensor([7, 0, 255, 3]), 3)
     with pytest.raises(UserError, match=r"\[300\]"):
         confusion_matrix(torch.zeros(2, dtype=torch.int64), torch.tensor([300, 0]), 3)
 
 
-def test_more_classes_than_labels_are_refused() -> None:
+def test_more_than_255_classes_are_refused() -> None:
     SegmentationScores([str(label) for label in range(255)])
     with pytest.raises(UserError, match="too many classes"):
         SegmentationScores([str(label) for label in range(256)])
@@ -190,21 +190,21 @@ def test_copies_keep_their_counts(metric_class: type[ConfusionMetric], batch: tu
 PROTOCOLS = {"two_class": ["car"], "three_class": []}
 
 
-def test_protocols_leave_classes_out_of_means_and_keep_their_mistakes(batch: tuple[Tensor, Tensor]) -> None:
-    plain, named = SegmentationScores(CLASSES), SegmentationScores(CLASSES, PROTOCOLS)
+def test_protocols_exclude_classes_from_means_only(batch: tuple[Tensor, Tensor]) -> None:
+    plain, metric = SegmentationScores(CLASSES), SegmentationScores(CLASSES, PROTOCOLS)
     plain.update(*batch)
-    named.update(*batch)
-    usual, scores = plain.compute(), named.compute()
+    metric.update(*batch)
+    usual, scores = plain.compute(), metric.compute()
     assert "miou" not in scores
     assert scores["three_class/miou"] == usual["miou"]
     assert scores["two_class/miou"] == pytest.approx((usual["iou/road"] + usual["iou/tree"]) / 2)
     assert scores["two_class/mean_f1"] == pytest.approx((usual["f1/road"] + usual["f1/tree"]) / 2)
     same = ("overall_accuracy", "kappa", "iou/car", "f1/car")
     assert {name: scores[name] for name in same} == {name: usual[name] for name in same}
-    assert "two_class without car; three_class without none" in named.summary()
+    assert "two_class without car; three_class without none" in metric.summary()
 
 
-def test_pixels_at_borders_count_in_full_scores_and_not_in_eroded_ones(batch: tuple[Tensor, Tensor]) -> None:
+def test_border_pixels_are_ignored_in_eroded_scores_only(batch: tuple[Tensor, Tensor]) -> None:
     logits, target = batch
     border = torch.rand(target.shape, generator=torch.Generator().manual_seed(1)) < 0.4
     both, full, eroded = (SegmentationScores(CLASSES, PROTOCOLS) for _ in range(3))
@@ -218,6 +218,6 @@ def test_pixels_at_borders_count_in_full_scores_and_not_in_eroded_ones(batch: tu
 
 
 @pytest.mark.parametrize("left_out", [["bus"], CLASSES])
-def test_a_protocol_of_other_classes_or_of_none_is_refused(left_out: list[str]) -> None:
+def test_protocol_excluding_unknown_or_all_classes_is_refused(left_out: list[str]) -> None:
     with pytest.raises(UserError, match=r"data\.protocols\.odd"):
         SegmentationScores(CLASSES, {"odd": left_out})

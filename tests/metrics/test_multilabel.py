@@ -1,4 +1,4 @@
-"""Scores of several labels for each image against scikit-learn and against values worked out by hand."""
+"""Scores of several labels per image against scikit-learn and against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.fast
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32), images=st.integers(1, 30), ties=st.booleans())
-def test_tagging_scores_are_those_of_scikit_learn(seed: int, images: int, ties: bool) -> None:
+def test_tagging_scores_equal_those_of_scikit_learn(seed: int, images: int, ties: bool) -> None:
     random = torch.Generator().manual_seed(seed)
     target = (torch.rand(images, 4, generator=random) < 0.3).long()
     logits = torch.randn(images, 4, generator=random)
@@ -35,12 +35,12 @@ def test_tagging_scores_are_those_of_scikit_learn(seed: int, images: int, ties: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for index, name in enumerate(names):
-            there = truth[:, index].any()
-            known = there or guess[:, index].any()
+            labelled = truth[:, index].any()
+            defined = labelled or guess[:, index].any()
             precision = (
-                sk.average_precision_score(truth[:, index], logits[:, index].numpy()) if there else np.nan
+                sk.average_precision_score(truth[:, index], logits[:, index].numpy()) if labelled else np.nan
             )
-            f1 = sk.f1_score(truth[:, index], guess[:, index]) if known else np.nan
+            f1 = sk.f1_score(truth[:, index], guess[:, index]) if defined else np.nan
             expected |= {f"average_precision/{name}": precision, f"f1/{name}": f1}
         precisions = [expected[f"average_precision/{name}"] for name in names]
         f1_scores = [expected[f"f1/{name}"] for name in names]
@@ -52,7 +52,7 @@ def test_tagging_scores_are_those_of_scikit_learn(seed: int, images: int, ties: 
     assert scores == pytest.approx(expected, nan_ok=True)
 
 
-def test_tagging_leaves_out_what_nobody_knows_and_rows_that_fill_up() -> None:
+def test_tagging_ignores_unknown_labels_and_padding_rows() -> None:
     target = torch.tensor([[1, IGNORE], [0, 1], [1, 0], [1, 1]])
     logits = torch.tensor([[2.0, 9.0], [1.0, 3.0], [0.5, 4.0], [9.0, 9.0]])
     metric = TaggingScores(["a", "b"])
@@ -62,14 +62,14 @@ def test_tagging_leaves_out_what_nobody_knows_and_rows_that_fill_up() -> None:
     assert scores["average_precision/b"] == pytest.approx(1 / 2)
     assert scores["f1/b"] == pytest.approx(2 / 3)  # one hit, one false alarm
     assert metric.summary() == "means over 2 of 2 classes"
-    assert metric.decide(logits[:1]).tolist() == [[1, 1]]
+    assert metric.predict_labels(logits[:1]).tolist() == [[1, 1]]
     metric.reset()
     metric.update(logits[1:2], target[1:2])
     assert metric.summary() == "means over 1 of 2 classes (in no image: a)"
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e3, 1e6])
-def test_the_order_of_logits_counts_however_large_they_are(scale: float) -> None:
+def test_average_precision_ranks_logits_of_any_scale(scale: float) -> None:
     metric = TaggingScores(["a"])
     metric.update(scale * torch.tensor([[4.0], [3.0], [2.0], [1.0]]), torch.tensor([[0], [1], [0], [1]]))
     assert metric.compute()["average_precision/a"] == pytest.approx(1 / 2)

@@ -1,4 +1,4 @@
-"""GeoTIFFs as users have them."""
+"""GeoTIFFs with georeference, as users have them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Tiff = Callable[..., Path]
 
 @pytest.fixture
 def tiff(tmp_path: Path) -> Tiff:
-    """`tiff(name, array (H, W, C), **profile)` writes a GeoTIFF in Potsdam, striped as the real ones are."""
+    """`tiff(name, array (H, W, C), **profile)` writes a GeoTIFF in Potsdam, in strips like the real ones."""
 
     def write(name: str, image: np.ndarray, **profile: Any) -> Path:
         file = tmp_path / name

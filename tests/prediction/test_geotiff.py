@@ -1,4 +1,4 @@
-"""GeoTIFFs are read and written by parts, with what they say about their place and their gaps."""
+"""Reading and writing GeoTIFFs in parts, with their georeference and nodata."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def test_any_window_of_any_bands_is_read(tiff: Tiff, noise: Noise) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
-def test_numbers_are_those_of_the_file(dtype: str, tiff: Tiff, noise: Noise) -> None:
+def test_pixel_values_are_read_unchanged(dtype: str, tiff: Tiff, noise: Noise) -> None:
     image = noise(8, 9, 3).astype(dtype) * 200
     with gdal(), RasterReader(tiff("deep.tif", image), ImageReader(3)) as raster:
-        found = raster.read(0, 0, 8, 9)
-        assert found is not None
-        assert found.dtype == dtype
-        np.testing.assert_array_equal(found, image)
+        pixels = raster.read(0, 0, 8, 9)
+        assert pixels is not None
+        assert pixels.dtype == dtype
+        np.testing.assert_array_equal(pixels, image)
 
 
-def test_another_number_of_bands_is_refused_with_a_way_out(tiff: Tiff, noise: Noise) -> None:
+def test_wrong_band_count_is_refused_with_a_fix(tiff: Tiff, noise: Noise) -> None:
     file = tiff("tile.tif", noise(8, 9, 4))
     with pytest.raises(
         UserError, match=r"tile\.tif[\s\S]*found: +4 bands[\s\S]*expected: 3[\s\S]*bands=\[1,2,3\]"
@@ -60,25 +60,25 @@ def test_another_number_of_bands_is_refused_with_a_way_out(tiff: Tiff, noise: No
         RasterReader(file, ImageReader(3, bands=[1, 2, 5]))
 
 
-def test_another_number_type_is_refused(tiff: Tiff) -> None:
+def test_unsupported_pixel_type_is_refused(tiff: Tiff) -> None:
     with pytest.raises(UserError, match=r"dem\.tif stores its pixels as int32"):
         RasterReader(tiff("dem.tif", np.zeros((8, 9, 1), np.int32)), ImageReader(1))
 
 
 @pytest.mark.parametrize("tiled", [True, False])
-def test_a_truncated_file_is_named(tiled: bool, tiff: Tiff, noise: Noise) -> None:
+def test_truncated_file_is_named_in_the_error(tiled: bool, tiff: Tiff, noise: Noise) -> None:
     extra = {"tiled": True, "blockxsize": 64, "blockysize": 64} if tiled else {}
     file = tiff("cut.tif", noise(300, 300, 3), **extra)
-    whole = file.read_bytes()
+    content = file.read_bytes()
     for share in (0.001, 0.5, 0.9):
-        file.write_bytes(whole[: int(len(whole) * share)])
+        file.write_bytes(content[: int(len(content) * share)])
         refused = pytest.raises(UserError, match=r"cut\.tif cannot be read")
         with gdal(), refused, RasterReader(file, ImageReader(3)) as raster:
             raster.read(0, 0, 300, 300)
 
 
 # --------------------------------------------------------------------------------------------- nodata
-def test_a_pixel_is_nodata_where_all_its_bands_are(tiff: Tiff, noise: Noise) -> None:
+def test_pixel_is_nodata_if_all_its_bands_are(tiff: Tiff, noise: Noise) -> None:
     image = noise(60, 80, 3)
     image[:20] = 0
     image[30, 40] = 0, 0, 9
@@ -99,10 +99,10 @@ def test_a_pixel_is_nodata_where_all_its_bands_are(tiff: Tiff, noise: Noise) -> 
 
 
 @pytest.mark.parametrize("nodata", [-9999.0, math.nan])
-def test_nodata_of_a_float_image_does_not_reach_the_network(nodata: float, tiff: Tiff, noise: Noise) -> None:
+def test_float_nodata_does_not_reach_the_network(nodata: float, tiff: Tiff, noise: Noise) -> None:
     image = noise(30, 40, 2).astype(np.float32)
     image[:10] = nodata
-    image[15, 15, 1] = nodata  # of one band only: nodata if it is not finite
+    image[15, 15, 1] = nodata  # one band only: the pixel is nodata if it is not finite
     image[16, 16, 0] = np.inf
     with gdal(), RasterReader(tiff("gap.tif", image, nodata=nodata), ImageReader(2), mean=[3, 4]) as raster:
         pixels = raster.read(0, 0, 30, 40)
@@ -115,9 +115,7 @@ def test_nodata_of_a_float_image_does_not_reach_the_network(nodata: float, tiff:
         assert (~raster.valid(10, 20)).sum() == 1 + math.isnan(nodata)
 
 
-def test_an_alpha_band_that_is_not_read_is_the_mask_and_one_that_is_read_is_none(
-    tiff: Tiff, noise: Noise
-) -> None:
+def test_alpha_band_is_a_mask_only_if_it_is_not_read(tiff: Tiff, noise: Noise) -> None:
     image = noise(20, 30, 4)
     image[:5, :, 3] = 0
     file = tiff("rgba.tif", image, photometric="rgb", alpha="unspecified")
@@ -126,7 +124,7 @@ def test_an_alpha_band_that_is_not_read_is_the_mask_and_one_that_is_read_is_none
     with gdal(), RasterReader(file, ImageReader(3, bands=[1, 2, 3])) as raster:
         assert not raster.valid(0, 5).any()
         assert raster.valid(5, 15).all()
-    with gdal(), RasterReader(file, ImageReader(4)) as raster:  # near infrared that its writer took for alpha
+    with gdal(), RasterReader(file, ImageReader(4)) as raster:  # near infrared, marked as alpha by mistake
         assert raster.valid(0, 20).all()
         np.testing.assert_array_equal(raster.read(0, 0, 20, 30), image)
 
@@ -147,8 +145,8 @@ def test_rows_of_any_heights_become_a_tiled_map(tmp_path: Path) -> None:
         assert dataset.compression.name == "deflate"
         assert dataset.colormap(1)[7] == (*table[7].tolist(), 255)
         assert dataset.tags()["CLASS_0"] == "road"
-    tight = (tmp_path / "map.tif").stat().st_size
-    assert tight < 700 * 300  # each tile was written once
+    size = (tmp_path / "map.tif").stat().st_size
+    assert size < 700 * 300  # each tile was written once
 
 
 def test_probabilities_are_bands_with_names_and_a_scale(tmp_path: Path) -> None:
@@ -163,7 +161,7 @@ def test_probabilities_are_bands_with_names_and_a_scale(tmp_path: Path) -> None:
         assert ColorInterp.alpha not in dataset.colorinterp
 
 
-def test_gdals_cache_is_bounded_only_inside() -> None:
+def test_gdal_cache_limit_applies_only_inside_the_block() -> None:
     from rasterio.env import get_gdal_config
 
     with gdal():
@@ -189,7 +187,7 @@ def test_areas_on_a_map_projection_in_metres_and_feet(tmp_path: Path) -> None:
     ]
 
 
-def test_areas_in_degrees_are_those_of_the_ellipsoid() -> None:
+def test_areas_in_degrees_are_areas_on_the_ellipsoid() -> None:
     degree = pixel_areas(GeoReference(180, 360, CRS.from_epsg(4326), from_origin(-180, 90, 1, 1)))
     assert degree is not None
     assert degree.sum() * 360 == pytest.approx(510_065_621_724_000, rel=1e-9)  # the whole of WGS 84

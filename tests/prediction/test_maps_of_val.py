@@ -1,4 +1,4 @@
-"""The maps that predict.py writes for a run's own validation images have the run's own scores."""
+"""Maps of predict.py for the validation images have the scores that the run reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TRAIN = (
 
 
 def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bright figures on dark noise (48, 64, 3) uint8, and their mask; alike at no turn."""
+    """Bright figures on dark noise (48, 64, 3) uint8, and their mask; every rotation and flip differs."""
     rng = np.random.default_rng(seed)
     mask = np.zeros((48, 64), np.uint8)
     top, left = rng.integers(4, 16, 2)
@@ -53,21 +53,21 @@ def score_of_maps(maps: Path, masks: Path) -> dict[str, float]:
     return dict(zip(CLASSES, (hits / union).tolist(), strict=True))
 
 
-def check(script: Script, folder: Path, words: list[str], images: Path, masks: Path, least: float) -> None:
-    """Train, predict the validation images, and compare."""
+def check(script: Script, folder: Path, words: list[str], images: Path, masks: Path, minimum: float) -> None:
+    """Train, predict the validation images, and compare the scores."""
     done = script("train.py", *words, *TRAIN, f"hydra.run.dir={folder / 'run'}")
     assert done.returncode == 0, done.stderr
     done = script("predict.py", f"run={folder / 'run'}", f"input={images}", f"output={folder / 'maps'}")
     assert done.returncode == 0, done.stderr
     scores = json.loads((folder / "run/metrics.json").read_text())
     for name, iou in score_of_maps(folder / "maps", masks).items():
-        # another batch size may round a pixel at the edge of two classes otherwise, and no more than that
+        # another batch size may round a few pixels at class borders differently
         assert abs(iou - scores[f"val/iou/{name}"]) < 5e-4
-    assert scores["val/iou/figure"] > least
+    assert scores["val/iou/figure"] > minimum
 
 
-def test_images_of_every_format(script: Script, tmp_path: Path) -> None:
-    """One run, trained on turned PNGs and validated on every format of 8 bits."""
+def test_every_image_format_gives_the_scores_of_the_run(script: Script, tmp_path: Path) -> None:
+    """One run, trained on PNGs with orientation tags and validated on every 8-bit format."""
     root = tmp_path / "data"
     for name in ("train/images", "train/masks", "val/images", "val/masks"):
         (root / name).mkdir(parents=True)
@@ -84,8 +84,8 @@ def test_images_of_every_format(script: Script, tmp_path: Path) -> None:
     check(script, tmp_path, words, root / "val/images", root / "val/masks", 0.7)
 
 
-def test_tiles_with_nodata_and_chosen_bands(script: Script, tmp_path: Path) -> None:
-    """16 bits, half of it nodata, bands in another order, larger than a window."""
+def test_tiles_with_nodata_and_chosen_bands_give_its_scores(script: Script, tmp_path: Path) -> None:
+    """16-bit tiles, larger than a window, with nodata and with bands in another order."""
     root = tmp_path / "data"
     for split, count in {"train": 4, "val": 2}.items():
         for seed in range(count):

@@ -1,4 +1,4 @@
-"""`python predict.py` on GeoTIFFs: what is written, what is kept, what is refused."""
+"""`python predict.py` on GeoTIFFs: outputs, repeated calls and errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SMALL = ("window=64", "overlap=0.5")
 
 @pytest.fixture
 def job(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
-    """`job(*overrides)`: what predict.py does with the tiny run, without a process of its own."""
+    """`job(*overrides)` predicts with the tiny run as predict.py does, in this process."""
     monkeypatch.chdir(tmp_path)
 
     def job(*typed: str, run: Path = trained) -> int:
@@ -60,7 +60,7 @@ def read(file: Path) -> np.ndarray:
         return dataset.read()
 
 
-def test_a_map_lies_where_its_tile_lies(
+def test_map_keeps_the_georeference_of_its_tile(
     trained: Path, tiff: Tiff, noise: Noise, script: Script, tmp_path: Path
 ) -> None:
     image = noise(150, 170, 3)
@@ -81,10 +81,10 @@ def test_a_map_lies_where_its_tile_lies(
         done = subprocess.run(
             [rio, "info", tmp_path / "out" / name], capture_output=True, text=True, check=True
         )
-        told = json.loads(done.stdout)
-        assert (told["count"], told["height"], told["width"]) == (count, 150, 170)
-        assert (told["crs"], told["tiled"], told["compress"]) == ("EPSG:32633", True, "deflate")
-        assert told["transform"][:6] == [0.05, 0.0, 366676.4, 0.0, -0.05, 5808769.9]
+        info = json.loads(done.stdout)
+        assert (info["count"], info["height"], info["width"]) == (count, 150, 170)
+        assert (info["crs"], info["tiled"], info["compress"]) == ("EPSG:32633", True, "deflate")
+        assert info["transform"][:6] == [0.05, 0.0, 366676.4, 0.0, -0.05, 5808769.9]
 
     (classes,), probabilities = read(tmp_path / "out/tile.tif"), read(tmp_path / "out/tile_probabilities.tif")
     assert (classes[:, :30] == 255).all()
@@ -104,7 +104,7 @@ def test_a_map_lies_where_its_tile_lies(
     assert Image.open(tmp_path / "out/tile_overlay.png").size == (170, 150)
 
 
-def test_a_png_and_a_tiff_of_the_same_pixels_get_the_same_map_and_views_are_used(
+def test_png_and_tiff_get_equal_maps_with_and_without_tta(
     tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
 ) -> None:
     image = noise(90, 70, 3)
@@ -119,10 +119,10 @@ def test_a_png_and_a_tiff_of_the_same_pixels_get_the_same_map_and_views_are_used
     assert (read(tmp_path / "once/raster.tif") != read(tmp_path / "views/raster.tif")).any()
 
 
-def test_bands_and_nodata_are_those_of_the_run(
+def test_bands_and_nodata_are_taken_from_the_run(
     trained: Path, tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
 ) -> None:
-    """Three bands of three in another order: nothing would tell that the network sees red for blue."""
+    """Bands in another order cause no error, so that only the maps show whether the order is right."""
     config = OmegaConf.load(trained / "config.yaml")
     config.data.source.bands, config.data.source.nodata = [3, 2, 1], 7
     run = shutil.copytree(trained, tmp_path / "run")
@@ -136,11 +136,11 @@ def test_bands_and_nodata_are_those_of_the_run(
     job("input=stored", "output=otherwise", "bands=null", *SMALL, run=run)
     maps = [read(tmp_path / f"{output}/tile.tif")[0] for output in ("as_trained", "by_hand", "otherwise")]
     np.testing.assert_array_equal(maps[0], maps[1])
-    assert (maps[0] != maps[2]).any(), "the order of the bands would not show"
+    assert (maps[0] != maps[2]).any(), "the order of the bands has no effect on the map"
     assert ((maps[0] == 255).sum(1) == 70 * (np.arange(90) < 30)).all()
 
 
-def test_a_table_comes_from_the_chosen_bands_too(
+def test_classifier_uses_the_chosen_bands(
     trained_classifier: Path, tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
 ) -> None:
     image = noise(90, 70, 5)
@@ -154,7 +154,7 @@ def test_a_table_comes_from_the_chosen_bands_too(
     assert tables[0] == tables[1] != tables[2]
 
 
-def test_another_setting_needs_another_folder_and_finished_files_are_kept(
+def test_output_keeps_finished_maps_and_refuses_new_settings(
     tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
 ) -> None:
     arguments = [f"input={tiff('tile.tif', noise(90, 70, 3))}", "output=out"]
@@ -162,7 +162,7 @@ def test_another_setting_needs_another_folder_and_finished_files_are_kept(
     before = (tmp_path / "out/tile.tif").stat().st_mtime_ns
     assert job(*arguments) == 0
     assert (tmp_path / "out/tile.tif").stat().st_mtime_ns == before
-    with pytest.raises(UserError, match="output=out holds predictions of other tta"):
+    with pytest.raises(UserError, match="output=out holds predictions with different tta"):
         job(*arguments, "tta=flips")
     assert job(*arguments, "probabilities=true") == 1
     assert (tmp_path / "out/tile_probabilities.tif").exists()
@@ -197,7 +197,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("damage", BAD)
-def test_bad_input_is_one_clear_error_and_leaves_nothing(
+def test_bad_input_raises_one_error_and_leaves_no_files(
     damage: str, tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
 ) -> None:
     file = damaged(damage, tiff, noise(300, 300, 3))
@@ -212,12 +212,12 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing(
     assert left <= {"prediction.json", file.name if damage == "itself" else "prediction.json"}
 
 
-def test_damaged_images_stop_no_other(tiff: Tiff, noise: Noise, job: Job, tmp_path: Path) -> None:
+def test_damaged_images_do_not_stop_the_others(tiff: Tiff, noise: Noise, job: Job, tmp_path: Path) -> None:
     for name in "abcd":
         file = tiff(f"in/{name}.tif", noise(300, 300, 3))
         if name in "ac":
             file.write_bytes(file.read_bytes()[:150_000])
-    with pytest.raises(UserError, match=r"2 of 4 images could not be predicted; the others are\n") as caught:
+    with pytest.raises(UserError, match=r"2 of 4 images could not be predicted; all others were\n") as caught:
         job("input=in", "output=out", *SMALL)
     assert [line.split("/")[-1] for line in caught.value.every] == [
         f"{name}.tif cannot be read as an image" for name in "ac"
@@ -227,11 +227,11 @@ def test_damaged_images_stop_no_other(tiff: Tiff, noise: Noise, job: Job, tmp_pa
         ["prediction.json", *(f"{n}{s}" for n in "bd" for s in (".tif", "_areas.csv", "_overlay.png"))]
     )
     (tmp_path / "in/c.tif").write_text("nothing of the kind")
-    with pytest.raises(UserError, match=r"1 of 2 images cannot be predicted, and none was\n"):
+    with pytest.raises(UserError, match=r"1 of 2 images cannot be predicted; no image was predicted\n"):
         job("input=in", "output=out", *SMALL)
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing(
+def test_full_disk_raises_an_error_and_leaves_no_files(
     tiff: Tiff, noise: Noise, trained: Path, tmp_path: Path
 ) -> None:
     file = tiff("tile.tif", noise(900, 900, 3))
@@ -246,7 +246,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(
     assert [f.name for f in (tmp_path / "out").iterdir()] == ["prediction.json"]
 
 
-def test_what_does_not_fit_on_the_disk_is_refused_before_it_starts(
+def test_too_little_disk_space_is_refused_before_the_start(
     tiff: Tiff, noise: Noise, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=39_999)
@@ -257,22 +257,20 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_it_starts(
     assert job(*typed) == 1
 
 
-def test_after_a_refusal_the_same_folder_takes_what_was_advised(
-    tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
-) -> None:
+def test_suggested_fix_works_in_the_same_folder(tiff: Tiff, noise: Noise, job: Job, tmp_path: Path) -> None:
     image = noise(90, 70, 5)
     arguments = [f"input={tiff('tile.tif', image)}", "output=out"]
     with pytest.raises(UserError) as refused:
         job(*arguments)
-    explain_failure = re.search(r"'(bands=\[.*?\])'", str(refused.value))
-    assert explain_failure
-    assert job(*arguments, explain_failure[1]) == 1
+    suggestion = re.search(r"'(bands=\[.*?\])'", str(refused.value))
+    assert suggestion
+    assert job(*arguments, suggestion[1]) == 1
     tiff("tile.tif", image[..., :3])
     assert job(arguments[0], "output=three") == 1
     np.testing.assert_array_equal(read(tmp_path / "out/tile.tif"), read(tmp_path / "three/tile.tif"))
 
 
-def test_typos_and_idle_options_are_named(
+def test_typos_and_options_without_effect_are_named(
     trained: Path,
     trained_classifier: Path,
     tiff: Tiff,
@@ -292,23 +290,23 @@ def test_typos_and_idle_options_are_named(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_an_interrupted_prediction_leaves_nothing_and_goes_on(
+def test_interrupted_prediction_leaves_no_parts_and_resumes(
     number: signal.Signals, trained: Path, tiff: Tiff, noise: Noise, job: Job, tmp_path: Path
 ) -> None:
     files = [tiff("in/a.tif", noise(50, 50, 3)), tiff("in/b.tif", noise(1500, 1500, 3))]
     arguments = [f"run={trained}", f"input={files[0].parent}", "output=out", "window=32", "overlap=0.75"]
     command = [sys.executable, ROOT / "predict.py", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    heard = partial(signal.signal, number, signal.SIG_DFL)  # a script's background jobs are deaf to Ctrl-C
-    with subprocess.Popen(command, cwd=tmp_path, preexec_fn=heard, **pipes) as process:
+    restore = partial(signal.signal, number, signal.SIG_DFL)  # background jobs of a shell ignore Ctrl-C
+    with subprocess.Popen(command, cwd=tmp_path, preexec_fn=restore, **pipes) as process:
         deadline = time.monotonic() + 120
         while not list((tmp_path / "out").glob("b.tif.part")) and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         os.kill(process.pid, number)
-        told, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors
-    assert "stopped after 1 of 2 images; the same command goes on" in told
+    assert "stopped after 1 of 2 images; repeat the command to continue" in output
     assert "Traceback" not in errors
     left = {f.name for f in (tmp_path / "out").iterdir()}
     assert left == {"prediction.json", "a.tif", "a_areas.csv", "a_overlay.png"}

@@ -1,4 +1,4 @@
-"""The report of a run: what it says, that it can be made again, and that a browser is content with it."""
+"""Reports of runs and sweeps: content, reproducible output, and display in a browser."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ addEventListener("load", () => {
 
 
 def browser() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
+    path = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if path is None:
         pytest.skip(f"there is no browser: {', '.join(BROWSERS)}")
-    return found
+    return path
 
 
 def open_page(page: Path, profile: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """The page as a browser without a window has it; the console comes on standard error."""
+    """Open a page in a headless browser: its DOM on standard output, its console on standard error."""
     common = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0"]
     quiet = ["--disable-background-networking", "--no-first-run", f"--user-data-dir={profile}"]
     command = [browser(), *common, *quiet, *options, "--dump-dom", page.as_uri()]
@@ -51,7 +51,7 @@ def open_page(page: Path, profile: Path, *options: str) -> subprocess.CompletedP
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=environment)
 
 
-def test_the_report_of_a_segmenter_shows_what_the_folder_holds(trained: Path) -> None:
+def test_report_of_a_segmenter_shows_the_files_of_its_run(trained: Path) -> None:
     page = unescape((trained / "report.html").read_text())
     final = json.loads((trained / "metrics.json").read_text())
     assert f"{final['test/miou']:.4f}" in page
@@ -86,15 +86,15 @@ def test_confusion_and_samples_agree_with_the_scores(trained: Path) -> None:
         assert Image.open(trained / sample["pictures"]["truth"]).size == (32, 32)
 
 
-def test_the_report_of_a_classifier_tells_classes_and_shows_no_masks(trained_classifier: Path) -> None:
+def test_report_of_a_classifier_shows_classes_and_no_masks(trained_classifier: Path) -> None:
     page = unescape((trained_classifier / "report.html").read_text())
-    assert "Ordered by the probability of the truth" in page
-    assert re.search(r"(background|road), taken for (background|road)", page)
+    assert "Ordered by the predicted probability of the true class" in page
+    assert re.search(r"truth: (background|road); prediction: (background|road)", page)
     assert 'alt="error' not in page
-    assert "taken for each class (column)" in page
+    assert "predicted as each class (column)" in page
 
 
-def test_it_is_made_again_from_the_folder_alone(trained: Path, script: Script, tmp_path: Path) -> None:
+def test_report_is_rewritten_from_the_folder_alone(trained: Path, script: Script, tmp_path: Path) -> None:
     moved = tmp_path / "moved here" / "run"
     shutil.copytree(trained, moved)
     (moved / "report.html").unlink()
@@ -122,8 +122,8 @@ def test_class_names_cannot_break_the_page(trained: Path, tmp_path: Path) -> Non
     assert "<script" not in page
 
 
-def seen_by_a_browser(page: Path, folder: Path, width: int) -> dict[str, Any]:
-    """What a page holds and asks for, by how much it is wider than its window; it must report no error."""
+def probe_in_browser(page: Path, folder: Path, width: int) -> dict[str, Any]:
+    """Images, requests and overflow of a page in a browser, which must log no error."""
     plain = open_page(page, folder / "profile")
     assert "CONSOLE" not in plain.stderr
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
@@ -134,20 +134,20 @@ def seen_by_a_browser(page: Path, folder: Path, width: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("width", [360, 1200])
-def test_the_report_of_a_sweep_fits_its_window(tmp_path: Path, width: int) -> None:
+def test_report_of_a_sweep_fits_its_window(tmp_path: Path, width: int) -> None:
     scores = {"dice_1": 0.5, "dice_2": 0.7, "focal_1": 0.2, "focal_2": None}
     summary.write(sweep_of(tmp_path / "s", scores))
-    seen = seen_by_a_browser(tmp_path / "s/report.html", tmp_path, width)
-    assert seen["requested"] == []
-    assert seen["wider"] <= 0
+    probe = probe_in_browser(tmp_path / "s/report.html", tmp_path, width)
+    assert probe["requested"] == []
+    assert probe["wider"] <= 0
 
 
 @pytest.mark.parametrize("width", [360, 1200])
-def test_a_browser_decodes_every_picture_asks_for_nothing_and_reports_no_error(
+def test_report_of_a_run_displays_without_errors_or_requests(
     trained: Path, tmp_path: Path, width: int
 ) -> None:
-    seen = seen_by_a_browser(trained / "report.html", tmp_path, width)
-    assert seen["images"] == seen["decoded"] > 8
-    assert seen["tallest"] < 900  # of the window, and of a printed page; the mosaic of this batch is narrow
-    assert seen["requested"] == []
-    assert seen["wider"] <= 0
+    probe = probe_in_browser(trained / "report.html", tmp_path, width)
+    assert probe["images"] == probe["decoded"] > 8
+    assert probe["tallest"] < 900  # fits the window and a printed page; the mosaic of this batch is narrow
+    assert probe["requested"] == []
+    assert probe["wider"] <= 0

@@ -73,7 +73,7 @@ def test_a_page_leads_to_a_trained_run_and_passing_tests(
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("page", ["loss", "decoder", "data"])
+@pytest.mark.parametrize("page", ["loss", "decoder", "data", "install"])
 def test_the_code_of_a_page_passes_the_linter(page: str) -> None:
     blocks = FENCE.findall((ROOT / f"docs/howto/{page}.md").read_text())
     files = {title: text for kind, title, text in blocks if title and kind == "python"}

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.repository.test_howtos import copy_repository
+from tests.repository.test_howtos import FENCE, copy_repository
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -28,17 +28,6 @@ TINY = (
     "data.source.counts={train:8,val:4,test:4}",
     "trainer.accelerator=cpu",
 )
-OWN_LOSS = '''
-from torch import Tensor, nn
-
-
-class Brier(nn.Module):
-    """Mean squared difference of probabilities and labels; ignored pixels count as class 0."""
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        labels = nn.functional.one_hot(target.where(target < logits.shape[1], 0), logits.shape[1])
-        return (logits.softmax(1).movedim(1, -1) - labels).square().mean()
-'''
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
 pytestmark = pytest.mark.slow
@@ -164,18 +153,15 @@ def test_several_processes_train_together(program: Program, folder: Path) -> Non
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a conf/ and a package of the user."""
+    """A folder with the files of docs/howto/install.md, and a file that replaces an option of the project."""
     project = tmp_path_factory.mktemp("project")
-    for name, text in {
-        "conf/loss/brier.yaml": "# Squared error of probabilities\n_target_: mine.losses.Brier\n",
-        "conf/augmentation/light.yaml": "# None at all\n_target_: pixelwise.augmentation.Pipeline\n",
-        "mine/__init__.py": "",
-        "mine/losses.py": OWN_LOSS,
-    }.items():
+    shown = FENCE.findall((ROOT / "docs/howto/install.md").read_text())
+    files = {title: text for _, title, text in shown if title}
+    assert files.keys() == {"conf/loss/brier.yaml", "mine/losses.py"}
+    files["conf/augmentation/light.yaml"] = (CONF / "augmentation/none.yaml").read_text()
+    for name, text in files.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text)
-    light = CONF / "augmentation/none.yaml"
-    (project / "conf/augmentation/light.yaml").write_text(light.read_text())
     return project
 
 

@@ -1,4 +1,4 @@
-"""Flat names of scores, taken apart in one way wherever they are shown."""
+"""Flat score names, parsed in the same way by every report and table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pixelwise.types import ScoreName
 pytestmark = pytest.mark.fast
 
 CLASSES = ["car", "iou/car", "red/car", "loss", "eroded", "iou", "kappa"]
-"""Some contain slashes, some are called like scores or protocols."""
+"""Some contain slashes, some equal names of scores or protocols."""
 
 PARTS = [
     ScoreName(split, "/".join(filter(None, (eroded, convention))), score, label)
@@ -41,7 +41,7 @@ PARTS = [
 
 
 @pytest.mark.parametrize("parts", PARTS, ids=str)
-def test_a_name_is_the_sum_of_its_parts(parts: ScoreName) -> None:
+def test_parsing_a_name_returns_its_parts(parts: ScoreName) -> None:
     assert ScoreName.parse(str(parts), CLASSES) == parts
 
 
@@ -51,9 +51,7 @@ def test_no_two_scores_share_a_name() -> None:
 
 @pytest.mark.parametrize("classes", [["a", "b"], ["a/b", "b"], ["iou", "iou/iou"], ["eroded", "f1/eroded"]])
 @pytest.mark.parametrize("protocols", [None, {"four_class": ["b"]}])
-def test_names_of_the_metric_are_understood(
-    classes: list[str], protocols: dict[str, list[str]] | None
-) -> None:
+def test_names_of_the_metric_are_parsed(classes: list[str], protocols: dict[str, list[str]] | None) -> None:
     protocols = protocols and dict.fromkeys(protocols, classes[1:])
     metric = SegmentationScores(classes, protocols)
     target = torch.tensor([[[0, 1], [1, 0]]])
@@ -68,7 +66,7 @@ def test_names_of_the_metric_are_understood(
 @pytest.mark.parametrize(
     ("classes", "protocol"), [(["a", "miou"], "two"), (["a", "b"], "eroded"), (["a", "b"], "loss")]
 )
-def test_names_that_would_be_ambiguous_are_refused(classes: list[str], protocol: str) -> None:
+def test_ambiguous_names_are_refused(classes: list[str], protocol: str) -> None:
     with pytest.raises(UserError, match=r"data\.(protocols|classes)"):
         SegmentationScores(classes, {protocol: classes[:1]})
 
@@ -115,5 +113,5 @@ def test_pages_tables_and_cards_agree(run: RunReader, scores: dict[str, float]) 
 
     subject: Any = type("Subject", (), {"scores": scores, "model": type("Model", (), {"classes": CLASSES})})
     hub = Hub("mit", None, "image-segmentation", {"miou": "mean_iou", "kappa": "kappa", "iou": "iou"})
-    found = [(result.dataset_split, result.metric_name) for result in hub.results(subject)]
-    assert sorted(found) == [(split, name) for split in ("test", "val") for name in ("kappa", "miou")]
+    results = [(result.dataset_split, result.metric_name) for result in hub.results(subject)]
+    assert sorted(results) == [(split, name) for split in ("test", "val") for name in ("kappa", "miou")]

@@ -54,20 +54,20 @@ def torch_factors(scheduler_class: Any, steps: int, **options: Any) -> list[floa
     ],
     ids=lambda value: str(value) if isinstance(value, Curve) else "",
 )
-def test_a_curve_is_that_of_pytorch(curve: Curve, scheduler: Any, options: Any, steps: int) -> None:
+def test_curves_equal_those_of_pytorch(curve: Curve, scheduler: Any, options: Any, steps: int) -> None:
     expected = torch_factors(scheduler, steps, **options(steps))
     assert [curve(s, steps) for s in range(steps)] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize(("first", "multiplier", "cycles"), [(15, 2, 2), (10, 1, 3), (2, 3, 4)])
-def test_restarts_are_those_of_pytorch(first: int, multiplier: int, cycles: int) -> None:
+def test_cosine_restarts_equal_those_of_pytorch(first: int, multiplier: int, cycles: int) -> None:
     steps = sum(first * multiplier**c for c in range(cycles))
     expected = torch_factors(lr_scheduler.CosineAnnealingWarmRestarts, steps, T_0=first, T_mult=multiplier)
     curve = CosineRestarts(cycles, multiplier)
     assert [curve(s, steps) for s in range(steps)] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-def test_values_by_hand() -> None:
+def test_curve_values_by_hand() -> None:
     assert [Linear()(s, 4) for s in range(4)] == [1, 0.75, 0.5, 0.25]
     assert Polynomial(2, end=0.5)(1, 2) == 0.5 + 0.5 * 0.25
     assert Exponential(0.01)(5, 10) == pytest.approx(0.1)
@@ -83,7 +83,7 @@ def test_factors_stay_between_zero_and_one(curve: str, steps: int) -> None:
     assert max(CURVES[curve](s, steps) for s in range(steps)) == pytest.approx(1) or curve == "one_cycle"
 
 
-def test_a_curve_says_its_name_and_what_is_not_usual() -> None:
+def test_str_of_a_curve_shows_name_and_changed_options() -> None:
     assert [str(curve) for curve in CURVES.values()] == list(CURVES)
     assert list(CURVES) == [
         "constant", "linear", "cosine", "polynomial", "one_cycle", "cosine_restarts", "exponential",
@@ -104,6 +104,6 @@ def test_a_curve_says_its_name_and_what_is_not_usual() -> None:
         (OneCycle, {"rise": -0.1}),
     ],
 )
-def test_an_option_out_of_its_range_is_an_error(curve: Any, options: dict[str, Any]) -> None:
+def test_option_out_of_range_is_refused(curve: Any, options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(options)) + " of the curve"):
         curve(**options)

@@ -1,4 +1,4 @@
-"""Layer-wise rates and exempted weight decay, worked out by hand and followed into the optimizer."""
+"""Layer-wise learning rates and exemptions from weight decay, computed by hand and in the optimizer."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def composition(name: str, **options: Any) -> Composition:
 
 
 def by_parameter(model: nn.Module, groups: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The group of each parameter; each must be in exactly one."""
+    """The group of each parameter; every parameter must be in exactly one group."""
     names = {parameter: name for name, parameter in model.named_parameters()}
-    found = [(names[parameter], group) for group in groups for parameter in group["params"]]
-    assert len(found) == len(names) == len(dict(found))
-    return dict(found)
+    pairs = [(names[parameter], group) for group in groups for parameter in group["params"]]
+    assert len(pairs) == len(names) == len(dict(pairs))
+    return dict(pairs)
 
 
 def test_scales_of_a_cnn_by_hand() -> None:
-    """A stem and four stages: ½⁵, ½⁴, … ½; one for what follows the encoder."""
+    """A stem and four stages: ½⁵, ½⁴, … ½; 1 for decoder and head."""
     model = composition("test_resnet")
     groups = by_parameter(model, parameter_groups(model, layer_decay=0.5))
     scales: dict[str, set[float]] = {}
@@ -62,7 +62,7 @@ def test_scales_of_a_cnn_by_hand() -> None:
 
 
 def test_scales_of_a_transformer_by_hand() -> None:
-    """The embedding and six blocks; the neck is new and learns at the full rate."""
+    """The embedding and six blocks; the neck is new and trains at the full rate."""
     model = composition("test_vit")
     groups = by_parameter(model, parameter_groups(model, layer_decay=0.1))
     scales = {name: group["scale"] for name, group in groups.items()}
@@ -75,7 +75,7 @@ def test_scales_of_a_transformer_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "hrnet_w18_small", "test_efficientnet"])
-def test_every_parameter_of_an_encoder_has_its_layer(name: str) -> None:
+def test_every_encoder_parameter_has_a_layer(name: str) -> None:
     with torch.device("meta"):
         model = composition(name)
     groups = by_parameter(model, parameter_groups(model, layer_decay=0.5))
@@ -85,21 +85,21 @@ def test_every_parameter_of_an_encoder_has_its_layer(name: str) -> None:
 def test_norms_biases_and_position_embeddings_do_not_decay() -> None:
     model = composition("test_vit")
     groups = by_parameter(model, parameter_groups(model))
-    free = {name for name, group in groups.items() if group.get("weight_decay") == 0.0}
+    exempt = {name for name, group in groups.items() if group.get("weight_decay") == 0.0}
     kinds = {m: n for n, m in model.named_modules()}
     expected = {"encoder.body.model.pos_embed", "encoder.body.model.cls_token"} & groups.keys()
     for module, path in kinds.items():
         for name, _ in module.named_parameters(recurse=False):
             if name == "bias" or not isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 expected.add(f"{path}.{name}")
-    assert free == expected
-    assert "encoder.body.model.pos_embed" in free
-    assert "head.conv.bias" in free
-    assert "head.conv.weight" not in free
+    assert exempt == expected
+    assert "encoder.body.model.pos_embed" in exempt
+    assert "head.conv.bias" in exempt
+    assert "head.conv.weight" not in exempt
     assert not any("weight_decay" in group for group in parameter_groups(model, decay_norms=True))
 
 
-def test_without_options_each_part_has_one_rate_and_names_are_distinct() -> None:
+def test_without_options_each_part_has_one_rate() -> None:
     groups = parameter_groups(composition("test_resnet"))
     assert [(g["name"], g["part"], g["scale"]) for g in groups] == [
         ("encoder", "encoder", 1.0),
@@ -111,8 +111,8 @@ def test_without_options_each_part_has_one_rate_and_names_are_distinct() -> None
     ]
 
 
-def test_scales_reach_the_weights() -> None:
-    """One step of plain SGD with all gradients 1: each weight falls by its rate, here at half a cosine."""
+def test_optimizer_applies_the_scales() -> None:
+    """One step of SGD with all gradients 1: each weight falls by its learning rate, here at half a cosine."""
     model = composition("test_resnet")
     loss = WeightedSum({"ce": CrossEntropy()})
     module = Module(
@@ -144,7 +144,7 @@ def test_scales_reach_the_weights() -> None:
         torch.testing.assert_close(model.get_parameter(name).detach(), expected)
 
 
-def test_the_config_reaches_the_groups(
+def test_config_options_reach_the_parameter_groups(
     compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path
 ) -> None:
     config = compose(*tiny, "optimizer.layer_decay=0.5", "optimizer.decay_norms=true")
@@ -155,14 +155,14 @@ def test_the_config_reaches_the_groups(
 
 
 @pytest.mark.parametrize("layer_decay", [0.0, 1.5, -1])
-def test_a_decay_out_of_range_is_refused(layer_decay: float) -> None:
+def test_layer_decay_out_of_range_is_refused(layer_decay: float) -> None:
     with pytest.raises(UserError, match=r"optimizer.layer_decay[\s\S]*0 < layer_decay ≤ 1"):
         parameter_groups(composition("test_resnet"), layer_decay)
 
 
-def test_an_encoder_whose_layers_are_unknown_is_refused() -> None:
+def test_layer_decay_without_known_layers_is_refused() -> None:
     model = composition("test_resnet")
     model.encoder = nn.Conv2d(3, 8, 1)
-    with pytest.raises(UserError, match="does not know the layers"):
+    with pytest.raises(UserError, match="does not define the layers"):
         parameter_groups(model, 0.5)
     assert {group["name"] for group in parameter_groups(model)} >= {"encoder", "encoder/no_decay"}

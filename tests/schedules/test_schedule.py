@@ -50,7 +50,7 @@ def test_batches_map_to_steps_under_accumulation() -> None:
     assert [p.index_of_batch(e, b) for e in (0, 1) for b in range(5)] == [0] * 5 + [1] * 5
 
 
-def test_an_epoch_is_a_length_also_after_a_phase_that_ended_within_one() -> None:
+def test_phase_of_an_epoch_may_start_within_an_epoch() -> None:
     p = plan(10, a={"steps": 3, "lr": 1.0}, b={"epochs": 1, "lr": 1.0}, c={"epochs": 0.5, "lr": 1.0})
     assert [(phase.start, phase.stop) for phase in p.phases] == [(0, 3), (3, 13), (13, 18)]
     assert [p.index_of_batch(0, b) for b in (2, 3, 9)] == [0, 1, 1]
@@ -58,13 +58,13 @@ def test_an_epoch_is_a_length_also_after_a_phase_that_ended_within_one() -> None
     assert p.epochs == 2
 
 
-def test_a_warm_up_reaches_the_peak_even_in_a_short_phase() -> None:
+def test_warmup_reaches_the_peak_in_a_short_phase() -> None:
     phase = plan(1, all={"steps": 2, "lr": 1.0, "warmup": 0.9}).phases[0]
     assert [phase.rate("head", s) for s in (0, 1)] == [0.5, 1.0]
 
 
 @pytest.mark.parametrize(
-    ("size", "whole", "expected"),
+    ("size", "data_size", "expected"),
     [
         (None, 96, None),
         (64, 96, (64, 64)),
@@ -75,19 +75,17 @@ def test_a_warm_up_reaches_the_peak_even_in_a_short_phase() -> None:
         (0.1, 96, (32, 32)),
     ],
 )
-def test_a_crop_is_pixels_or_a_share_in_multiples_of_32(
-    size: object, whole: object, expected: object
-) -> None:
+def test_crop_size_is_pixels_or_a_share(size: object, data_size: object, expected: object) -> None:
     settings = {"all": {"epochs": 1, "lr": 1.0, "crop_size": size}}
-    assert make_plan(settings, PARTS, 10, crop_size=whole).phases[0].crop_size == expected  # type: ignore[arg-type]
+    assert make_plan(settings, PARTS, 10, crop_size=data_size).phases[0].crop_size == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"epochs": 1, "lr": 1.0, "warm_up": 3}, r"phases\.all\.warm_up.*\n.*warmup"),
-        ({"lr": 1.0}, r"phases\.all: how long"),
-        ({"epochs": 1, "steps": 3, "lr": 1.0}, r"phases\.all: how long"),
+        ({"lr": 1.0}, r"phases\.all: length of the phase"),
+        ({"epochs": 1, "steps": 3, "lr": 1.0}, r"phases\.all: length of the phase"),
         ({"epochs": 0, "lr": 1.0}, r"phases\.all\.epochs"),
         ({"steps": 1.5, "lr": 1.0}, r"phases\.all\.steps"),
         ({"epochs": 1, "lr": 1.0, "freeze": ["neck"]}, r"phases\.all\.freeze: no part 'neck'"),
@@ -108,6 +106,6 @@ def test_a_crop_is_pixels_or_a_share_in_multiples_of_32(
         ({"epochs": 1, "lr": 1.0, "crop_size": 0.5}, r"phases\.all\.crop_size"),
     ],
 )
-def test_what_cannot_be_carried_out_is_an_error_that_names_the_key(settings: dict, message: str) -> None:
+def test_invalid_phase_is_refused_by_key(settings: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         plan(10, all=settings)

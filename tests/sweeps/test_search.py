@@ -1,4 +1,4 @@
-"""Searches: proposals become overrides; killed, pruned and failed trials are in the study."""
+"""Searches: proposals become overrides; killed, pruned and failed trials are recorded in the study."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def test_proposals_lie_in_the_space(trial: Any) -> None:
     [{"seed": 3}, {"optimizer": {"lr": {"low": 1e-4}}}, {"optimizer": {"lr": {"low": 1.0, "high": 0.1}}}],
     ids=["no choice", "no high", "high below low"],
 )
-def test_what_is_no_space_is_said_with_its_key(space: dict[str, Any], trial: Any) -> None:
+def test_invalid_search_space_is_refused_with_its_key(space: dict[str, Any], trial: Any) -> None:
     with pytest.raises(UserError, match=r"search\.space\.(seed|optimizer\.lr)"):
         [suggest(trial, key, leaf) for key, leaf in leaves(OmegaConf.create(space))]
 
 
-def test_a_search_says_what_it_needs(script: Script, tmp_path: Path) -> None:
+def test_missing_search_group_is_named_with_the_choices(script: Script, tmp_path: Path) -> None:
     done = script("scripts/search.py")
     assert done.returncode == 1
     assert "search=… must be given" in done.stderr
@@ -80,12 +80,12 @@ def test_failed_and_pruned_trials_are_recorded(script: Script, tmp_path: Path, t
     hard += ["~search.pruner.n_startup_trials", "search.pruner.n_warmup_steps=0", "epochs=500"]
     done = script("scripts/search.py", *small(tiny), *hard, "search.trials=1", "sweep.name=weak")
     assert done.returncode == 1
-    assert "no trial came to a score" in done.stderr
+    assert "no trial has a score" in done.stderr
     assert states(tmp_path / "runs/weak") == ["PRUNED"]
     (weak,) = sweep.read(tmp_path / "runs/weak")
     assert weak.state == "pruned"
     run = tmp_path / "runs/weak/trial-0000"
-    assert (run / "checkpoints/last.ckpt").is_file()  # it was asked to stop, and saved
+    assert (run / "checkpoints/last.ckpt").is_file()  # it was asked to stop, and saved a checkpoint
     assert len(sweep.validations(run, "val/miou")) < 500
     assert len(study_in(tmp_path / "runs/weak").trials[0].intermediate_values) >= 1
 
@@ -97,7 +97,7 @@ def test_failed_and_pruned_trials_are_recorded(script: Script, tmp_path: Path, t
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_with_its_trials(script: Script, tmp_path: Path, tiny: list[str]) -> None:
+def test_killed_search_resumes_its_trials(script: Script, tmp_path: Path, tiny: list[str]) -> None:
     command = [*small(tiny), "epochs=12", "search.trials=3", "search.workers=2", "sweep.name=s"]
     folder = tmp_path / "runs/s"
     with (tmp_path / "out").open("w") as out:
@@ -111,7 +111,7 @@ def test_a_killed_search_goes_on_with_its_trials(script: Script, tmp_path: Path,
     while not list(folder.glob("*/checkpoints/previous.ckpt")):  # until a trial is past its second epoch
         assert process.poll() is None, (tmp_path / "out").read_text()
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGSTOP)  # no trial ends between the look and the kill
+    os.kill(process.pid, signal.SIGSTOP)  # so that no trial ends before the kill
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = {trial.number: dict(trial.params) for trial in study_in(folder).get_trials()}
@@ -122,11 +122,11 @@ def test_a_killed_search_goes_on_with_its_trials(script: Script, tmp_path: Path,
     assert states(folder) == 3 * ["COMPLETE"]
     trials = study_in(folder).get_trials()
     assert {n: trials[n].params for n in before} == before
-    assert any("going on from" in log.read_text() for log in folder.glob("*/train.log"))
-    for one in trials:
-        values = sweep.validations(folder / f"trial-{one.number:04d}", "val/miou")
+    assert any("resuming from" in log.read_text() for log in folder.glob("*/train.log"))
+    for trial in trials:
+        values = sweep.validations(folder / f"trial-{trial.number:04d}", "val/miou")
         assert len(values) == 12
-        assert one.value == max(values)
+        assert trial.value == max(values)
     assert f"{study_in(folder).best_value:.4f}" in done.stdout
 
     other = script("scripts/search.py", *command, "epochs=13")

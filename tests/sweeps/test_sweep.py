@@ -1,4 +1,4 @@
-"""Sweeps: names that stay, failures that stop nothing, kills that are gone on from, tables that agree."""
+"""Sweeps: names of jobs, failed jobs, resuming after a kill, tables and launchers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 # --------------------------------------------------------------------------------------------- names
 @pytest.mark.fast
-def test_a_job_is_named_after_what_differs_in_any_order() -> None:
+def test_job_is_named_after_its_differing_overrides() -> None:
     typed = ["epochs=2", "seed=1", "loss=dice", "+trainer.fast_dev_run=1"]
     assert job_name(typed, ["epochs", "trainer.fast_dev_run"]) == "loss-dice_seed-1"
     assert job_name(reversed(typed), ["epochs", "trainer.fast_dev_run"]) == "loss-dice_seed-1"
@@ -46,7 +46,7 @@ def test_a_job_is_named_after_what_differs_in_any_order() -> None:
 
 
 @pytest.mark.fast
-def test_names_are_safe_for_every_file_system_and_do_not_collide() -> None:
+def test_job_names_are_unique_and_safe_for_file_systems() -> None:
     awkward = ["data.classes=[a,b]", "data.classes=[a b]", "data.classes=a/b", "data.classes='a=b'"]
     names = [job_name([override]) for override in [*awkward, "a=" + 300 * "x", "a=" + 301 * "x"]]
     assert len(set(names)) == len(names)
@@ -56,7 +56,7 @@ def test_names_are_safe_for_every_file_system_and_do_not_collide() -> None:
 
 # -------------------------------------------------------------------------------------------- tables
 def sweep_of(folder: Path, scores: dict[str, float | None]) -> Path:
-    """A sweep's folder as jobs leave it; None stands for a job that failed."""
+    """Write the folder of a sweep with one job for each score; None stands for a failed job."""
     for name, score in scores.items():
         loss, seed = name.split("_")
         (folder / name).mkdir(parents=True)
@@ -73,7 +73,7 @@ def sweep_of(folder: Path, scores: dict[str, float | None]) -> Path:
 
 
 @pytest.mark.fast
-def test_means_and_standard_deviations_run_over_the_seeds_of_finished_jobs(tmp_path: Path) -> None:
+def test_means_and_deviations_are_over_finished_seeds(tmp_path: Path) -> None:
     scores = {"dice_1": 0.5, "dice_2": 0.7, "dice_3": 0.9, "focal_1": 0.2, "focal_2": None}
     jobs = summary.write(sweep_of(tmp_path / "s", scores))
     assert sweep.differing(jobs) == ["loss", "seed"]
@@ -90,7 +90,7 @@ def test_means_and_standard_deviations_run_over_the_seeds_of_finished_jobs(tmp_p
 
 
 @pytest.mark.fast
-def test_a_run_that_lies_there_under_two_names_counts_once(tmp_path: Path) -> None:
+def test_run_with_two_folders_counts_once(tmp_path: Path) -> None:
     folder = sweep_of(tmp_path / "s", {"dice_1": 0.5, "dice_2": 0.7})
     (folder / "dice_1").rename(folder / "loss-dice")
     sweep_of(folder, {"dice_1": 0.5})
@@ -100,7 +100,7 @@ def test_a_run_that_lies_there_under_two_names_counts_once(tmp_path: Path) -> No
 
 
 @pytest.mark.fast
-def test_a_job_that_was_planned_and_never_began_is_in_the_table(tmp_path: Path) -> None:
+def test_planned_job_that_never_started_is_in_the_table(tmp_path: Path) -> None:
     folder = sweep_of(tmp_path / "s", {"dice_1": 0.5})
     (folder / "jobs.json").write_text(json.dumps({"focal_1": ["loss=focal", "seed=1"]}))
     (folder / "latest").symlink_to("dice_1")
@@ -111,7 +111,7 @@ def test_a_job_that_was_planned_and_never_began_is_in_the_table(tmp_path: Path) 
 
 
 @pytest.mark.fast
-def test_the_report_holds_every_job_and_asks_nothing_of_the_network(tmp_path: Path) -> None:
+def test_report_shows_all_jobs_without_network_access(tmp_path: Path) -> None:
     summary.write(sweep_of(tmp_path / "s", {"dice_1": 0.5, "dice_2": 0.7, "focal_1": None}))
     text = (tmp_path / "s/report.html").read_text()
     drawn = re.findall(r"<title>([^<]*): [\d.]+</title>", text)
@@ -124,7 +124,7 @@ def test_the_report_holds_every_job_and_asks_nothing_of_the_network(tmp_path: Pa
 
 
 @pytest.mark.fast
-def test_jobs_without_a_score_and_with_equal_scores_are_drawn_all_the_same(tmp_path: Path) -> None:
+def test_report_copes_with_missing_and_equal_scores(tmp_path: Path) -> None:
     jobs = [Job("a", {"lr": "0.1"}, "finished", "", {"best val/miou": math.nan}), Job("b", {}, "failed")]
     for states in (
         jobs,
@@ -138,7 +138,7 @@ def test_jobs_without_a_score_and_with_equal_scores_are_drawn_all_the_same(tmp_p
 
 
 # ------------------------------------------------------------------------------- the command as typed
-def test_a_sweep_that_cannot_compose_names_the_job_and_begins_nothing(script: Script, tmp_path: Path) -> None:
+def test_sweep_with_an_invalid_job_starts_nothing(script: Script, tmp_path: Path) -> None:
     phases = "schedule.phases.warmup.epochs=1,2"
     done = script("train.py", "-m", "schedule=freeze_then_finetune,one_cycle", phases, "sweep.name=s")
     assert done.returncode == 2
@@ -147,7 +147,7 @@ def test_a_sweep_that_cannot_compose_names_the_job_and_begins_nothing(script: Sc
 
 
 def drill(cwd: Path, *overrides: str, **orders: Any) -> subprocess.CompletedProcess[str]:
-    """Sweep in a process of its own, with orders for the jobs."""
+    """Run a sweep in its own process; `orders` make jobs fail or stop."""
     return subprocess.run(
         [sys.executable, str(DRILL), "-m", *overrides],
         cwd=cwd,
@@ -163,16 +163,14 @@ def states(folder: Path) -> dict[str, str]:
 
 
 def trained(cwd: Path) -> dict[str, list[int]]:
-    """The steps that each job took since the last look."""
+    """The steps that each job took since the last call."""
     notes = [json.loads(line) for line in (cwd / "trace_0.jsonl").read_text().splitlines()]
     (cwd / "trace_0.jsonl").unlink()
     return {name: [n["step"] for n in notes if n["job"] == name] for name in {n["job"] for n in notes}}
 
 
 @pytest.mark.slow
-def test_six_jobs_with_a_failing_one_killed_half_way_are_gone_on_with(
-    tmp_path: Path, tiny: list[str]
-) -> None:
+def test_killed_sweep_with_a_failing_job_is_resumed(tmp_path: Path, tiny: list[str]) -> None:
     command = [*tiny, "callbacks=checkpoint", "loss=dice,focal", "seed=1,2,3", "sweep.name=six"]
     failing, half = "loss-dice_seed-2", "loss-focal_seed-1"
     folder = tmp_path / "runs/six"
@@ -217,7 +215,7 @@ def test_six_jobs_with_a_failing_one_killed_half_way_are_gone_on_with(
 
     other = drill(tmp_path, *command, "epochs=3")
     assert other.returncode == 1
-    assert "this would be another training than the one that it resumes" in other.stdout
+    assert "the resumed training would differ from the one that was started" in other.stdout
 
 
 # ------------------------------------------------------------------------------------ where jobs run
@@ -231,7 +229,7 @@ def test_six_jobs_with_a_failing_one_killed_half_way_are_gone_on_with(
     ],
     ids=["processes", "slurm_here", "ray"],
 )
-def test_jobs_in_processes_of_their_own(
+def test_launchers_run_jobs_in_their_own_processes(
     launcher: str, package: str, script: Script, tmp_path: Path, tiny: list[str]
 ) -> None:
     pytest.importorskip(package)
@@ -256,7 +254,7 @@ def test_jobs_in_processes_of_their_own(
 
 
 @pytest.mark.slow
-def test_a_job_that_ray_loses_ends_no_other(tmp_path: Path) -> None:
+def test_job_lost_by_ray_does_not_stop_the_others(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     (tmp_path / "job.py").write_text(
         "import os, pathlib, signal, hydra\n"
@@ -287,14 +285,14 @@ def test_a_job_that_ray_loses_ends_no_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.fast
-def test_each_launcher_composes_with_what_it_needs() -> None:
+def test_each_launcher_config_composes() -> None:
     for file in (CONF / "hydra/launcher").glob("*.yaml"):
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = hydra_compose("train", [f"hydra/launcher={file.stem}"], return_hydra_config=True)
         assert config.hydra.launcher._target_.startswith("hydra_plugins."), file
 
 
-def test_the_wandb_sweep_is_a_command_that_composes(script: Script, tmp_path: Path) -> None:
+def test_wandb_sweep_is_a_command_that_composes(script: Script, tmp_path: Path) -> None:
     utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
     sweep = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps/wandb.yaml"), resolve=False)
     assert isinstance(sweep, dict)
@@ -308,12 +306,12 @@ def test_the_wandb_sweep_is_a_command_that_composes(script: Script, tmp_path: Pa
         )
         expanded = []
         for word in utils.create_sweep_command(list(sweep["command"])):
-            known = {
+            variables = {
                 "${env}": [],
                 "${program}": [sweep["program"]],
                 "${args_no_hyphens}": args["args_no_hyphens"],
             }
-            expanded += known.get(word, [word])
+            expanded += variables.get(word, [word])
         assert expanded[:3] == ["python", "train.py", "logger=wandb"]
         done = script("train.py", *expanded[2:], "--cfg", "job")
         assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The story of transfer on a handful of scenes: what is trained, kept, refused and reported."""
+"""The transfer study on a few scenes: trained runs, repeated calls, errors and reports."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from PIL import Image
 from pixelwise import runs
 from pixelwise.errors import UserError
 from pixelwise.runs import checkpoints
-from pixelwise.sweeps.transfer import SCRATCH, TRANSFER, Score, Story, plot, table, tell
+from pixelwise.sweeps.transfer import SCRATCH, TRANSFER, Score, Study, plot, run_study, table
 
 Compose = Callable[..., DictConfig]
-STORY = Story(
+STUDY = Study(
     seeds=[1],
     masks=[4, 8],
     both={
@@ -44,27 +44,27 @@ RUNS = [
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory, compose: Compose) -> tuple[Path, list[Score]]:
+def finished_study(tmp_path_factory: pytest.TempPathFactory, compose: Compose) -> tuple[Path, list[Score]]:
     folder = tmp_path_factory.mktemp("transfer")
-    return folder, tell(STORY, folder, lambda words: compose(*words))
+    return folder, run_study(STUDY, folder, lambda overrides: compose(*overrides))
 
 
-def test_every_run_is_there_with_its_own_log(told: tuple[Path, list[Score]]) -> None:
-    folder, scores = told
+def test_every_run_has_its_own_scores_and_log(finished_study: tuple[Path, list[Score]]) -> None:
+    folder, scores = finished_study
     assert sorted(f.parent.name for f in folder.glob("*_*/metrics.json")) == sorted(RUNS)
     assert [(s.masks, s.start) for s in scores] == [(4, SCRATCH), (4, TRANSFER), (8, SCRATCH), (8, TRANSFER)]
     for score in scores:
         kind = "transfer" if score.start == TRANSFER else "scratch"
         recorded = runs.read_scores(folder / f"{kind}_{score.masks}_seed1/metrics.json")
         assert score.miou == recorded["test/miou"]
-        said = (folder / f"{kind}_{score.masks}_seed1/train.log").read_text()
-        assert "phase 'all' (1/1), steps 0 to 1" in said
-        assert ("classifier_seed1" in said) == (kind == "transfer")
+        printed = (folder / f"{kind}_{score.masks}_seed1/train.log").read_text()
+        assert "phase 'all' (1/1), steps 0 to 1" in printed
+        assert ("classifier_seed1" in printed) == (kind == "transfer")
 
 
-def test_only_the_encoder_is_carried_over(told: tuple[Path, list[Score]]) -> None:
-    """Both arms are one command but for `encoder.weights`; at a rate of 0 they keep what they start with."""
-    folder, _ = told
+def test_only_the_encoder_is_transferred(finished_study: tuple[Path, list[Score]]) -> None:
+    """Both commands differ only in `encoder.weights`; a learning rate of 0 keeps the initial weights."""
+    folder, _ = finished_study
     scratch, transfer = (
         (folder / f"{kind}_4_seed1/overrides.yaml").read_text().splitlines()
         for kind in ("scratch", "transfer")
@@ -83,10 +83,10 @@ def test_only_the_encoder_is_carried_over(told: tuple[Path, list[Score]]) -> Non
 
 
 @pytest.mark.fast
-def test_weights_of_the_latest_run_are_those_of_the_run_that_it_leads_to_now(
+def test_weights_from_latest_are_those_of_the_previous_run(
     compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new run becomes the latest itself before its encoder is built."""
+    """`latest` points to the new run before its encoder is built."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs/first/checkpoints").mkdir(parents=True)
     (tmp_path / "runs/latest").symlink_to("first", target_is_directory=True)
@@ -97,28 +97,30 @@ def test_weights_of_the_latest_run_are_those_of_the_run_that_it_leads_to_now(
     assert weights == str(tmp_path / "runs/first/checkpoints/best.ckpt")
 
 
-def test_told_again_it_trains_only_what_is_not_finished(
-    told: tuple[Path, list[Score]], compose: Compose, caplog: pytest.LogCaptureFixture
+def test_repeated_study_trains_only_unfinished_runs(
+    finished_study: tuple[Path, list[Score]], compose: Compose, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder, scores = told
+    folder, scores = finished_study
     (folder / "scratch_8_seed1/metrics.json").unlink()
     before = {f: f.stat().st_mtime_ns for f in folder.glob("*_*/metrics.json")}
     caplog.set_level(logging.INFO)
-    assert tell(STORY, folder, lambda words: compose(*words)) == scores
+    assert run_study(STUDY, folder, lambda overrides: compose(*overrides)) == scores
     assert {f: f.stat().st_mtime_ns for f in folder.glob("*_*/metrics.json") if f in before} == before
-    assert "scratch_8_seed1 was not finished: it starts again" in caplog.text
+    assert "scratch_8_seed1 was not finished and starts again" in caplog.text
     assert not list(folder.glob("*/checkpoints/last.ckpt"))
 
 
-def test_runs_of_other_words_are_not_mixed_in(told: tuple[Path, list[Score]], compose: Compose) -> None:
-    folder, _ = told
-    other = Story([1], [4], {**STORY.both, "loss": "dice"}, STORY.classifier, STORY.segmenter)
+def test_folder_of_a_run_with_other_overrides_is_refused(
+    finished_study: tuple[Path, list[Score]], compose: Compose
+) -> None:
+    folder, _ = finished_study
+    other = Study([1], [4], {**STUDY.both, "loss": "dice"}, STUDY.classifier, STUDY.segmenter)
     with pytest.raises(UserError, match=r"classifier_seed1 holds another run[\s\S]*loss=dice"):
-        tell(other, folder, lambda words: compose(*words))
+        run_study(other, folder, lambda overrides: compose(*overrides))
 
 
-def test_what_is_written(told: tuple[Path, list[Score]]) -> None:
-    folder, scores = told
+def test_json_table_and_plot_are_written(finished_study: tuple[Path, list[Score]]) -> None:
+    folder, scores = finished_study
     assert [row["miou"] for row in json.loads((folder / "transfer.json").read_text())] == [
         s.miou for s in scores
     ]
@@ -127,7 +129,7 @@ def test_what_is_written(told: tuple[Path, list[Score]]) -> None:
 
 
 @pytest.mark.fast
-def test_the_table_and_the_plot_by_hand() -> None:
+def test_table_and_plot_agree_with_a_hand_calculation() -> None:
     scores = [
         *(Score(16, seed, SCRATCH, miou) for seed, miou in ((1, 0.2), (2, 0.4))),
         *(Score(16, seed, TRANSFER, miou) for seed, miou in ((2, 0.6), (1, 0.5))),
@@ -142,6 +144,6 @@ def test_the_table_and_the_plot_by_hand() -> None:
 
 
 @pytest.mark.fast
-def test_a_story_without_seeds_is_refused() -> None:
+def test_study_without_seeds_is_refused() -> None:
     with pytest.raises(UserError, match="seeds is empty"):
-        Story([], [16], {}, {}, {})
+        Study([], [16], {}, {}, {})

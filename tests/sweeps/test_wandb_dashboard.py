@@ -1,4 +1,4 @@
-"""The dashboard of W&B, built without a network: its sections, and that runs really log what it shows."""
+"""The W&B dashboard, built without network access: its sections, and that runs log the values it shows."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ OFFLINE = ("logger=wandb", "logger.wandb.offline=true")
 
 
 def panels(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What each panel is told, from a specification as W&B gets it."""
+    """The config of each panel in a specification that is sent to W&B."""
     for section in spec["section"]["panelBankConfig"]["sections"]:
         yield from (panel["config"] for panel in section["panels"])
 
 
 def shown(panel: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a panel shows, as (where it comes from, name)."""
+    """The values that a panel shows, as (source, name)."""
     for key in ("metrics", "mediaKeys"):
         yield from (("history", name) for name in panel.get(key, []))
     axes = [panel.get("xAxis"), panel.get("yAxis"), *(c["accessor"] for c in panel.get("columns", []))]
@@ -64,7 +64,7 @@ def in_config(config: Any, path: str) -> bool:
     ],
     ids=["segmentation", "tagging"],
 )
-def test_a_run_logs_all_that_its_dashboard_shows(
+def test_run_logs_all_values_of_its_dashboard(
     choices: list[str], script: Script, tiny: list[str], tmp_path: Path
 ) -> None:
     epochs = [
@@ -73,9 +73,9 @@ def test_a_run_logs_all_that_its_dashboard_shows(
         if word.startswith("epochs")
     ]
     typed = [*(w for w in tiny if not w.startswith("epochs")), *epochs, *choices, *OFFLINE]
-    made = script("scripts/workspace.py", *typed)
-    assert made.returncode == 0, made.stderr
-    assert "Sweep comparison\n    choices and val/" in made.stdout
+    built = script("scripts/workspace.py", *typed)
+    assert built.returncode == 0, built.stderr
+    assert "Sweep comparison\n    choices and val/" in built.stdout
     spec = json.loads((tmp_path / "workspace.json").read_text())
 
     done = script("train.py", *typed, "logger.log_images=true", "hydra.run.dir=run")
@@ -83,15 +83,15 @@ def test_a_run_logs_all_that_its_dashboard_shows(
     run = offline_run(tmp_path / "run")
     arrived = json.loads(inspect(run, "--summary", "--json"))
     sent = {name for entry in records(run, "history") for name in entry["item"]}
-    sent |= {name.rpartition(".")[0] for name in sent}  # of pictures and tables there are only parts
-    found = {
+    sent |= {name.rpartition(".")[0] for name in sent}  # pictures and tables are sent in parts
+    sources = {
         "history": sent.__contains__,
         "summary": arrived["summary"].__contains__,
         "config": lambda name: in_config(arrived["config"], name),
     }
     wanted = {pair for panel in panels(spec) for pair in shown(panel)}
     assert len(wanted) > 30
-    assert {(source, name) for source, name in wanted if not found[source](name)} == set()
+    assert {(source, name) for source, name in wanted if not sources[source](name)} == set()
     unseen = {name for name in sent if name.startswith(("train/", "val/", "lr/", "phase/", "speed/"))}
     assert unseen - {name for _, name in wanted} == set()
 
@@ -105,14 +105,14 @@ def test_every_section_has_its_panels(compose: Callable[..., DictConfig]) -> Non
     assert names.by_class["iou"] == ["iou/background", "iou/red/cat", "iou/dog"]
     assert names.parts == ["encoder", "decoder", "head"]
     assert list(names.phases) == list(config.schedule.phases)
-    made = outline(workspace(config))
-    assert list(made) == [
+    titles = outline(workspace(config))
+    assert list(titles) == [
         "Learning curves", "Scores of each class", "Phases and learning rates", "Samples", "Speed",
         "Sweep comparison",
     ]  # fmt: skip
-    assert made["Learning curves"][:2] == ["val/miou", "loss"]
-    assert made["Samples"] == ["samples of val", "confusion matrix"]
-    assert made["Sweep comparison"][-1] == "run comparer"
+    assert titles["Learning curves"][:2] == ["val/miou", "loss"]
+    assert titles["Samples"] == ["samples of val", "confusion matrix"]
+    assert titles["Sweep comparison"][-1] == "run comparer"
     spec = json.loads(specification(workspace(config)))
     (rates,) = (panel for panel in panels(spec) if panel.get("chartTitle") == "learning rate")
     assert rates["metrics"] == ["lr/encoder", "lr/decoder", "lr/head"]
@@ -120,7 +120,7 @@ def test_every_section_has_its_panels(compose: Callable[..., DictConfig]) -> Non
 
 
 @pytest.mark.fast
-def test_saving_without_a_login_says_so_before_it_asks_the_network(
+def test_saving_without_a_login_fails_before_network_access(
     compose: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""A moving average: worked out by hand, chosen by, saved, evaluated, and resumed beside the weights."""
+"""The moving average of the weights: values computed by hand, checkpoints, evaluation, resuming."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Compose = Callable[..., DictConfig]
 
 
 class Watch(L.Callback):
-    """Copies of the weights after every step and at every validation, and what validation scored."""
+    """Copies of the weights after every step and at every validation, and the validation scores."""
 
     def __init__(self) -> None:
         self.steps: list[dict[str, Tensor]] = []
@@ -62,7 +62,7 @@ def folder_of(compose: Compose, folder: Path, *overrides: str) -> Path:
 
 @pytest.fixture
 def watched(compose: Compose, tiny: list[str], tmp_path: Path) -> tuple[Path, Watch]:
-    """A trained run folder, and what happened in it: four steps, a validation after every second."""
+    """A trained run folder and its record: four steps, a validation after every second step."""
     folder, watch = folder_of(compose, tmp_path / "run", *tiny, *WITH_EMA, EVERY_STEP), Watch()
     run = build.run(runs.load_config(folder), folder)
     run.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
@@ -71,17 +71,17 @@ def watched(compose: Compose, tiny: list[str], tmp_path: Path) -> tuple[Path, Wa
 
 
 def averages(steps: list[dict[str, Tensor]], decay: float = 0.5) -> list[dict[str, Tensor]]:
-    """By hand: the first weights, then decayed, with a decay that grows as (1 + t) / (10 + t)."""
+    """Averages by hand: the first one is the first weights; the decay grows as (1 + t) / (10 + t)."""
     average = {name: tensor.double() for name, tensor in steps[0].items()}
-    found = [average]
+    result = [average]
     for t, weights in enumerate(steps[1:], start=1):
-        now = min(decay, (1 + t) / (10 + t))
-        average = {n: now * average[n] + (1 - now) * weights[n].double() for n in average}
-        found.append(average)
-    return found
+        current = min(decay, (1 + t) / (10 + t))
+        average = {n: current * average[n] + (1 - current) * weights[n].double() for n in average}
+        result.append(average)
+    return result
 
 
-def test_validation_sees_the_average_worked_out_by_hand(watched: tuple[Path, Watch]) -> None:
+def test_validation_uses_the_average_computed_by_hand(watched: tuple[Path, Watch]) -> None:
     _, watch = watched
     expected = averages(watch.steps)
     for validated, average in zip(watch.validated, (expected[1], expected[3]), strict=False):
@@ -91,7 +91,7 @@ def test_validation_sees_the_average_worked_out_by_hand(watched: tuple[Path, Wat
             torch.testing.assert_close(validated[name].double(), average[name], rtol=1e-5, atol=1e-6)
 
 
-def test_training_goes_on_with_the_weights_themselves(
+def test_training_continues_with_the_raw_weights(
     watched: tuple[Path, Watch], compose: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
     _, watch = watched
@@ -102,7 +102,7 @@ def test_training_goes_on_with_the_weights_themselves(
     assert all(equal(a, b) for a, b in zip(watch.steps, plain.steps, strict=True))
 
 
-def test_the_best_checkpoint_holds_the_average_that_was_chosen_and_the_weights_beside_it(
+def test_checkpoints_hold_the_average_and_the_raw_weights(
     watched: tuple[Path, Watch],
 ) -> None:
     folder, watch = watched
@@ -116,7 +116,7 @@ def test_the_best_checkpoint_holds_the_average_that_was_chosen_and_the_weights_b
     assert equal(checkpoints.model_weights(last, averaged=False), watch.steps[3])
 
 
-def test_evaluate_and_load_take_the_average_unless_asked_otherwise(watched: tuple[Path, Watch]) -> None:
+def test_evaluate_and_load_use_the_average_by_default(watched: tuple[Path, Watch]) -> None:
     folder, watch = watched
 
     def again(**options: Any) -> dict[str, float]:
@@ -130,10 +130,10 @@ def test_evaluate_and_load_take_the_average_unless_asked_otherwise(watched: tupl
     assert equal(dict(load(folder).state_dict()), watch.validated[best])
 
 
-def test_scoring_on_val_after_training_scores_the_best_weights(
+def test_final_scores_on_val_are_those_of_the_best_weights(
     compose: Compose, folders: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
-    """There is no test split: Lightning's callback would put the last average in their place."""
+    """There is no test split: Lightning's callback would replace the weights by the last average."""
     small = ["encoder=test_resnet", "epochs=3", "data.crop_size=32", "data.batch_size=2", "optimizer.lr=0.05"]
     folder = folder_of(compose, tmp_path / "run", *folders("segmentation"), *small, *WITH_EMA)
     train(build.run(runs.load_config(folder), folder), folder)
@@ -144,7 +144,7 @@ def test_scoring_on_val_after_training_scores_the_best_weights(
     assert evaluate(last, folder, weights="last")["val/loss"] != recorded["val/loss"]
 
 
-def test_a_resumed_run_goes_on_with_weights_and_average(
+def test_resumed_run_restores_weights_and_average(
     watched: tuple[Path, Watch], compose: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
     folder, watch = watched
@@ -158,7 +158,7 @@ def test_a_resumed_run_goes_on_with_weights_and_average(
     assert equal(rest.validated[-1], watch.validated[1])
 
 
-def test_a_frozen_part_is_not_moved_by_a_bit_in_the_average_either(
+def test_average_of_a_frozen_part_stays_exactly_equal(
     compose: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
     watch = Watch()
@@ -172,7 +172,7 @@ def test_a_frozen_part_is_not_moved_by_a_bit_in_the_average_either(
     assert not torch.equal(before["head.conv.weight"], watch.validated[-1]["head.conv.weight"])
 
 
-def test_the_average_counts_optimizer_steps_under_accumulation(
+def test_average_counts_optimizer_steps_under_accumulation(
     compose: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
     watch = Watch()
@@ -187,7 +187,7 @@ def test_the_average_counts_optimizer_steps_under_accumulation(
 
 
 @pytest.mark.fast
-def test_without_an_average_asking_for_the_weights_beside_it_is_an_error(tmp_path: Path) -> None:
+def test_raw_weights_without_an_average_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "best.ckpt"
     torch.save({"state_dict": {}}, file)
     with pytest.raises(UserError, match=r"averaged=false[\s\S]*callbacks=ema"):
@@ -196,6 +196,6 @@ def test_without_an_average_asking_for_the_weights_beside_it_is_an_error(tmp_pat
 
 @pytest.mark.fast
 @pytest.mark.parametrize("decay", [-0.1, 1.0, "much", True])
-def test_a_decay_out_of_range_is_refused(decay: Any) -> None:
+def test_ema_decay_out_of_range_is_refused(decay: Any) -> None:
     with pytest.raises(UserError, match=r"callbacks\.ema\.decay"):
         EMA(decay)

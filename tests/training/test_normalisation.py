@@ -1,4 +1,4 @@
-"""What a loss is divided by: the labels of the whole split, of the whole step, of all processes."""
+"""Losses are divided by the labels of the split, of the optimizer step and of all processes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from pixelwise.runs import checkpoints
 from pixelwise.training import run
 from pixelwise.types import IGNORE
 
+Build = Callable[[DictConfig, Path], run.Run]
 Compose = Callable[..., DictConfig]
 SHARES = (0.0, 1.0, 0.5, 0.9, 0.2)
-"""Ignored share of an image's mask, in turn."""
+"""Ignored share of the masks, repeated over the images."""
 
 PLAIN = (
     "encoder.name=test_convnext",  # no batch-norm
@@ -40,7 +41,7 @@ PLAIN = (
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images of two sizes whose masks are ignored to very different shares."""
+    """Images of two sizes whose masks have very different shares of ignored pixels."""
     root, rng = tmp_path_factory.mktemp("uneven"), np.random.default_rng(0)
     for split, count in (("train", 12), ("val", 7)):
         for kind in ("images", "masks"):
@@ -59,27 +60,27 @@ def of_folder(root: Path) -> list[str]:
     return [*PLAIN, "data=folder", f"data.root={root}"]
 
 
-def built(compose: Compose, folder: Path, overrides: list[str], training: bool = True) -> run.Run:
+def built(compose: Compose, folder: Path, overrides: list[str], make: Build = build.run) -> run.Run:
     runs.create(folder, compose(*overrides), overrides)
-    return build.run(runs.load_config(folder), folder, training)
+    return make(runs.load_config(folder), folder)
 
 
 # ------------------------------------------------------------------------------------------- a split
 
 
-def answers(run: run.Run) -> list[tuple[Tensor, Tensor]]:
+def predictions(run: run.Run) -> list[tuple[Tensor, Tensor]]:
     """Logits (1, K[, H, W]) and target of each sample of the validation split."""
     run.data.batch_size = 1
-    found = []
+    pairs = []
     with torch.inference_mode():
         for batch in run.data.val_dataloader():
             prepared = run.module.eval().on_after_batch_transfer(batch, 0)
-            found.append((run.module.model(prepared["image"]), prepared["target"]))
-    return found
+            pairs.append((run.module.model(prepared["image"]), prepared["target"]))
+    return pairs
 
 
 def of_split(loss: WeightedSum, samples: list[tuple[Tensor, Tensor]]) -> float:
-    """The loss of all pixels as a batch of so many labels; of what is no sum, the mean over images."""
+    """The loss of all pixels as one batch; for losses that are not sums, the mean over images."""
     logits = torch.cat([logits.movedim(1, -1).flatten(0, -2) for logits, _ in samples])
     target = torch.cat([target if target.ndim == 2 else target.flatten() for _, target in samples])
     total = 0.0
@@ -94,7 +95,7 @@ def of_split(loss: WeightedSum, samples: list[tuple[Tensor, Tensor]]) -> float:
 
 
 @pytest.mark.parametrize("task", ["segmentation", "classification", "tagging"])
-def test_loss_of_a_split_is_that_of_all_its_pixels(
+def test_loss_of_a_split_is_the_loss_of_all_its_pixels(
     task: str, compose: Compose, root: Path, tmp_path: Path
 ) -> None:
     if task == "segmentation":
@@ -102,8 +103,8 @@ def test_loss_of_a_split_is_that_of_all_its_pixels(
     else:
         words = [word for word in PLAIN if "decoder" not in word and "classes" not in word]
         overrides = [*words, f"task={task}", "data.source.counts={train:4,val:7,test:4}"]
-    run = built(compose, tmp_path / "run", overrides, training=False)
-    samples = answers(run)
+    run = built(compose, tmp_path / "run", overrides, build.evaluation)
+    samples = predictions(run)
     for name in ["bce"] if task == "tagging" else [name for name in NAMES if name != "bce"]:
         loss = configured(name)
         loss = loss if isinstance(loss, WeightedSum) else WeightedSum({name: loss})
@@ -119,7 +120,7 @@ def test_loss_of_a_split_is_that_of_all_its_pixels(
 
 
 class Windows(L.Callback):
-    """Compares the gradient of each step with that of its batches taken as one."""
+    """Compares the gradient of each step with that of its batches as one batch."""
 
     def __init__(self) -> None:
         self.batches: list[Any] = []
@@ -161,7 +162,7 @@ WEIGHTED = "loss.class_weights=[1,3,0.5]"
     ],
     ids=" ".join,
 )
-def test_accumulated_gradient_is_that_of_one_batch(
+def test_accumulated_gradient_equals_that_of_one_batch(
     words: list[str], compose: Compose, root: Path, tmp_path: Path
 ) -> None:
     overrides = of_folder(root)
@@ -173,10 +174,10 @@ def test_accumulated_gradient_is_that_of_one_batch(
     windows = Windows()
     run.trainer.callbacks.append(windows)  # type: ignore[attr-defined]
     run.trainer.fit(run.module, datamodule=run.data)
-    assert windows.sizes == [4, 2, 4, 2], "an epoch ends within a window"
+    assert windows.sizes == [4, 2, 4, 2], "an epoch ends within an accumulation"
 
 
-def test_limited_epochs_end_their_last_window(compose: Compose, root: Path, tmp_path: Path) -> None:
+def test_limited_epochs_end_with_a_shorter_step(compose: Compose, root: Path, tmp_path: Path) -> None:
     overrides = [*of_folder(root), "data.batch_size=2", "trainer.accumulate_grad_batches=4", "epochs=2"]
     run = built(compose, tmp_path / "run", [*overrides, "trainer.limit_train_batches=5"])
     windows = Windows()
@@ -188,16 +189,16 @@ def test_limited_epochs_end_their_last_window(compose: Compose, root: Path, tmp_
 @pytest.mark.slow
 def test_accumulation_resumes_exactly(tmp_path: Path) -> None:
     words = (*RUN, "trainer.accumulate_grad_batches=3", "hydra.run.dir=run")  # four batches an epoch
-    drill(tmp_path / "whole", *words)
+    drill(tmp_path / "unbroken", *words)
     drill(tmp_path / "cut", *words, step=3, where="batch_end")
     drill(tmp_path / "cut", "resume=run")
-    assert differing(result(tmp_path / "cut/run"), result(tmp_path / "whole/run")) == []
+    assert differing(result(tmp_path / "cut/run"), result(tmp_path / "unbroken/run")) == []
 
 
 @pytest.mark.parametrize(
     ("words", "batches"), [((), 6), (("trainer.limit_train_batches=3",), 3), (("data.batch_size=99",), 1)]
 )
-def test_a_step_longer_than_an_epoch_is_refused(
+def test_step_longer_than_an_epoch_is_refused(
     words: tuple[str, ...], batches: int, compose: Compose, root: Path, tmp_path: Path
 ) -> None:
     overrides = [*of_folder(root), "data.batch_size=2", *words]
@@ -229,7 +230,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
 )
 def test_two_processes_train_to_the_weights_of_one(words: list[str], root: Path, tmp_path: Path) -> None:
     train = [o for o in of_folder(root) if o != "trainer.accelerator=cpu"] + ["data.batch_size=4", "epochs=3"]
-    # AdamW would turn the rounding of gradients near 0 into whole steps
+    # AdamW would turn rounding errors of gradients near 0 into full steps
     train += ["optimizer=sgd", "optimizer.lr=0.01", *words]
     drill(tmp_path, *train, "trainer.accelerator=cpu", "hydra.run.dir=one")
     drill(tmp_path, *train, "trainer=ddp_sim", "hydra.run.dir=two")
@@ -240,7 +241,7 @@ def test_two_processes_train_to_the_weights_of_one(words: list[str], root: Path,
 
 
 @pytest.mark.parametrize("option", [True, False])
-def test_synchronisation_without_other_processes_is_told(
+def test_sync_batchnorm_with_one_process_is_warned_about(
     option: bool, compose: Compose, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     built(compose, tmp_path / "run", [*of_folder(root), f"trainer.sync_batchnorm={option}"])

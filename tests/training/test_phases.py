@@ -1,4 +1,4 @@
-"""A plan carried out: what a phase freezes, exchanges and logs, and where training ends."""
+"""Trainings in phases: what a phase freezes, changes and logs, and where training ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TWO_STEPS_AN_EPOCH = (
 
 
 class Watch(L.Callback):
-    """Note what every step worked with."""
+    """Record the state of every step."""
 
     def __init__(self) -> None:
         self.states: list[dict[str, torch.Tensor]] = []
@@ -78,7 +78,7 @@ Fit = Callable[..., tuple[run.Run, Watch]]
 
 @pytest.fixture
 def fit(compose: Callable[..., DictConfig], tmp_path: Path) -> Fit:
-    """`fit(*overrides)` trains and gives the run with what was watched."""
+    """`fit(*overrides)` trains and returns the run with the record of its steps."""
 
     def fit(*overrides: str) -> tuple[run.Run, Watch]:
         run, watch = build.run(compose(*TWO_STEPS_AN_EPOCH, *overrides), tmp_path), Watch()
@@ -96,18 +96,18 @@ TRANSFER = [
 ]
 
 
-def test_a_frozen_encoder_stands_still_to_the_bit_and_moves_afterwards(fit: Fit) -> None:
+def test_frozen_encoder_is_unchanged_and_trains_afterwards(fit: Fit) -> None:
     _, watch = fit(*TRANSFER)
-    frozen = 4  # two epochs of two steps, with a validation between them that must not thaw anything
+    frozen = 4  # two epochs of two steps, with a validation between them that must not unfreeze anything
     assert watch.changed("encoder", 0, frozen) == set()
     for part in ("decoder", "head"):
         assert watch.changed(part, 0, frozen) == {n for n in watch.states[0] if n.startswith(f"{part}.")}
-    thawed = watch.changed("encoder", frozen, -1)
-    assert thawed == {name for name in watch.states[0] if name.startswith("encoder.")}
-    assert any(name.endswith("running_mean") for name in thawed)
+    unfrozen = watch.changed("encoder", frozen, -1)
+    assert unfrozen == {name for name in watch.states[0] if name.startswith("encoder.")}
+    assert any(name.endswith("running_mean") for name in unfrozen)
 
 
-def test_a_part_that_is_frozen_again_is_not_moved_by_the_optimizers_memory(fit: Fit) -> None:
+def test_optimizer_momentum_does_not_move_a_frozen_part(fit: Fit) -> None:
     _, watch = fit(
         "schedule=constant", "epochs=1", "+schedule.phases.again={epochs:1,lr:1e-3,freeze:[encoder]}"
     )
@@ -116,7 +116,7 @@ def test_a_part_that_is_frozen_again_is_not_moved_by_the_optimizers_memory(fit: 
     assert watch.changed("head", 2, 4)
 
 
-def test_the_logged_rates_are_those_of_the_plan(fit: Fit, tmp_path: Path) -> None:
+def test_logged_learning_rates_are_those_of_the_plan(fit: Fit, tmp_path: Path) -> None:
     run, watch = fit(*TRANSFER, "+schedule.phases.finetune.warmup=0.25")
     parts = ("encoder", "decoder", "head")
     planned = [
@@ -137,7 +137,7 @@ def test_the_logged_rates_are_those_of_the_plan(fit: Fit, tmp_path: Path) -> Non
     assert [float(row["phase/finetune"]) for row in rows] == [0.0] * 4 + [1.0] * 4
 
 
-def test_loss_and_augmentation_switch_within_an_epoch_and_training_ends_with_a_validation(fit: Fit) -> None:
+def test_loss_and_augmentation_change_within_an_epoch(fit: Fit) -> None:
     warmup, finetune = "schedule.phases.warmup", "schedule.phases.finetune"
     run, watch = fit(
         "schedule=freeze_then_finetune",
@@ -164,7 +164,7 @@ def test_loss_and_augmentation_switch_within_an_epoch_and_training_ends_with_a_v
     assert watch.validated == [2, 4, 5]  # the third epoch is half of one
 
 
-def test_each_phase_has_its_own_randomness_and_no_two_batches_are_alike(fit: Fit) -> None:
+def test_each_phase_has_its_own_randomness(fit: Fit) -> None:
     _, watch = fit("schedule=constant", "epochs=2", "augmentation=strong")
     first, second = ({key: image for b in half for key, image in zip(b["key"], b["image"], strict=True)}
                      for half in (watch.batches[:2], watch.batches[2:]))  # fmt: skip
@@ -172,7 +172,7 @@ def test_each_phase_has_its_own_randomness_and_no_two_batches_are_alike(fit: Fit
     assert not any(np.array_equal(first[key], second[key]) for key in first)
 
 
-def test_a_weight_decay_holds_in_its_phase_for_what_decays_at_all(fit: Fit) -> None:
+def test_weight_decay_of_a_phase_applies_to_decaying_groups(fit: Fit) -> None:
     _, watch = fit(
         "schedule=constant",
         "epochs=1",
@@ -185,7 +185,7 @@ def test_a_weight_decay_holds_in_its_phase_for_what_decays_at_all(fit: Fit) -> N
         assert [decays[name] for decays in watch.decays] == expected
 
 
-def test_a_weight_decay_that_the_optimizer_does_not_have_is_refused(fit: Fit) -> None:
+def test_weight_decay_unknown_to_the_optimizer_is_refused(fit: Fit) -> None:
     with pytest.raises(UserError, match=r"schedule\.phases\.all\.weight_decay: the optimizer has no"):
         fit(
             "schedule=constant",
@@ -197,7 +197,7 @@ def test_a_weight_decay_that_the_optimizer_does_not_have_is_refused(fit: Fit) ->
         )
 
 
-def test_accumulated_batches_belong_to_the_phase_of_their_step(fit: Fit) -> None:
+def test_accumulated_batches_have_the_phase_of_their_step(fit: Fit) -> None:
     """Five batches in steps of two, two and one: three steps an epoch; phases change after two and five."""
     run, watch = fit(
         "schedule=constant",
@@ -221,7 +221,7 @@ def test_accumulated_batches_belong_to_the_phase_of_their_step(fit: Fit) -> None
     assert watch.changed("encoder", 9, 10)
 
 
-def test_a_fresh_pyramid_learns_beside_the_decoder_while_its_encoder_is_frozen(fit: Fit) -> None:
+def test_new_neck_trains_while_its_encoder_is_frozen(fit: Fit) -> None:
     _, watch = fit(
         *["encoder.name=test_vit", "schedule=freeze_then_finetune", "schedule.phases.warmup.lr=1e-3"],
         *["schedule.phases.warmup.epochs=1", "schedule.phases.finetune.epochs=1"],
@@ -231,8 +231,8 @@ def test_a_fresh_pyramid_learns_beside_the_decoder_while_its_encoder_is_frozen(f
     assert any(name.startswith("encoder.body.") for name in free)
 
 
-def test_gradients_are_clipped_over_what_trains(fit: Fit) -> None:
-    """Plain SGD moves all weights together by the rate times the norm that gradients are clipped to."""
+def test_gradients_of_trained_parts_are_clipped(fit: Fit) -> None:
+    """With SGD, the change of all weights has the norm: learning rate times clipped gradient norm."""
     _, watch = fit(
         "schedule=freeze_then_finetune",
         *["schedule.phases.warmup.epochs=1", "schedule.phases.warmup.lr=0.5"],
@@ -242,19 +242,17 @@ def test_gradients_are_clipped_over_what_trains(fit: Fit) -> None:
         "trainer.gradient_clip_val=1e-3",
         "trainer.precision=32-true",
     )
-    run_parameters = [
-        n for n in watch.states[0] if not n.endswith(("running_mean", "running_var", "tracked"))
-    ]
+    parameters = [n for n in watch.states[0] if not n.endswith(("running_mean", "running_var", "tracked"))]
     for step, expected in enumerate([0.5e-3, 0.5e-3, 0.25e-3, 0.25e-3]):
         before, after = watch.states[step], watch.states[step + 1]
-        moved = {n: (after[n].double() - before[n].double()) for n in run_parameters}
+        moved = {n: (after[n].double() - before[n].double()) for n in parameters}
         norm = torch.cat([m.flatten() for m in moved.values()]).norm()
         assert float(norm) == pytest.approx(expected, rel=1e-2)
         assert bool(moved["encoder.body.conv1.0.weight"].any()) == (step >= 2)
 
 
-def test_terms_of_the_loss_before_are_not_logged_on(fit: Fit, tmp_path: Path) -> None:
-    """The phase changes within an epoch; Lightning would repeat the last values until its end."""
+def test_loss_terms_of_the_previous_phase_are_not_logged(fit: Fit, tmp_path: Path) -> None:
+    """The phase changes within an epoch; Lightning would repeat the last values until the epoch ends."""
     fit(
         "schedule=ce_then_lovasz",
         "loss@schedule.phases.cross_entropy.loss=ce_dice",
@@ -270,10 +268,10 @@ def test_terms_of_the_loss_before_are_not_logged_on(fit: Fit, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_images_grow_when_the_phase_is_entered_whatever_the_workers(
+def test_crop_size_changes_exactly_at_the_phase(
     fit: Fit, workers: int, compose: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    """Workers fetch batches ahead; each is drawn for the phase that it will be trained in."""
+    """Workers prefetch batches; each batch has the crop size of the phase in which it is trained."""
     overrides = [
         "schedule=progressive_resize",
         "data.crop_size=64",
@@ -299,15 +297,15 @@ def _epoch(run: run.Run, epoch: int) -> list[Batch]:
     return list(loader)
 
 
-def test_what_is_scored_after_training_is_scored_by_the_last_loss(fit: Fit) -> None:
-    """As `evaluate.py` does, which does not know how far the plan went."""
+def test_final_evaluation_uses_the_last_loss(fit: Fit) -> None:
+    """Like `evaluate.py`, also if training stopped before the last phase."""
     run, watch = fit("schedule=ce_then_lovasz", "epochs=1", "trainer.max_steps=2")
     assert watch.losses == [["crossentropy"]] * 2
     assert list(run.module.loss.parts) == ["lovasz"]
 
 
 @pytest.mark.parametrize("schedule", ["three_phase", "geoseg"])
-def test_rates_of_a_ready_schedule_at_its_edges_by_hand(
+def test_rates_of_schedules_at_phase_edges_by_hand(
     schedule: str, compose: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     counts = "data.source.counts={train:40,val:4}"  # ten steps an epoch
@@ -336,7 +334,7 @@ def test_rates_of_a_ready_schedule_at_its_edges_by_hand(
 
 
 class KeepStates(L.Callback):
-    """The state before every step, by number."""
+    """Save the state before every step."""
 
     def on_train_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
@@ -344,8 +342,8 @@ class KeepStates(L.Callback):
         trainer.save_checkpoint(Path(trainer.default_root_dir) / f"{trainer.global_step}.ckpt")
 
 
-def test_resumed_in_any_phase_it_ends_the_same(compose: Callable[..., DictConfig], tmp_path: Path) -> None:
-    """Phases that end within epochs and set all that a phase can, resumed at and off their edges."""
+def test_run_resumed_in_any_phase_ends_equal(compose: Callable[..., DictConfig], tmp_path: Path) -> None:
+    """Phases that end within epochs and use all settings, resumed at phase edges and between them."""
     first, second = "schedule.phases.cross_entropy", "schedule.phases.lovasz"
     overrides = [
         *TWO_STEPS_AN_EPOCH,
@@ -362,16 +360,19 @@ def test_resumed_in_any_phase_it_ends_the_same(compose: Callable[..., DictConfig
         "callbacks.ema.decay=0.9",
         "augmentation=strong",
     ]
-    whole = _ended(compose(*overrides), tmp_path / "whole")
+    unbroken = _train_to_the_end(compose(*overrides), tmp_path / "unbroken")
     for step in (2, 3, 4, 7):
-        resumed = _ended(compose(*overrides), tmp_path / str(step), tmp_path / f"whole/{step}.ckpt")
-        assert resumed["rows"] == [row for row in whole["rows"] if int(row["step"]) >= step]
+        start = tmp_path / f"unbroken/{step}.ckpt"
+        resumed = _train_to_the_end(compose(*overrides), tmp_path / str(step), start)
+        assert resumed["rows"] == [row for row in unbroken["rows"] if int(row["step"]) >= step]
         for states in ("weights", "average"):
-            assert all(torch.equal(whole[states][name], resumed[states][name]) for name in whole[states])
+            assert all(
+                torch.equal(unbroken[states][name], resumed[states][name]) for name in unbroken[states]
+            )
 
 
-def _ended(config: DictConfig, folder: Path, start: Path | None = None) -> dict[str, Any]:
-    """Train to the end: weights, their average, and what was logged."""
+def _train_to_the_end(config: DictConfig, folder: Path, start: Path | None = None) -> dict[str, Any]:
+    """Train to the end; return the weights, their average and the logged rows."""
     folder.mkdir()
     run = build.run(config, folder)
     run.trainer.callbacks.append(KeepStates())  # type: ignore[attr-defined]

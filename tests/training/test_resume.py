@@ -1,4 +1,4 @@
-"""Resuming is exact: runs killed by SIGKILL at observed steps end bit for bit as one that never was."""
+"""Exact resuming: runs killed by SIGKILL at known steps end bit for bit equal to an unbroken run."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from pixelwise.runs import checkpoints, resume
 
 @pytest.fixture(scope="session")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a run was never interrupted."""
+    """The working directory of a run that was never interrupted."""
     cwd = tmp_path_factory.mktemp("unbroken")
     killed(cwd, [])
     assert len(order(cwd)) == STEPS
     return cwd
 
 
-# ------------------------------------------------------------------------------------- the promise
+# ----------------------------------------------------------------------------- equal to unbroken run
 def assert_equal_to(unbroken: Path, cwd: Path, deaths: int) -> None:
     assert differing(result(cwd / "run"), result(unbroken / "run")) == []
     assert order(cwd) == order(unbroken)
     assert len({note["pid"] for note in trace(cwd)}) >= min(deaths, 2)
 
 
-def test_killed_anywhere_it_ends_as_if_it_never_was(unbroken: Path, tmp_path: Path) -> None:
+def test_run_killed_anywhere_equals_an_unbroken_one(unbroken: Path, tmp_path: Path) -> None:
     deaths = [
         {"step": 2, "where": "backward"},  # in the first, frozen phase; no checkpoint yet
         {"step": 7, "where": "batch_end"},  # mid-epoch, after the phase boundary
@@ -47,7 +47,7 @@ def test_killed_anywhere_it_ends_as_if_it_never_was(unbroken: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_killed_while_a_checkpoint_is_written(unbroken: Path, tmp_path: Path) -> None:
+def test_run_killed_while_writing_equals_an_unbroken_one(unbroken: Path, tmp_path: Path) -> None:
     deaths = [
         {"step": 6, "where": "writing"},
         {"step": 9, "where": "renaming"},
@@ -58,7 +58,7 @@ def test_killed_while_a_checkpoint_is_written(unbroken: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_generator_that_is_not_restored_is_noticed(unbroken: Path, tmp_path: Path) -> None:
+def test_run_without_reseeding_differs(unbroken: Path, tmp_path: Path) -> None:
     drill(tmp_path, *RUN, "hydra.run.dir=run", step=7, where="batch_end", forget_rng=True)
     drill(tmp_path, "resume=run", forget_rng=True)
     assert order(tmp_path) == order(unbroken)
@@ -66,13 +66,13 @@ def test_a_generator_that_is_not_restored_is_noticed(unbroken: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_is_named_and_the_one_before_used(unbroken: Path, tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_replaced_by_the_previous(unbroken: Path, tmp_path: Path) -> None:
     drill(tmp_path, *RUN, "hydra.run.dir=run", step=7, where="batch_end")
     last = tmp_path / "run/checkpoints/last.ckpt"
     last.write_bytes(last.read_bytes()[:20_000])
     done = drill(tmp_path, "resume=run")
     assert "last.ckpt cannot be read" in done.stdout
-    assert "going on from" in done.stdout
+    assert "resuming from" in done.stdout
     assert "previous.ckpt" in done.stdout
     assert_equal_to(unbroken, tmp_path, deaths=1)
 
@@ -81,7 +81,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(unbroken: Path, t
     assert differing(result(tmp_path / "run"), result(unbroken / "run")) == []
 
 
-def test_all_checkpoints_damaged_is_an_error_and_none_a_fresh_start(tmp_path: Path) -> None:
+def test_only_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
     assert checkpoints.newest(tmp_path) is None
     for name in ("last", "previous"):
         file = checkpoints.file_of(tmp_path, name)
@@ -91,10 +91,10 @@ def test_all_checkpoints_damaged_is_an_error_and_none_a_fresh_start(tmp_path: Pa
         checkpoints.newest(tmp_path)
 
 
-# ---------------------------------------------------------------------- what may change on resuming
+# ------------------------------------------------------------------------- changes allowed on resuming
 @pytest.fixture
 def started(compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path) -> Callable[..., Any]:
-    """`started(*typed)` composes a run's config again with more typed, and merges the two."""
+    """`started(*typed)` merges the config of a run with more overrides, as on resuming."""
     folder = runs.create(tmp_path / "run", compose(*tiny), tiny)
 
     def merge(*typed: str, allow_change: bool = False) -> tuple[DictConfig, list[str]]:
@@ -105,7 +105,7 @@ def started(compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path)
     return merge
 
 
-def test_what_changes_the_mathematics_is_refused_unless_allowed(started: Callable[..., Any]) -> None:
+def test_changes_of_the_result_are_refused_unless_allowed(started: Callable[..., Any]) -> None:
     assert started()[1] == []
     for typed, shown in {
         "optimizer.lr=0.5": "optimizer.lr: 0.002 then, 0.5 now",
@@ -113,7 +113,7 @@ def test_what_changes_the_mathematics_is_refused_unless_allowed(started: Callabl
         "data.batch_size=2": "data.batch_size: 4 then, 2 now",
         "+encoder.drop_path_rate=0.1": "encoder.drop_path_rate: nothing then, 0.1 now",
     }.items():
-        with pytest.raises(UserError, match="another training") as refused:
+        with pytest.raises(UserError, match="resumed training would differ") as refused:
             started(typed)
         assert shown in str(refused.value)
         assert "allow_change=true" in str(refused.value)
@@ -125,7 +125,7 @@ def test_what_changes_the_mathematics_is_refused_unless_allowed(started: Callabl
 
 
 @pytest.mark.fast
-def test_what_is_harmless_changes_when_typed_and_else_stays(started: Callable[..., Any]) -> None:
+def test_harmless_settings_can_be_changed_on_resuming(started: Callable[..., Any]) -> None:
     config, accepted = started(
         "data.num_workers=2", "trainer.devices=2", "logger=wandb", "trainer.max_steps=5"
     )
@@ -135,7 +135,7 @@ def test_what_is_harmless_changes_when_typed_and_else_stays(started: Callable[..
 
 
 @pytest.mark.slow
-def test_twenty_kills(unbroken: Path, tmp_path: Path) -> None:
+def test_run_killed_twenty_times_equals_an_unbroken_one(unbroken: Path, tmp_path: Path) -> None:
     where = ("batch_start", "backward", "batch_end", "writing", "renaming")
     for number in range(5):
         steps = [(number + k) % 3 + 3 * k for k in range(4)]

@@ -1,4 +1,4 @@
-"""A run from end to end, on six drawn scenes: what is written, what repeats, what is refused."""
+"""Complete runs on drawn scenes: written files, reproducible scores, refused input, predictions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Fit = Callable[..., Path]
 
 @pytest.fixture
 def fit(compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path) -> Fit:
-    """`fit(name, *overrides)` makes a run folder as train.py does, without starting a process."""
+    """`fit(name, *overrides)` trains into a run folder like train.py, without starting a process."""
 
     def fit(name: str, *overrides: str, base: Sequence[str] = tiny) -> Path:
         folder = runs.create(tmp_path / name, compose(*base, *overrides), overrides)
@@ -49,8 +49,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
-# -------------------------------------------------------------------------------- what is written
-def test_a_run_folder_is_what_the_contract_says(trained: Path) -> None:
+# --------------------------------------------------------------------------------- written files
+def test_run_folder_has_the_documented_files(trained: Path) -> None:
     for file in ("config.yaml", "overrides.yaml", "environment.json", "metrics.csv", "train.log"):
         assert (trained / file).stat().st_size > 0
     assert (trained.parent / "latest").resolve() == trained
@@ -81,16 +81,16 @@ def test_a_run_folder_is_what_the_contract_says(trained: Path) -> None:
     assert (trained / "report.html").stat().st_size > 0
 
 
-def test_an_epochs_line_tells_the_speed_and_the_bar_counts_alike(trained: Path) -> None:
-    said = (trained / "train.log").read_text()
+def test_log_line_and_progress_bar_of_an_epoch(trained: Path) -> None:
+    log = (trained / "train.log").read_text()
     speed = r"[\d.e+]+ steps/s  \d+ images/s  \d+ % waiting for data  [\d.]+ GB  0:\d\d:\d\d left"
-    assert re.search(rf"epoch 2/2  train/loss [\d.]+  val/loss [\d.]+  val/miou [\d.]+  {speed}", said)
+    assert re.search(rf"epoch 2/2  train/loss [\d.]+  val/loss [\d.]+  val/miou [\d.]+  {speed}", log)
     bar = EpochBar()
     bar._trainer = Trainer(max_epochs=2, logger=False, enable_checkpointing=False)  # type: ignore[assignment]
     assert bar._get_train_description(1).strip() == "Epoch 2/2"
 
 
-def test_checkpoints_load_without_executing_anything(trained: Path) -> None:
+def test_checkpoints_load_without_running_code(trained: Path) -> None:
     resolved = OmegaConf.to_container(runs.load_config(trained), resolve=True)
     for name, steps in {"last": 4, "previous": 2}.items():
         state = torch.load(trained / f"checkpoints/{name}.ckpt", weights_only=True)
@@ -102,7 +102,7 @@ def test_checkpoints_load_without_executing_anything(trained: Path) -> None:
     assert "optimizer_states" not in best
 
 
-def test_undefined_scores_are_null_and_never_nan(fit: Fit, folders: Callable[[str], list[str]]) -> None:
+def test_undefined_scores_are_null_in_json(fit: Fit, folders: Callable[[str], list[str]]) -> None:
     small = ["encoder=test_resnet", "epochs=1", "data.crop_size=32"]
     folder = fit("run", *small, *folders("segmentation"), "data.classes=[background,road,unicorn]", base=())
     final = json.loads(scores(folder), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
@@ -117,17 +117,15 @@ def test_without_a_test_split_scores_are_those_of_val(trained_classifier: Path) 
     assert "no test split" in (trained_classifier / "train.log").read_text()
 
 
-# ----------------------------------------------------------------------------------- what repeats
-def test_the_seed_decides_and_the_number_of_workers_does_not(fit: Fit) -> None:
+# ---------------------------------------------------------------------------- reproducible scores
+def test_result_depends_on_seed_but_not_on_workers(fit: Fit) -> None:
     once, workers = fit("once", "seed=7"), fit("workers", "seed=7", "data.num_workers=2")
     assert scores(once) == scores(fit("again", "seed=7")) == scores(workers)
     assert (once / "metrics.csv").read_text() == (workers / "metrics.csv").read_text()
     assert scores(once) != scores(fit("other", "seed=8"))
 
 
-def test_evaluate_repeats_the_score_to_the_last_digit_elsewhere(
-    trained: Path, script: Script, tmp_path: Path
-) -> None:
+def test_evaluate_repeats_the_scores_of_a_moved_run(trained: Path, script: Script, tmp_path: Path) -> None:
     moved = tmp_path / "moved here" / "run"
     shutil.copytree(trained, moved)
     before = contents(moved)
@@ -138,9 +136,7 @@ def test_evaluate_repeats_the_score_to_the_last_digit_elsewhere(
     assert {n: b for n, b in contents(moved).items() if n in before and n != "evaluate.log"} == before
 
 
-def test_predict_says_where_classes_differ_from_those_of_the_data_set(
-    trained: Path, script: Script, tmp_path: Path
-) -> None:
+def test_predict_warns_of_changed_classes(trained: Path, script: Script, tmp_path: Path) -> None:
     recorded = json.loads((trained / "data.json").read_text())
     assert (recorded["mean"], recorded["std"]) == ([0.5] * 3, [0.25] * 3)
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
@@ -151,7 +147,7 @@ def test_predict_says_where_classes_differ_from_those_of_the_data_set(
     assert "1 prediction in out" in done.stdout
 
 
-def test_evaluate_on_images_of_several_sizes_repeats_the_score(
+def test_evaluate_repeats_scores_on_images_of_two_sizes(
     fit: Fit, folders: Callable[[str], list[str]]
 ) -> None:
     small = ["encoder=test_resnet", "epochs=1", "data.crop_size=32", "data.batch_size=2"]
@@ -170,7 +166,7 @@ def test_other_weights_and_splits_can_be_scored(trained: Path) -> None:
         evaluate(run, trained, split="holdout")
 
 
-def test_a_split_without_a_label_that_counts_is_scored_with_nothing(fit: Fit, tmp_path: Path) -> None:
+def test_split_with_only_ignored_labels_has_null_scores(fit: Fit, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for split, value in {"train": 1, "val": 0, "test": 255}.items():
         for kind in ("images", "masks"):
@@ -186,9 +182,9 @@ def test_a_split_without_a_label_that_counts_is_scored_with_nothing(fit: Fit, tm
     assert json.loads(scores(fit("unlabelled", base=words)))["test/miou"] is None
 
 
-# -------------------------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------------------------- refused input
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_told_and_no_half_checkpoint_takes_its_room(
+def test_full_disk_is_named_and_leaves_no_partial_file(
     compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path
 ) -> None:
     folder = runs.create(tmp_path / "run", compose(*tiny), tiny)
@@ -200,7 +196,7 @@ def test_a_full_disk_is_told_and_no_half_checkpoint_takes_its_room(
 
 
 @pytest.mark.slow
-def test_a_run_does_not_go_on_as_another_model(trained: Path, script: Script, tmp_path: Path) -> None:
+def test_resuming_with_another_model_is_refused(trained: Path, script: Script, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "run")
     done = script("train.py", "resume=run", "decoder=fpn", "allow_change=true")
     assert done.returncode == 1
@@ -208,12 +204,12 @@ def test_a_run_does_not_go_on_as_another_model(trained: Path, script: Script, tm
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_batch_too_small_for_batch_norm_is_told(fit: Fit) -> None:
+def test_batch_too_small_for_batch_norm_is_refused(fit: Fit) -> None:
     with pytest.raises(UserError, match=r"data\.batch_size=1\n[\s\S]*data\.batch_size=2 or more"):
         fit("one", "data.batch_size=1", "epochs=1")
 
 
-def test_a_fresh_run_leaves_an_existing_one_as_it_was(
+def test_new_run_does_not_overwrite_an_existing_one(
     trained: Path, script: Script, tiny: list[str], tmp_path: Path
 ) -> None:
     copy = tmp_path / "run"
@@ -225,7 +221,7 @@ def test_a_fresh_run_leaves_an_existing_one_as_it_was(
     assert contents(copy) == before
 
 
-def test_a_checkpoint_that_does_not_fit_its_config_is_refused(trained: Path) -> None:
+def test_checkpoint_that_does_not_fit_the_model_is_refused(trained: Path) -> None:
     config = runs.load_config(trained)
     config.decoder.widths = [8, 8, 8, 8, 8]
     with pytest.raises(UserError, match=r"best.ckpt does not fit[\s\S]*decoder.blocks"):
@@ -233,7 +229,7 @@ def test_a_checkpoint_that_does_not_fit_its_config_is_refused(trained: Path) -> 
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file"], ids=["empty", "truncated"])
-def test_a_damaged_checkpoint_is_named(damage: bytes, trained: Path, tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_named(damage: bytes, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "best.ckpt").write_bytes(damage)
     with pytest.raises(UserError, match=r"best.ckpt cannot be read[\s\S]*checkpoint=last"):
         checkpoints.load_model(build.model(runs.load_config(trained)), tmp_path / "best.ckpt")
@@ -254,7 +250,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def test_predict_writes_masks_of_each_images_own_size_and_skips_finished_ones(
+def test_predict_writes_masks_and_skips_finished_ones(
     trained: Path, photos: Path, script: Script, tmp_path: Path
 ) -> None:
     arguments = ["predict.py", f"run={trained}", f"input={photos}", "output=out"]
@@ -281,7 +277,7 @@ def test_predict_writes_masks_of_each_images_own_size_and_skips_finished_ones(
     assert (tmp_path / "out/grey.png").stat().st_mtime_ns == kept
 
 
-def test_predictions_leave_other_files_alone_and_are_no_images(trained: Path, photos: Path) -> None:
+def test_predictions_never_replace_other_files(trained: Path, photos: Path) -> None:
     weights, output = trained / "checkpoints/best.ckpt", photos / "out"
     images = files.find_images(str(photos), output)
     assert set(images) == {"wide", "nested/tall", "grey"}
@@ -295,12 +291,12 @@ def test_predictions_leave_other_files_alone_and_are_no_images(trained: Path, ph
         files.find_images(str(photos), photos)
 
 
-def test_an_image_whose_name_looks_like_a_pattern_is_found(photos: Path) -> None:
+def test_image_with_a_name_like_a_pattern_is_found(photos: Path) -> None:
     file = (photos / "grey.png").rename(photos / "grey[1].png")
     assert files.find_images(str(file)) == {"grey[1]": file}
 
 
-def test_a_classifier_predicts_a_table_of_probabilities(
+def test_classifier_writes_a_table_of_probabilities(
     trained_classifier: Path, photos: Path, script: Script, tmp_path: Path
 ) -> None:
     done = script("predict.py", f"run={trained_classifier}", f"input={photos}/*.png", "output=out")

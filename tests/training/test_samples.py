@@ -1,4 +1,4 @@
-"""How well single samples are answered, which are chosen, and how they are drawn."""
+"""Scores, selection and error maps of single samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pixelwise.types import IGNORE
 pytestmark = pytest.mark.fast
 
 
-def test_masks_are_scored_by_the_classes_of_each_image() -> None:
+def test_mask_score_is_the_mean_iou_of_the_image() -> None:
     target = torch.tensor([[[0, 0], [1, 1]], [[0, 0], [0, IGNORE]], [[IGNORE] * 2] * 2])
     prediction = torch.tensor([[[0, 1], [1, 1]], [[0, 0], [0, 2]], [[0, 1], [2, 0]]])
     logits = torch.nn.functional.one_hot(prediction, 3).permute(0, 3, 1, 2).float()
@@ -26,7 +26,7 @@ def test_masks_are_scored_by_the_classes_of_each_image() -> None:
     assert math.isnan(third)
 
 
-def test_classes_and_labels_are_scored_by_the_probability_of_the_truth() -> None:
+def test_class_score_is_the_probability_of_the_truth() -> None:
     logits = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.7, 0.2, 0.1]]))
     scores = sample_scores(logits, torch.tensor([0, 2, IGNORE]))
     assert scores[:2].tolist() == pytest.approx([0.7, 0.1])
@@ -35,7 +35,7 @@ def test_classes_and_labels_are_scored_by_the_probability_of_the_truth() -> None
     assert sample_scores(logits, torch.tensor([[1.0, 0.0]])).tolist() == pytest.approx([0.85])
 
 
-def test_the_best_the_middle_and_the_worst_are_chosen_once() -> None:
+def test_best_median_and_worst_samples_are_selected_once() -> None:
     scores = [0.5, math.nan, 0.9, 0.1, 0.7, 0.3, 0.8, 0.2, 0.6, 0.4]
     assert choose(scores, 2) == {
         **{2: "best", 6: "best"},
@@ -47,12 +47,12 @@ def test_the_best_the_middle_and_the_worst_are_chosen_once() -> None:
     assert choose([math.nan], 3) == {}
 
 
-def test_an_error_map_shows_wrong_pixels_and_not_those_that_do_not_count() -> None:
-    answer = SamplePrediction(
+def test_error_map_marks_wrong_and_ignored_pixels() -> None:
+    sample = SamplePrediction(
         "key",
         image=np.zeros((1, 3, 3), np.uint8),
         target=np.array([[0, 1, IGNORE]], np.uint8),
         prediction=np.array([[0, 0, 0]], np.uint8),
         score=0.5,
     )
-    assert error_map(answer).tolist() == [[[100] * 3, list(WRONG), [255] * 3]]
+    assert error_map(sample).tolist() == [[[100] * 3, list(WRONG), [255] * 3]]

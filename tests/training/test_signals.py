@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, sent to a real training process at a moment that it is seen to have reached."""
+"""Ctrl-C and SIGTERM, sent to a real training process once it prints a given line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def interrupted(cwd: Path, overrides: list[str], moment: str, number: int) -> tuple[int, str]:
-    """Send a signal once a line with these words is printed; returns the exit status and what was printed."""
+    """Send a signal once `moment` is printed; return the exit status and the output."""
     command = [sys.executable, "-u", str(ROOT / "train.py"), *overrides, "hydra.run.dir=run"]
     with subprocess.Popen(
         command,
@@ -28,7 +28,7 @@ def interrupted(cwd: Path, overrides: list[str], moment: str, number: int) -> tu
         env=dict(os.environ),
         preexec_fn=partial(
             signal.signal, number, signal.SIG_DFL
-        ),  # a script's background jobs are deaf to Ctrl-C
+        ),  # background jobs of a script ignore Ctrl-C
     ) as process:
         try:
             assert process.stdout is not None
@@ -47,7 +47,7 @@ def interrupted(cwd: Path, overrides: list[str], moment: str, number: int) -> tu
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_ends_with_the_status_that_the_shell_expects(
+def test_signal_saves_a_checkpoint_and_sets_the_status(
     number: int, status: int, tiny: list[str], tmp_path: Path
 ) -> None:
     returned, seen = interrupted(tmp_path, [*tiny, "epochs=10000"], "epoch 2/10000", number)
@@ -64,7 +64,7 @@ def test_a_signal_saves_and_ends_with_the_status_that_the_shell_expects(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_while_the_best_weights_are_scored_leaves_a_report_and_loses_nothing(
+def test_signal_during_final_evaluation_writes_a_report(
     number: int, status: int, tiny: list[str], tmp_path: Path
 ) -> None:
     counts = "data.source.counts={train:8,val:4,test:200}"
@@ -74,7 +74,7 @@ def test_a_signal_while_the_best_weights_are_scored_leaves_a_report_and_loses_no
     assert "unfinished: 2 of 2 steps" in (tmp_path / "run/report.html").read_text()
 
 
-def test_a_signal_before_the_first_step_leaves_without_a_traceback(tiny: list[str], tmp_path: Path) -> None:
+def test_signal_before_the_first_step_prints_no_traceback(tiny: list[str], tmp_path: Path) -> None:
     returned, seen = interrupted(tmp_path, tiny, "differs from the defaults", signal.SIGINT)
     assert returned == 130, seen
     assert not (tmp_path / "run/checkpoints").exists()

@@ -1,4 +1,4 @@
-"""Runs on tiles from end to end: scores of the map that is predicted, their protocols, and tags."""
+"""Complete runs on tiles: scores of predicted maps, score protocols, and tagging."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_scores_name_their_protocol_and_their_labels(run: Path) -> None:
+def test_score_names_contain_protocol_and_label_variant(run: Path) -> None:
     scores = json.loads((run / "metrics.json").read_text())
     for variant in ("test/", "test/eroded/"):
         for name in ("miou", "mean_f1"):
@@ -53,7 +53,7 @@ def test_scores_name_their_protocol_and_their_labels(run: Path) -> None:
     assert "val/five_class/miou" in (run / "train.log").read_text()
 
 
-def test_evaluating_repeats_the_scores_to_the_last_digit(run: Path, script: Script, tmp_path: Path) -> None:
+def test_evaluate_repeats_the_scores_to_the_last_digit(run: Path, script: Script, tmp_path: Path) -> None:
     done = script("evaluate.py", f"run={run}", f"output={tmp_path / 'again.json'}")
     assert done.returncode == 0, done.stderr
     assert "differ" not in done.stdout
@@ -61,7 +61,7 @@ def test_evaluating_repeats_the_scores_to_the_last_digit(run: Path, script: Scri
 
 
 def predict(run: Path, *options: str) -> dict[str, np.ndarray]:
-    """What predict.py makes of the test tiles, (H, W) by id, in batches like those of the evaluation."""
+    """Masks (H, W) of the test tiles from predict.py by id, in batches like those of the evaluation."""
     images = next((run.parent / "data").rglob("top_potsdam_3_11_RGB.tif")).parent
     output = Path(mkdtemp(dir=run.parent))
     options = ("batch_size=4", f"input={images}", f"output={output}", *options)
@@ -83,19 +83,19 @@ def truth(run: Path, tile: str) -> np.ndarray:
 
 
 def near_another_class(truth: np.ndarray) -> np.ndarray:
-    """Which pixels have another class at a squared distance of at most 10."""
+    """Mask of the pixels that have another class at a squared distance of at most 10."""
     height, width = truth.shape
     padded = np.pad(truth, 3, mode="edge")
     inside = np.pad(np.ones_like(truth, bool), 3)
-    found = np.zeros_like(truth, bool)
+    near = np.zeros_like(truth, bool)
     for down, right in np.ndindex(7, 7):
         if (down - 3) ** 2 + (right - 3) ** 2 <= 10:
             at = np.s_[down : down + height, right : right + width]
-            found |= (padded[at] != truth) & inside[at]
-    return found
+            near |= (padded[at] != truth) & inside[at]
+    return near
 
 
-def test_the_test_scores_are_those_of_the_predicted_maps(run: Path) -> None:
+def test_test_scores_are_those_of_the_predicted_maps(run: Path) -> None:
     full, eroded = np.zeros((2, 6, 6), np.int64)
     for tile, predicted in predict(run).items():
         labels = truth(run, tile)
@@ -103,7 +103,7 @@ def test_the_test_scores_are_those_of_the_predicted_maps(run: Path) -> None:
         inner = ~near_another_class(labels)
         np.add.at(eroded, (labels[inner], predicted[inner]), 1)
     assert full.sum() == 2 * 160**2 > eroded.sum() > 0
-    assert (full.sum(0) > 100).sum() > 1, "a map of one class would tell little"
+    assert (full.sum(0) > 100).sum() > 1, "a map of one class would test little"
     recorded = json.loads((run / "confusion.json").read_text())
     assert recorded["split"] == "test"
     assert recorded["matrix"] == full.tolist()
@@ -124,13 +124,11 @@ def test_the_test_scores_are_those_of_the_predicted_maps(run: Path) -> None:
 
 
 @pytest.mark.slow
-def test_other_windows_and_views_are_told_and_score_their_own_map(
-    run: Path, script: Script, tmp_path: Path
-) -> None:
+def test_scores_match_maps_for_other_windows_and_tta(run: Path, script: Script, tmp_path: Path) -> None:
     options = ["data.source.window=96", "data.source.overlap=0.5", "tta=flips"]
     done = script("evaluate.py", f"run={run}", *options, "output=scores.json")
     assert done.returncode == 0, done.stderr
-    assert "windows of 96 pixels, overlap 0.5; seen through Flips" in " ".join(done.stdout.split())
+    assert "windows of 96 pixels, overlap 0.5; test-time augmentation Flips" in " ".join(done.stdout.split())
     assert "the data differ" not in done.stdout
     scores, usual = (
         json.loads(file.read_text()) for file in (tmp_path / "scores.json", run / "metrics.json")
@@ -141,17 +139,15 @@ def test_other_windows_and_views_are_told_and_score_their_own_map(
 
 
 @pytest.mark.slow
-def test_two_processes_share_whole_tiles(run: Path, script: Script) -> None:
+def test_two_processes_score_tiles_like_one(run: Path, script: Script) -> None:
     done = script("evaluate.py", f"run={run}", "trainer.devices=2", "trainer.strategy=ddp")
     assert done.returncode == 0, done.stderr
     assert "equal to" in done.stdout
 
 
 @pytest.mark.slow
-def test_neither_batches_nor_a_process_without_a_tile_change_a_score(
-    run: Path, script: Script, tmp_path: Path
-) -> None:
-    """The validation split is one tile, so that the second of two processes has nothing but copies."""
+def test_scores_are_equal_for_any_batch_size_and_processes(run: Path, script: Script, tmp_path: Path) -> None:
+    """The validation split has one tile, so the second process has only padding."""
     choices = {
         "two": ["trainer.devices=2", "trainer.strategy=ddp"],
         "one": ["data.batch_size=7", "data.num_workers=1"],
@@ -159,21 +155,21 @@ def test_neither_batches_nor_a_process_without_a_tile_change_a_score(
     for name, options in choices.items():
         done = script("evaluate.py", f"run={run}", *options, "split=val", f"output={name}.json")
         assert done.returncode == 0, done.stderr
-    found = [json.loads((tmp_path / f"{name}.json").read_text()) for name in choices]
-    assert found[0] == found[1]
-    assert {"val/loss", "val/eroded/iou/tree"} < found[0].keys()
+    two, one = (json.loads((tmp_path / f"{name}.json").read_text()) for name in choices)
+    assert two == one
+    assert {"val/loss", "val/eroded/iou/tree"} < two.keys()
 
 
 @pytest.mark.fast
-def test_an_evaluation_size_is_refused(compose: Callable[..., DictConfig], tmp_path: Path) -> None:
+def test_eval_size_is_refused_for_tiles(compose: Callable[..., DictConfig], tmp_path: Path) -> None:
     config = compose(*DATA, f"data.root={tmp_path}", "data.eval_size=64")
     OmegaConf.resolve(config)
     with pytest.raises(UserError, match=r"data.eval_size[\s\S]*data.eval_size=null"):
         build.data(config)
 
 
-def test_another_window_counts_the_same_pixels(run: Path, script: Script) -> None:
-    """Every pixel once, however the tiles are cut: the shares of the classes stay what they are."""
+def test_class_shares_do_not_depend_on_the_window(run: Path, script: Script) -> None:
+    """Every pixel is counted once, for any window and overlap."""
     shares = {name: json.loads((run / "data.json").read_text())[name]["shares"] for name in ("val", "test")}
     root, folder = run.parent / "data", run.parent / "other"
     done = script(
@@ -185,7 +181,7 @@ def test_another_window_counts_the_same_pixels(run: Path, script: Script) -> Non
     assert {name: again[name]["shares"] for name in ("val", "test")} == shares
 
 
-def test_tags_of_tiles(run: Path, script: Script, tmp_path: Path) -> None:
+def test_tagging_of_tiles(run: Path, script: Script, tmp_path: Path) -> None:
     done = script(
         "train.py", "task=tagging", *TINY, *DATA, f"data.root={run.parent / 'data'}", "hydra.run.dir=out"
     )
@@ -195,14 +191,14 @@ def test_tags_of_tiles(run: Path, script: Script, tmp_path: Path) -> None:
     assert (tmp_path / "out/pictures/test.png").exists()
 
 
-def test_a_loss_of_one_label_is_refused_for_tags(script: Script) -> None:
+def test_single_label_loss_is_refused_for_tagging(script: Script) -> None:
     done = script("train.py", "task=tagging", "loss=dice")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "task=tagging cannot use Dice" in done.stderr
 
 
 @pytest.mark.slow
-def test_the_command_draws_the_release(script: Script, tmp_path: Path) -> None:
+def test_draw_potsdam_writes_the_release(script: Script, tmp_path: Path) -> None:
     split = "data.source.split={train:[2_10],val:[2_11]}"
     done = script(
         "scripts/draw_potsdam.py", "data.root=out", "data.source.size=100", "data.source.zips=true", split
@@ -215,7 +211,7 @@ def test_the_command_draws_the_release(script: Script, tmp_path: Path) -> None:
 
 
 @pytest.mark.fast
-def test_encoder_mean_and_std_follow_from_the_inputs(
+def test_mean_and_std_are_computed_for_other_inputs(
     compose: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     options = ["data.inputs=RGBIR_nDSM", "encoder=test_resnet", f"data.root={tmp_path}", "data.num_workers=0"]
@@ -233,7 +229,7 @@ def test_encoder_mean_and_std_follow_from_the_inputs(
 
 
 @pytest.mark.fast
-def test_captions_of_tags_are_never_cut_off() -> None:
+def test_captions_of_tags_are_not_cut_off() -> None:
     pictures = Pictures(["impervious", "low_vegetation", "clutter"])
     tile = pictures.tile(np.zeros((20, 30, 3), np.uint8), np.array([[1, 1, 1], [0, 0, 0]], np.uint8))
     assert tile.shape[0] == 20 + 2 * 18

@@ -1,4 +1,4 @@
-"""Trainings that cannot go on: what is said, and what they leave as it was."""
+"""Trainings that fail: error messages and unchanged files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Compose = Callable[..., DictConfig]
 Script = Callable[..., Any]
 
 
-def test_a_loss_that_is_no_number_ends_training_and_overwrites_nothing_good(
+def test_nan_loss_ends_training_and_keeps_checkpoints(
     script: Script, tiny: list[str], tmp_path: Path
 ) -> None:
     schedule = ["schedule=freeze_then_finetune", "schedule.phases.warmup.epochs=1"]
@@ -30,11 +30,11 @@ def test_a_loss_that_is_no_number_ends_training_and_overwrites_nothing_good(
     done = script("train.py", *overrides, *schedule, "optimizer=sgd", "hydra.run.dir=run")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "error: the training loss is nan at step 3; nothing was overwritten" in done.stderr
-    named = next(line for line in done.stderr.splitlines() if "samples" in line)
-    assert named.count("train/") == 4
+    assert "error: the training loss is nan at step 3; checkpoints are unchanged" in done.stderr
+    samples = next(line for line in done.stderr.splitlines() if "samples" in line)
+    assert samples.count("train/") == 4
     assert "a lower optimizer.lr" in done.stderr
-    for name in ("last", "best"):  # both of the end of the first epoch
+    for name in ("last", "best"):  # both from the end of the first epoch
         state = torch.load(tmp_path / f"run/checkpoints/{name}.ckpt", weights_only=True)
         assert state["global_step"] == 2
         assert all(tensor.isfinite().all() for tensor in state["state_dict"].values())
@@ -42,14 +42,24 @@ def test_a_loss_that_is_no_number_ends_training_and_overwrites_nothing_good(
     assert (tmp_path / "run/report.html").exists()
 
 
+def test_callbacks_without_a_checkpoint_end_it_before_training(
+    compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    words = [*(word for word in tiny if not word.startswith("callbacks")), "callbacks=ema"]
+    folder = runs.create(tmp_path / "run", compose(*words), words)
+    with pytest.raises(UserError, match=r"keeps the best weights[\s\S]*found: *.*EMA[\s\S]*\[default,ema\]"):
+        train(build.run(runs.load_config(folder), folder), folder)
+    assert not (folder / "metrics.csv").exists()
+
+
 class Late(L.Callback):
-    """Logs a score that has no meaning in the first epoch, as a precision before its class is predicted."""
+    """Logs a score that is NaN in the first epoch, like the precision of a class that is never predicted."""
 
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         module.log("val/late", torch.nan if trainer.current_epoch == 0 else -trainer.current_epoch)
 
 
-def test_an_epoch_with_a_score_is_better_than_one_without(
+def test_epoch_with_a_score_is_better_than_one_with_nan(
     compose: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
     overrides = [*tiny, "epochs=3", "task.monitor=val/late"]
@@ -61,7 +71,7 @@ def test_an_epoch_with_a_score_is_better_than_one_without(
 
 
 class Greedy(L.Callback):
-    """Asks the real allocator for more than there is."""
+    """Allocates more memory than there is."""
 
     def on_train_batch_start(self, *_: Any) -> None:
         torch.empty(1 << 50)
@@ -75,7 +85,7 @@ class Greedy(L.Callback):
         (1, 1, "fix:      a smaller data.crop_size or encoder"),
     ],
 )
-def test_out_of_memory_says_which_batch_keeps_the_effective_one(
+def test_out_of_memory_suggests_an_equal_effective_batch(
     size: int, accumulate: int, fix: str, compose: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
     overrides = [*tiny, f"data.batch_size={size}", f"trainer.accumulate_grad_batches={accumulate}"]
@@ -88,7 +98,7 @@ def test_out_of_memory_says_which_batch_keeps_the_effective_one(
     assert json.loads((folder / "data.json").read_text())["train"]["images"] == 8
 
 
-def test_other_errors_stay_what_they_are(compose: Compose, tiny: list[str], tmp_path: Path) -> None:
+def test_other_errors_are_not_changed(compose: Compose, tiny: list[str], tmp_path: Path) -> None:
     class Faulty(L.Callback):
         def on_train_batch_start(self, *_: Any) -> None:
             raise RuntimeError("a bug")

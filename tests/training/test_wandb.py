@@ -1,4 +1,4 @@
-"""Weights & Biases without a network: what arrives in the offline run. TensorBoard beside it."""
+"""Weights & Biases without a network: contents of the offline run. TensorBoard events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Script = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def inspect(run: Path, *options: str) -> str:
-    """What wandb's own reader says of a run folder."""
+    """Output of wandb's own reader for a run folder."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", *options, str(run)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
@@ -36,19 +36,19 @@ def records(run: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def offline_run(folder: Path) -> Path:
-    (found,) = (folder / "wandb").glob("offline-run-*")
-    return found
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    return run
 
 
 @pytest.mark.slow
-def test_a_sweep_with_images_and_tensorboard(script: Script, tiny: list[str], tmp_path: Path) -> None:
+def test_sweep_logs_images_to_wandb_and_tensorboard(script: Script, tiny: list[str], tmp_path: Path) -> None:
     settings = ["logger=[wandb,tensorboard]", "logger.wandb.offline=true", "logger.log_images=true"]
     done = script("train.py", "-m", *tiny, *settings, "hydra.sweep.dir=sweep", "seed=3,4")
     assert done.returncode == 0, done.stderr
-    said = done.stdout + done.stderr
-    assert "arning" not in said.lower()
+    output = done.stdout + done.stderr
+    assert "arning" not in output.lower()
     (differs,) = {
-        line for line in said.splitlines() if "differs from the defaults" in line and "seed=3" in line
+        line for line in output.splitlines() if "differs from the defaults" in line and "seed=3" in line
     }
     assert "logger=[wandb,tensorboard]" in differs
     assert "_target_" not in differs
@@ -56,16 +56,16 @@ def test_a_sweep_with_images_and_tensorboard(script: Script, tiny: list[str], tm
     for seed in (3, 4):
         folder = tmp_path / f"sweep/seed-{seed}"
         run = offline_run(folder)
-        arrived = json.loads(inspect(run, "--summary", "--json"))
-        assert arrived["config"]["seed"] == seed
-        assert arrived["config"]["encoder"]["name"] == "test_resnet"
-        made_by = json.loads((folder / "environment.json").read_text())
-        assert {"commit", "uncommitted_changes"} <= made_by.keys()
-        assert arrived["config"]["environment"] == made_by
+        logged = json.loads(inspect(run, "--summary", "--json"))
+        assert logged["config"]["seed"] == seed
+        assert logged["config"]["encoder"]["name"] == "test_resnet"
+        environment = json.loads((folder / "environment.json").read_text())
+        assert {"commit", "uncommitted_changes"} <= environment.keys()
+        assert logged["config"]["environment"] == environment
 
         final = json.loads((folder / "metrics.json").read_text())
         for name in ("test/miou", "test/loss", "test/iou/cat"):
-            assert arrived["summary"][name] == pytest.approx(final[name], rel=1e-6)
+            assert logged["summary"][name] == pytest.approx(final[name], rel=1e-6)
         history = [entry["item"] for entry in records(run, "history")]
         for name in ("val/miou", "lr/decoder", "phase/all", "speed/images_per_s", "speed/memory_gb"):
             assert sum(name in item for item in history) == 2, name
@@ -92,7 +92,7 @@ def test_a_sweep_with_images_and_tensorboard(script: Script, tiny: list[str], tm
     assert not (tmp_path / "wandb").exists()
 
 
-def test_a_resumed_run_is_the_same_run_and_repeats_its_numbers(tmp_path: Path) -> None:
+def test_resumed_run_continues_its_wandb_run(tmp_path: Path) -> None:
     settings = ["logger=wandb", "logger.wandb.offline=true", "logger.log_images=true", "hydra.run.dir=run"]
     drill(tmp_path, *RUN, *settings, step=8, where="batch_end")  # the newest checkpoint is of step 6
     drill(tmp_path, "resume=run")
@@ -106,12 +106,12 @@ def test_a_resumed_run_is_the_same_run_and_repeats_its_numbers(tmp_path: Path) -
         ]
     history = [entry["item"] for entry in records(parts[-1], "history")]
     sent = [(item["trainer/global_step"], item["train/loss"]) for item in history if "train/loss" in item]
-    assert [step for step, _ in sent] == [*range(6, STEPS)]  # steps 6 and 7 for the second time
+    assert [step for step, _ in sent] == [*range(6, STEPS)]  # steps 6 and 7 are repeated
     assert [loss for _, loss in sent] == pytest.approx([float(loss) for _, loss in rows[6:]], rel=1e-6)
-    # the same samples after each of three epochs, their masks of the truth once
+    # the same samples after each of three epochs, masks of the ground truth only once
     before, after = ([entry["item"] for entry in records(part, "history")] for part in parts)
     shown = [item for item in [*before, *after] if "samples/val.count" in item]
-    # what was last written before SIGKILL may be lost offline: here the samples of step 4
+    # offline, the last records before SIGKILL can be lost: here the samples of step 4
     assert [item["trainer/global_step"] for item in shown][-2:] == [8, 12]
     assert (
         len({tuple(caption.split(":")[0] for caption in item["samples/val.captions"]) for item in shown}) == 1
@@ -120,10 +120,8 @@ def test_a_resumed_run_is_the_same_run_and_repeats_its_numbers(tmp_path: Path) -
     assert truth["trainer/global_step"] == 0
 
 
-def test_a_run_does_not_share_the_service_of_the_notebook_that_starts_it(
-    script: Script, tiny: list[str], tmp_path: Path
-) -> None:
-    wandb.setup().ensure_service()  # as in a notebook's kernel, whose `!python …` inherits it
+def test_run_does_not_use_the_service_of_a_notebook(script: Script, tiny: list[str], tmp_path: Path) -> None:
+    wandb.setup().ensure_service()  # as in the kernel of a notebook; `!python …` inherits it
     shared = {"WANDB_SERVICE": os.environ["WANDB_SERVICE"]}
     settings = ["logger=wandb", "logger.wandb.offline=true", "hydra.run.dir=run", "epochs=1"]
     done = script("train.py", *tiny, *settings, env=shared)
@@ -132,7 +130,7 @@ def test_a_run_does_not_share_the_service_of_the_notebook_that_starts_it(
     assert records(offline_run(tmp_path / "run"), "history")
 
 
-def test_no_image_leaves_unless_asked_for(script: Script, tiny: list[str], tmp_path: Path) -> None:
+def test_no_image_is_uploaded_by_default(script: Script, tiny: list[str], tmp_path: Path) -> None:
     settings = ["logger=wandb", "logger.wandb.offline=true", "hydra.run.dir=run"]
     done = script("train.py", *tiny, *settings, "epochs=1")
     assert done.returncode == 0, done.stderr
@@ -163,7 +161,7 @@ class Masks:
 @pytest.mark.fast
 @pytest.mark.parametrize("validations", [1, 2, 7, 10, 11, 1000])
 @pytest.mark.parametrize("times", [0, 1, 2, 10])
-def test_samples_are_shown_a_bounded_number_of_times(validations: int, times: int) -> None:
+def test_number_of_sample_uploads_is_limited(validations: int, times: int) -> None:
     steps = [37 * (n + 1) for n in range(validations)]
     shown, at = 0, []
     for step in steps:
@@ -176,7 +174,7 @@ def test_samples_are_shown_a_bounded_number_of_times(validations: int, times: in
 
 
 @pytest.mark.fast
-def test_rare_classes_are_in_the_panel() -> None:
+def test_panel_contains_rare_classes() -> None:
     masks = [[0, 0, 0, 0]] * 20
     masks[5], masks[11], masks[17] = [0, 0, 0, 3], [3, 3, 1, 255], [1, 1, 0, 0]
     assert panel(Masks(masks), classes=4, most=2) == [17, 11]

@@ -46,7 +46,7 @@ def writer(
         maps=MapOptions(tiling, config.probabilities, image_reader(config), mean),
     )
     for override in overrides:
-        if override.split("=")[0] in built.IDLE:
+        if override.split("=")[0] in built.IGNORED_KEYS:
             raise UserError(f"{override} has no effect: task={config.task.name} writes no maps")
     return built
 

@@ -21,7 +21,7 @@ from pixelwise.models.sync_batchnorm import release, synchronise
 from pixelwise.runtime.device import precision
 from pixelwise.schedules.schedule import Plan
 from pixelwise.training.callbacks.checkpoint import WholeFile
-from pixelwise.training.callbacks.position import Position
+from pixelwise.training.callbacks.position import ExactResume
 from pixelwise.training.callbacks.schedule import ScheduleCallback
 from pixelwise.training.callbacks.signals import StopOnSignal
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
@@ -64,7 +64,7 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
         default_root_dir=folder,
         logger=[MetricsCSVLogger(folder / "metrics.csv"), *loggers],
         callbacks=[
-            Position(phase_plan, config.seed),
+            ExactResume(phase_plan, config.seed),
             ScheduleCallback(phase_plan),
             *callbacks,
             StopOnSignal(),

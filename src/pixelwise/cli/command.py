@@ -89,6 +89,11 @@ def command(
                 if flags.help:
                     print(help_text(usage))
                     return
+                if flags.config_path or flags.experimental_rerun:
+                    raise UserError(
+                        "--config-path and --experimental-rerun have no effect here",
+                        fix="a conf/ in the current folder, or --config-dir DIR, adds options",
+                    )
                 flags.config_name = flags.config_name or config_name
                 run_and_report(lambda: _start(Application(name, flags.config_dir), guarded, flags, parser))
             except UserError as error:

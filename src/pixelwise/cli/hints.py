@@ -80,7 +80,9 @@ def explain(error: Exception, overrides: Sequence[str], composed: DictConfig | N
         what = f"{', '.join(empty)}: an option must be chosen" if empty else str(error)
         return UserError(what, expected=", ".join(options(key_of(empty[0]))) if empty else None)
     if isinstance(error.__cause__, ConfigAttributeError | ConfigKeyError):
-        return _unknown_key(str(error.__cause__.full_key), composed)
+        key_part = str(error.__cause__.full_key)  # for optimzer.lr it is optimzer
+        whole = [key for key in map(key_of, overrides) if key.startswith(f"{key_part}.")]
+        return _unknown_key((whole or [key_part])[0], composed)
     return UserError(str(error).strip())
 
 

@@ -20,7 +20,7 @@ def own_folder() -> Path | None:
 
 def is_group(name: str) -> bool:
     """Whether conf/ contains a folder of this name."""
-    return bool(name) and any((folder / name).is_dir() for folder in _folders())
+    return name.replace("/", "").isidentifier() and any((folder / name).is_dir() for folder in _folders())
 
 
 def groups() -> list[str]:

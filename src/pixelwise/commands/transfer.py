@@ -25,8 +25,8 @@ from pixelwise.cli.command import command
 @command("transfer")
 def main(config: DictConfig) -> None:
     """Train the missing runs and write the comparison."""
-    from pixelwise.sweeps.transfer import Story, tell
+    from pixelwise.sweeps.transfer import Study, run_study
 
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    story = Story(**{key: plain[key] for key in ("seeds", "masks", "both", "classifier", "segmenter")})
-    tell(story, config.output, partial(compose_alone, "train"))
+    study = Study(**{key: plain[key] for key in ("seeds", "masks", "both", "classifier", "segmenter")})
+    run_study(study, config.output, partial(compose_alone, "train"))

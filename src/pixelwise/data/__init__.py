@@ -1,4 +1,4 @@
-"""From files to batches: sources of images and labels, splits, samplers, loaders, the data module."""
+"""Data sources, splits, samplers, loaders and the data module."""
 
 from pixelwise.data.datamodule import DataModule
 from pixelwise.data.labels import Labels

@@ -1,4 +1,4 @@
-"""Look through a whole data set before training on it: sizes, classes, damage, and leakage between splits."""
+"""Audit a whole data set before training: sizes, classes, damaged files, and leakage between splits."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from rich.progress import track
 from rich.table import Column, Table
 from rich.text import Text
 
-from pixelwise.data.labels import LabelError, how_to_mend
-from pixelwise.data.splits import SPLITS, check_base, split_of
+from pixelwise.data.labels import LabelError, suggest_fix
+from pixelwise.data.splits import SPLITS, check_base, get_split
 from pixelwise.data.statistics import Histogram, in_threads
 from pixelwise.errors import UserError, counted, some
 from pixelwise.types import IGNORE, Source, Split
 
 
 class SplitAudit:
-    """What one split holds; every item is read, and a bad one stops nothing.
+    """The contents of one split; every item is read, and a damaged one does not stop the audit.
 
     Attributes:
         histogram: pixels and images by class.
         sizes: number of images by (H, W).
-        damaged: by key, why an item cannot be read.
-        unknown: by label without a meaning, the keys of the masks that hold it.
-        contents: by hash of the decoded pixels, the key of an image that has them.
-        types: by number type, the keys of the images stored so.
-        remarks: what is worth knowing though it stops nothing.
+        damaged: reason why an item cannot be read, by key.
+        unknown: keys of the masks that contain a label without a meaning, by label.
+        contents: key of an image, by hash of its decoded pixels.
+        types: keys of the images, by number type.
+        remarks: warnings that do not prevent training.
     """
 
     def __init__(self, name: str, split: Split, classes: Sequence[str], show_progress: bool = False) -> None:
@@ -62,31 +62,33 @@ class SplitAudit:
                 self.histogram.add(target)
 
     def problems(self) -> Iterator[str]:
-        """What has to be mended before a training means anything."""
+        """Yield the problems that must be fixed before training."""
         if self.damaged:
             reasons = some(self.damaged.values(), 3, "; ")
             yield f"{self.name}: {counted(len(self.damaged), 'item')} cannot be used: {reasons}"
         if len(self.types) > 1:
             types = (f"{some(keys, 2)} {dtype}" for dtype, keys in self.types.items())
-            yield f"{self.name}: images of one batch need one number type, but {'; '.join(types)}"
+            yield f"{self.name}: images of a batch need one number type, but {'; '.join(types)}"
         if self.unknown:
-            often = sorted(self.unknown.items(), key=lambda item: -len(item[1]))
-            places = (f"{label} in {counted(len(keys), 'mask')}, such as {keys[0]}" for label, keys in often)
-            found, has_zero = some(places, 5, "; "), bool(self.histogram.pixels[0])
-            fix = how_to_mend(self.unknown, self.histogram.classes, has_zero, self.is_smooth)
-            yield f"{self.name}: labels that are no class: {found}. {fix}"
+            by_count = sorted(self.unknown.items(), key=lambda item: -len(item[1]))
+            places = (
+                f"{label} in {counted(len(keys), 'mask')}, such as {keys[0]}" for label, keys in by_count
+            )
+            listed, has_zero = some(places, 5, "; "), bool(self.histogram.pixels[0])
+            fix = suggest_fix(self.unknown, self.histogram.classes, has_zero, self.is_smooth)
+            yield f"{self.name}: labels that are not classes: {listed}. {fix}"
         elif self.name == "train" and (absent := self.histogram.absent):
-            yield f"train: nothing is labelled {some(absent, 10)}, so that cannot be learned"
+            yield f"train: no labels of {some(absent, 10)}, which the model therefore cannot learn"
             if absent == self.histogram.classes[1:] and self.histogram.ignored:  # masks of 0 and 255
                 fix = f"'data.source.labels.remap={{{IGNORE}:1}}'"
-                yield f"train: if {IGNORE} stands for {absent[0]}, and not for pixels to ignore: {fix}"
+                yield f"train: if {IGNORE} means {absent[0]}, not pixels to ignore: {fix}"
 
     def every(self) -> Iterator[str]:
-        """Each item that `problems` counts, a line each."""
+        """Yield one line for each item that `problems` counts."""
         for key, reason in self.damaged.items():
             yield f"{self.name}/{key}: {reason}"
         for label, keys in self.unknown.items():
-            yield from (f"{self.name}/{key}: {label} is no class" for key in keys)
+            yield from (f"{self.name}/{key}: {label} is not a class" for key in keys)
         usual = max(self.types.values(), key=len, default=[])
         for dtype, keys in self.types.items():
             if keys is not usual:
@@ -94,7 +96,7 @@ class SplitAudit:
 
 
 def _read(split: Split, index: int) -> list[Any]:
-    """Key, (hash, number type) of the image, and target; in place of what cannot be read, the error."""
+    """Return key, (hash, number type) of the image, and target; an error replaces what cannot be read."""
     item: list[Any] = []
     for read in (split.key, split.image, split.target):
         try:
@@ -111,16 +113,16 @@ def _read(split: Split, index: int) -> list[Any]:
 
 
 class Audit(NamedTuple):
-    """The outcome; `rich.print` shows it as tables."""
+    """The result of an audit; `rich.print` shows it as tables."""
 
     splits: list[SplitAudit]
-    """What every split holds that could be listed."""
+    """The contents of every split that could be listed."""
     problems: list[str]
-    """What has to be mended before a training means anything."""
+    """Problems that must be fixed before training."""
     every: list[str]
-    """Each item that a problem speaks of, a line each."""
+    """One line for each item with a problem."""
     origin: str
-    """Where the splits come from, or ""."""
+    """Description of the origin of the splits, or ""."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.splits:
@@ -138,10 +140,10 @@ class Audit(NamedTuple):
 
 
 def audit(source: Source, classes: Sequence[str], *, show_progress: bool = False) -> Audit:
-    """Read every image and label of every split; nothing stops it but a split that cannot be listed.
+    """Read every image and label of every split; a split that cannot be listed is skipped.
 
     Args:
-        source: any data set.
+        source: the data set.
         classes: class names in the order of their indices.
         show_progress: draw a progress bar for each split.
 
@@ -154,35 +156,35 @@ def audit(source: Source, classes: Sequence[str], *, show_progress: bool = False
     every: list[str] = []
     for name in SPLITS:
         try:
-            if (split := split_of(source, name)) is not None:
+            if (split := get_split(source, name)) is not None:
                 splits.append(SplitAudit(name, split, classes, show_progress))
         except UserError as error:
-            if str(error) not in problems:  # splits dealt from one folder share its faults
+            if str(error) not in problems:  # splits drawn from one folder share its problems
                 problems.append(str(error))
                 every += error.every
     if not problems and "train" not in [split.name for split in splits]:
         problems.append("there is no train split")
-    for each in splits:
-        problems += each.problems()
-        every += each.every()
-    for one, other in combinations(splits, 2):
-        every += copies(one, other)
+    for split_audit in splits:
+        problems += split_audit.problems()
+        every += split_audit.every()
+    for first, second in combinations(splits, 2):
+        every += shared_images(first, second)
     problems += leakage(splits)
     return Audit(splits, problems, every, source.describe())
 
 
 def leakage(splits: Sequence[SplitAudit]) -> Iterator[str]:
-    """Images of two splits with the same pixels: a score on the one says nothing about unseen images."""
-    for one, other in combinations(splits, 2):
-        if both := copies(one, other):
-            count = counted(len(both), "image")
-            yield f"leakage: {count} of {other.name} also in {one.name}: {some(both, 3)}"
+    """Yield a message for each two splits that share images: their scores are not those of unseen images."""
+    for first, second in combinations(splits, 2):
+        if shared := shared_images(first, second):
+            count = counted(len(shared), "image")
+            yield f"leakage: {count} of {second.name} also in {first.name}: {some(shared, 3)}"
 
 
-def copies(one: SplitAudit, other: SplitAudit) -> list[str]:
-    """The images of the other split whose pixels an image of the one has, too."""
-    both = [digest for digest in other.contents if digest in one.contents]
-    return [f"{other.name}/{other.contents[d]} = {one.name}/{one.contents[d]}" for d in both]
+def shared_images(first: SplitAudit, second: SplitAudit) -> list[str]:
+    """List the images of the second split that have the same pixels as an image of the first."""
+    shared = [digest for digest in second.contents if digest in first.contents]
+    return [f"{second.name}/{second.contents[d]} = {first.name}/{first.contents[d]}" for d in shared]
 
 
 def _splits_table(splits: list[SplitAudit]) -> Table:
@@ -196,7 +198,7 @@ def _splits_table(splits: list[SplitAudit]) -> Table:
 
 
 def _classes_table(splits: list[SplitAudit]) -> Table:
-    """Per class and split: its share of the pixels that count, and the number of images that hold it."""
+    """Per class and split: share of the labelled pixels, and number of images that contain the class."""
     headers = [header for split in splits for header in (f"{split.name}\nshare", "\nimages")]
     columns = [Column(header, justify="right") for header in headers]
     title = "Classes: share of pixels, images with the class"

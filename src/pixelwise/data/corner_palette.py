@@ -1,4 +1,4 @@
-"""Colour-coded labels that survived a lossy encoder."""
+"""Colour-coded labels that were saved with lossy compression."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pixelwise.errors import UserError, some
 
 
 class CornerPalette(Labels):
-    """Labels whose colours are corners of the colour cube, each channel 0 or 255.
+    """Labels whose colours are corners of the colour cube: each channel is 0 or 255.
 
-    Every channel is compared with 127, so that a label which went through a lossy encoder decodes right, and
-    one colour that is slightly off does, too. A corner without a class is an error, never a guess.
+    Every channel is compared with 127, so that labels decode correctly after lossy compression, and so do
+    slightly different colours. A corner without a class is an error.
 
     Args:
         classes: names in the order of the indices.
         palette: one [r, g, b] of 0 and 255 for each class.
-        ignore: more such colours, which become 255.
+        ignore: further such colours, which become 255.
 
     Raises:
-        UserError: a colour is no corner, or stands twice.
+        UserError: a colour is not a corner, or occurs twice.
     """
 
     IGNORE_KEY = "+data.source.ignore"
@@ -40,7 +40,7 @@ class CornerPalette(Labels):
         super().__init__(classes, palette, ignore=ignore)
 
     def decode(self, stored: np.ndarray, path: object, nodata: float | None = None) -> np.ndarray:
-        """Decode packed colours (H, W), each channel of which is read as 255 above 127 and else as 0."""
+        """Decode packed colours (H, W); each channel is read as 255 if it is above 127, else as 0."""
         return super().decode((stored >> 7 & 0x010101) * 255, path, nodata)
 
     def _expected(self) -> str:

@@ -1,4 +1,4 @@
-"""The data module: a source's splits as loaders."""
+"""The data module: loaders for the splits of a source."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from pixelwise import checks
 from pixelwise.augmentation import CenterCrop, Transform
 from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
-from pixelwise.data.samplers import EvaluationBatches, Permutation, Share, TrainingBatches
-from pixelwise.data.splits import SPLITS, split_of
+from pixelwise.data.samplers import EvaluationBatches, Permutation, Rank, TrainingBatches
+from pixelwise.data.splits import SPLITS, get_split
 from pixelwise.data.statistics import Histogram, fingerprint
 from pixelwise.data.subset import InMemory, random_subset
 from pixelwise.errors import UserError
@@ -26,17 +26,17 @@ class DataModule(L.LightningDataModule):
     """Train, validation and test loaders over a `Source`.
 
     Args:
-        source: gives the splits; "train" and "val" must exist, "test" may.
-        classes: names, in the order of the label values.
-        batch_size: samples of a training step, over all processes together; images that a process
-            evaluates at a time.
-        num_workers: processes that read and augment; results do not depend on it.
+        source: source of the splits; "train" and "val" are required, "test" is optional.
+        classes: names in the order of their indices.
+        batch_size: samples per training batch, over all processes together; in evaluation, samples per batch
+            of each process.
+        num_workers: number of processes that read and augment; results do not depend on it.
         eval_size: None keeps each image's own size in evaluation; a size resizes and centre-crops.
         verify: read every image once before training, to find damaged ones and leakage between splits.
-        cache: keep every item in memory once it was read; for data sets that are small or dear to read.
-        target: turns an augmented mask into the target; None takes the mask itself.
-        train_samples: use only so many training samples, chosen by the seed; None uses all.
-        seed: of the order and of the augmentation.
+        cache: keep every item in memory after it was read; for data sets that are small or slow to read.
+        target: function that turns an augmented mask into the target; None uses the mask itself.
+        train_samples: number of training samples to use, chosen by the seed; None uses all.
+        seed: seed of the sample order and of the augmentation.
     """
 
     def __init__(
@@ -65,30 +65,30 @@ class DataModule(L.LightningDataModule):
         self.verify = verify
         self.target = target
         self.seed = seed
-        self.splits = {name: split_of(source, name) for name in SPLITS}
+        self.splits = {name: get_split(source, name) for name in SPLITS}
         for name in ("train", "val"):
             if not self.splits[name]:
                 raise UserError(
                     f"data: there is no {name!r} split, or it is empty",
-                    expected="samples to train on, and others to choose the best epoch on",
+                    expected="samples for training, and others to select the best epoch",
                 )
             if target is None and self.view.size and self[name].tile_of:
                 raise UserError(
                     "data.eval_size: large images are scored as a whole, at their own size",
                     found=list(self.view.size),
-                    fix="data.eval_size=null; data.source.window sets how much of them is seen at once",
+                    fix="data.eval_size=null; data.source.window sets the size of the windows",
                 )
         if train_samples is not None:
             self.splits["train"] = random_subset(self["train"], train_samples, seed)
         if cache:
             if any(split.tile_of for split in self.splits.values() if split):
                 raise UserError(
-                    "data.cache: tiles are mapped into memory already, and crops come from all over them",
+                    "data.cache: tiles are memory-mapped already, and crops may lie anywhere in them",
                     found=True,
                     fix="data.cache=false",
                 )
             self.splits = {name: split and InMemory(split) for name, split in self.splits.items()}
-        self.histograms: dict[str, Histogram] = {}  # of the splits, once the survey has read their labels
+        self.histograms: dict[str, Histogram] = {}  # by split; set when the survey has read the labels
         self._augmentations: Sequence[Transform] = ()
         self._phase_of: Callable[[int, int], int] = lambda epoch, batch: 0
         self._in_step: Callable[[int], int] | None = None
@@ -102,28 +102,28 @@ class DataModule(L.LightningDataModule):
 
     @property
     def final_split(self) -> str:
-        """The split that the best model is scored on: "test" where there is one."""
+        """The split that the best model is evaluated on: "test" if it exists, else "val"."""
         return "test" if self.splits["test"] else "val"
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What identifies the data, in plain containers; None for a split that does not exist."""
+        """Fingerprint of the data, in plain containers; None for a split that does not exist."""
         return dict.fromkeys(self.splits) | fingerprint(self.splits, self.classes)
 
     @property
     def samples_per_epoch(self) -> int:
-        """Training samples an epoch: all items of the split, or as many random crops as it draws."""
+        """Training samples per epoch: the items of the split, or the number of its random crops."""
         return self["train"].draws or len(self["train"])
 
     @property
     def batches_per_epoch(self) -> int:
-        """Full training batches an epoch."""
+        """Full training batches per epoch."""
         return max(1, self.samples_per_epoch // self.batch_size)
 
     @property
-    def share(self) -> Share:
-        """This process among those of the trainer."""
-        return Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
+    def rank(self) -> Rank:
+        """This process among the processes of the trainer."""
+        return Rank(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Rank()
 
     def follow(
         self,
@@ -132,13 +132,13 @@ class DataModule(L.LightningDataModule):
         in_step: Callable[[int], int] | None = None,
         mean: Callable[[], Sequence[float]] | None = None,
     ) -> None:
-        """Set what training takes from the schedule and the network.
+        """Set what the training loader needs from the schedule and the network.
 
         Args:
-            augmentations: one for each phase.
+            augmentations: one transform per phase.
             phase_of: (epoch, batch) → index of the phase.
-            in_step: as in `TrainingBatches`.
-            mean: returns the mean of each channel that the network subtracts; nodata pixels are set to it.
+            in_step: see `TrainingBatches`.
+            mean: function that returns the mean of each channel; nodata pixels are set to it.
         """
         self._augmentations = augmentations
         self._phase_of = phase_of
@@ -146,7 +146,7 @@ class DataModule(L.LightningDataModule):
         self._mean = mean
 
     def train_dataloader(self) -> Loader:
-        """Shuffled, augmented, resumable."""
+        """Return the loader of shuffled and augmented training batches, which can be resumed."""
         samples = Samples(
             self["train"],
             self._augmentations,
@@ -156,7 +156,7 @@ class DataModule(L.LightningDataModule):
             mean=self._mean and self._mean(),
         )
         order = Permutation(self.samples_per_epoch, self.seed)
-        batches = TrainingBatches(order, self.batch_size, self._phase_of, self.share, self._in_step)
+        batches = TrainingBatches(order, self.batch_size, self._phase_of, self.rank, self._in_step)
         return Loader(
             samples,
             batch_sampler=batches,
@@ -165,11 +165,11 @@ class DataModule(L.LightningDataModule):
         )
 
     def val_dataloader(self) -> EvaluationLoader:
-        """Every validation sample once."""
+        """Return the loader of every validation sample, once."""
         return self._evaluation_loader("val")
 
     def test_dataloader(self) -> EvaluationLoader:
-        """Every test sample once."""
+        """Return the loader of every test sample, once."""
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, name: str) -> EvaluationLoader:
@@ -177,7 +177,7 @@ class DataModule(L.LightningDataModule):
         sizes = [self.view.size or split.size(i) for i in range(len(split))]
         return EvaluationLoader(
             Samples(split, [self.view], self.seed, self.target, mean=self._mean and self._mean()),
-            batch_sampler=EvaluationBatches(sizes, self.batch_size, self.share, split.tile_of),
+            batch_sampler=EvaluationBatches(sizes, self.batch_size, self.rank, split.tile_of),
             collate_fn=Collate(self.batch_size),
             **worker_settings(self.num_workers, self.seed),
         )

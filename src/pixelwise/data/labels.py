@@ -1,4 +1,4 @@
-"""From what a mask file stores to class indices: plain indices, 0/255, or one colour per class."""
+"""Decode mask files into class indices: plain indices, 0/255, or one colour per class."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data.io.label_files import open_labels, pack
-from pixelwise.data.label_advice import IGNORE_KEY, how_to_ignore, how_to_mend, is_smooth
+from pixelwise.data.label_advice import IGNORE_KEY, ignore_override, is_smooth, suggest_fix
 from pixelwise.errors import UserError, counted, guess, some
 from pixelwise.types import IGNORE
 
 _UNKNOWN = 254  # marks a stored value without a meaning: a byte table then decodes and checks in one look-up
 MAX_CLASSES = _UNKNOWN
 
-__all__ = ["MAX_CLASSES", "LabelError", "Labels", "how_to_ignore", "how_to_mend", "pack"]
+__all__ = ["MAX_CLASSES", "LabelError", "Labels", "ignore_override", "pack", "suggest_fix"]
 
 
 class LabelError(UserError):
-    """A mask that stores values without a meaning.
+    """A mask contains values without a meaning.
 
     Attributes:
         unknown: number of pixels by stored value, as text: "11" or "(252, 255, 0)".
-        target: (H, W) uint8, decoded as far as it goes, for an audit that counts on: 254 where it does not.
-        is_smooth: whether it looks like a mask of 0 and 255 that something interpolated.
+        target: (H, W) uint8, decoded as far as possible for the counts of an audit; 254 where not.
+        is_smooth: whether it looks like an interpolated mask of 0 and 255.
     """
 
     unknown: dict[str, int]
@@ -33,28 +33,28 @@ class LabelError(UserError):
 
 
 class Labels:
-    """What the values in mask files mean.
+    """Decoder of the values in mask files.
 
     A stored value is the number in the file or, with a palette, the position of the pixel's colour in the
-    palette. It is decoded in this order, and a value that none of the rules names is an error:
+    palette. It is decoded by the first of these rules that applies; any other value is an error:
 
-    1. a value in `ignore` becomes 255, the label that counts nowhere;
-    2. a value in `remap` becomes what stands there;
-    3. 255 stays 255, and 0…K-1 stay themselves.
+    1. a value in `ignore` becomes 255, the ignored label;
+    2. a value in `remap` becomes the class given there;
+    3. 255 stays 255, and 0…K-1 stay unchanged.
 
-    Without a palette a file's *numbers* are read, of any type if they are whole: of a grey image; of an image
-    with a colour table its indices, not its colours; of an RGB image its channels where all three agree. A
-    GIF always has a colour table, in any order; where that table is grey, the grey is the number. NaN is
-    ignored, and so is the value that a TIFF calls nodata, unless that is a class: then `remap` or `ignore`
-    has to say what it means.
+    Without a palette, *numbers* of any type are read, if they are whole: the values of a grey image; the
+    indices, not the colours, of an image with a colour table; the channels of an RGB image if all three are
+    equal. A GIF always has a colour table, in any order; if its colours are grey, the grey value is the
+    number. NaN is ignored, and so is the nodata value of a TIFF, unless it is a class: then `remap` or
+    `ignore` must define its meaning.
 
     Args:
         classes: class names in the order of their indices.
-        palette: one [r, g, b] per stored value, when the masks store colours; may be longer than `classes`.
+        palette: one [r, g, b] per stored value, if the masks store colours; may be longer than `classes`.
         remap: stored value → class index, class name or 255. For masks of 0 and 255: `{255: 1}`.
         ignore: stored values, or colours [r, g, b], that become 255.
-        threshold: for two classes: values from here on are the second one, smaller ones the first. For masks
-            of 0 and 255 that were resized smoothly or saved as JPEG. `ignore` and `remap` go before it.
+        threshold: for two classes: values from here on are the second class, smaller ones the first. For
+            masks of 0 and 255 that were interpolated or saved as JPEG. `ignore` and `remap` take precedence.
 
     Raises:
         UserError: the arguments contradict each other.
@@ -85,7 +85,7 @@ class Labels:
             meanings = self._by_colour(meanings, [_pack(colour) for colour in palette], void)
         elif void:
             raise UserError("labels.ignore", found=list(ignore), expected="numbers, as palette is null")
-        # 16 MB for colours, but as quick for a hundred of them as for two
+        # 16 MB for colours, but equally fast for any number of colours
         self._table = np.full(2**24 if self.has_palette else 2**16, _UNKNOWN, np.uint8)
         inside = [value for value in meanings if 0 <= value < len(self._table)]
         self._table[inside] = [meanings[value] for value in inside]
@@ -94,36 +94,36 @@ class Labels:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """Whatever decides how a stored value is decoded; compared by its `repr`."""
+        """All settings that decide how a stored value is decoded; compared by their `repr`."""
         return sorted(self.meanings.items()), self.threshold, sorted(self._chosen)
 
     def read(self, path: Path) -> np.ndarray:
         """Decode one mask file.
 
         Returns:
-            (H, W) uint8: class indices, and 255 where a pixel does not count.
+            (H, W) uint8: class indices, and 255 where a pixel is ignored.
 
         Raises:
-            LabelError: the mask holds values without a meaning; the first of them are named.
+            LabelError: the mask contains values without a meaning; the message names the first.
             UserError: the file is damaged or not a mask.
         """
         with open_labels(path, self.has_palette) as file:
             return self.decode(file.read(), path, file.nodata)
 
     def decode(self, stored: np.ndarray, path: object, nodata: float | None = None) -> np.ndarray:
-        """Decode what was read from a mask file.
+        """Decode the values that were read from a mask file.
 
         Args:
             stored: (H, W) numbers of any type, or with a palette packed colours.
-            path: of the file, for the message.
-            nodata: the number that means "no label", as the file says.
+            path: path of the file, for messages.
+            nodata: the number that means "no label" in the metadata of the file.
 
         Returns:
-            (H, W) uint8: class indices, and 255 where a pixel does not count.
+            (H, W) uint8: class indices, and 255 where a pixel is ignored.
 
         Raises:
-            LabelError: some values have no meaning; the first of them are named.
-            UserError: what the file calls nodata is a class.
+            LabelError: some values have no meaning; the message names the first.
+            UserError: the nodata value of the file is a class.
         """
         target = self._look_up(stored)
         if stored.dtype.kind == "f":
@@ -142,20 +142,20 @@ class Labels:
         return target
 
     def _look_up(self, stored: np.ndarray) -> np.ndarray:
-        """(H, W) uint8, `_UNKNOWN` where a number has no meaning."""
+        """Decode to (H, W) uint8, with `_UNKNOWN` where a number has no meaning."""
         if self.threshold is not None:
             target = (stored >= self.threshold).astype(np.uint8)
-            strays = list(self._chosen)
+            others = list(self._chosen)
         elif self.has_palette or stored.dtype in (np.uint8, np.uint16, np.bool_):
             return self._table.take(stored)
         else:
-            usual = (stored >= 0) & (stored < len(self._table))
+            in_table = (stored >= 0) & (stored < len(self._table))
             if stored.dtype.kind == "f":
-                usual &= stored == np.floor(stored)
+                in_table &= stored == np.floor(stored)
             target = np.full(stored.shape, _UNKNOWN, np.uint8)
-            target[usual] = self._table.take(stored[usual].astype(np.int64))
-            strays = [value for value in self.meanings if not 0 <= value < len(self._table)]
-        for value in strays:
+            target[in_table] = self._table.take(stored[in_table].astype(np.int64))
+            others = [value for value in self.meanings if not 0 <= value < len(self._table)]
+        for value in others:
             target[stored == value] = self.meanings[value]
         return target
 
@@ -172,11 +172,12 @@ class Labels:
     def _nodata_is_a_class(self, path: object, nodata: float, name: str) -> UserError:
         key = self.IGNORE_KEY.removesuffix(".ignore")
         return UserError(
-            f"{path} says in its metadata that {nodata:g} is nodata, but {nodata:g} is the class {name}",
+            f"{path} declares {nodata:g} as nodata in its metadata, but {nodata:g} is the class {name}",
             found=f"the tag nodata={nodata:g}, and pixels of that value",
-            expected="no such tag, or a value that is no class",
-            fix=f"'{key}.remap={{{nodata:g}:{name}}}' if they are {name}; '{self.IGNORE_KEY}=[{nodata:g}]' if"
-            f" nobody labelled them; gdal_edit.py -unsetnodata FILE takes the tag out",
+            expected="no such tag, or a value that is not a class",
+            fix=f"'{key}.remap={{{nodata:g}:{name}}}' if these pixels are {name}; "
+            f"'{self.IGNORE_KEY}=[{nodata:g}]' if they have no label; "
+            "gdal_edit.py -unsetnodata FILE removes the tag",
         )
 
     def _class_index(self, meaning: int | str) -> int:
@@ -184,20 +185,20 @@ class Labels:
             return self.classes.index(str(meaning))
         if meaning in (*range(len(self.classes)), IGNORE):
             return int(meaning)
-        what = f"labels.remap leads to {meaning!r}, which is no class"
+        what = f"labels.remap maps to {meaning!r}, which is not a class"
         raise UserError(what, expected=self._expected(), fix=guess("perhaps …?", str(meaning), self.classes))
 
     def _by_colour(self, meanings: dict[int, int], palette: list[int], void: list[int]) -> dict[int, int]:
-        """By packed colour what `meanings` holds by the colour's position in the palette."""
+        """Convert `meanings` from positions in the palette to packed colours."""
         by_colour = {colour: meanings.get(position, _UNKNOWN) for position, colour in enumerate(palette)}
         by_colour |= dict.fromkeys(void, IGNORE)
         missing = [name for index, name in enumerate(self.classes) if index not in by_colour.values()]
         if missing or _UNKNOWN in by_colour.values():
             raise UserError(
                 f"labels.palette has {len(palette)} colours for {len(self.classes)} classes",
-                found=f"no colour of its own for {some(missing)}" if missing else "colours without a class",
-                expected=f"one colour each, in the order of data.classes: {self._expected()}",
-                fix="name the positions of further colours in labels.ignore or labels.remap",
+                found=f"no colour for {some(missing)}" if missing else "colours without a class",
+                expected=f"one colour per class, in the order of data.classes: {self._expected()}",
+                fix="list the positions of further colours in labels.ignore or labels.remap",
             )
         return by_colour
 
@@ -217,9 +218,9 @@ class Labels:
             f"{name}: {counted(count, 'pixel')}, first at row {rows[where]}, column {columns[where]}"
             for name, count, where in zip(names, counts, first, strict=True)
         )
-        fix = how_to_mend(names, self.classes, bool((target == 0).any()), smooth, self.IGNORE_KEY)
+        fix = suggest_fix(names, self.classes, bool((target == 0).any()), smooth, self.IGNORE_KEY)
         if str(path).lower().endswith((".jpg", ".jpeg")):
-            jpeg = "JPEG does not keep labels; save the masks as PNG from their origin"
+            jpeg = "JPEG changes the values of labels; export the masks again as PNG"
             fix = f"{jpeg}; {fix}" if smooth else jpeg
         what = f"{path} holds {'colours' if self.has_palette else 'labels'} without a meaning"
         error = LabelError(what, found=some(found, 3, "; "), expected=self._expected(), fix=fix)
@@ -234,14 +235,14 @@ class Labels:
 
 
 def _whole(value: float) -> int:
-    """A stored value as a whole number."""
+    """Return a stored value as a whole number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
         raise UserError("labels.remap or labels.ignore", found=value, expected="whole numbers")
     return int(value)
 
 
 def _pack(colour: Sequence[int]) -> int:
-    """One number for a colour."""
+    """Pack a colour into one number."""
     if len(colour) != 3 or not all(0 <= part <= 255 for part in colour):
         what = f"labels.palette or labels.ignore holds {list(colour)}"
         raise UserError(what, expected="[red, green, blue], each 0…255")

@@ -1,4 +1,4 @@
-"""Loading that can be saved, and gone on with, between any two training batches."""
+"""Data loaders whose position can be saved and resumed between any two training batches."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from torch.utils.data import DataLoader, Dataset
 
 from pixelwise.augmentation import Transform
 from pixelwise.data.io.nodata import filled
-from pixelwise.data.samplers import Draw, TrainingBatches, generator
+from pixelwise.data.samplers import SampleIndex, TrainingBatches, generator
 from pixelwise.errors import UserError
 from pixelwise.types import IGNORE, NODATA, Batch, Raw, Sample, Split
 
 
 class Samples(Dataset[Sample | UserError]):
-    """One split, augmented.
+    """The augmented samples of one split.
 
     A `UserError` is returned, not raised: raised in a worker process it would lose its message.
 
     Args:
-        split: where the items come from.
-        augmentations: one for each phase.
-        seed: of the augmentation.
-        encode: turns a mask, once it was augmented, into the target; None takes the mask itself.
-        training: take random crops from a split that offers them; else the items, with what scores of masks
-            need besides.
-        mean: of each channel, in units of `pixelwise.models.Normalize`: what nodata pixels become.
+        split: the split that the items are read from.
+        augmentations: one transform per phase.
+        seed: seed of the augmentation.
+        encode: function that turns an augmented mask into the target; None uses the mask itself.
+        training: take random crops if the split offers them; otherwise take the items, with the additional
+            arrays that scores of masks need.
+        mean: mean of each channel in the units of `pixelwise.models.Normalize`; nodata pixels are set to it.
     """
 
     def __init__(
@@ -51,30 +51,30 @@ class Samples(Dataset[Sample | UserError]):
         self.training = training
         self.mean = mean
 
-    def __getitem__(self, draw: Draw) -> Sample | UserError:
+    def __getitem__(self, index: SampleIndex) -> Sample | UserError:
         try:
-            return self._augmented(draw)
+            return self._augmented(index)
         except UserError as error:
             return error
 
-    def _augmented(self, draw: Draw) -> Sample:
-        rng, augment = generator(self.seed, draw), self.augmentations[draw.phase]
-        raw: Raw = self.draw(draw.sample, rng) if self.draw else self.split[draw.sample]
+    def _augmented(self, index: SampleIndex) -> Sample:
+        rng, augment = generator(self.seed, index), self.augmentations[index.phase]
+        raw: Raw = self.draw(index.sample, rng) if self.draw else self.split[index.sample]
         has_mask = isinstance(raw.target, np.ndarray)
         mask = raw.target if isinstance(raw.target, np.ndarray) else None
         if raw.nodata is not None:
             mask = np.where(raw.nodata, NODATA, 0 if mask is None else mask).astype(np.uint8)
         focus = {} if raw.focus is None else {"focus": raw.focus}
         image, mask = augment(raw.image, mask, rng, **focus)
-        if mask is not None and (nothing := mask == NODATA).any():
-            image, mask = filled(image, nothing, self.mean), np.where(nothing, np.uint8(IGNORE), mask)
+        if mask is not None and (nodata := mask == NODATA).any():
+            image, mask = filled(image, nodata, self.mean), np.where(nodata, np.uint8(IGNORE), mask)
         sample: Sample = {
             "image": _tensor(image).permute(2, 0, 1),
             "target": _tensor(self._encoded(mask))
             if mask is not None and has_mask
             else torch.tensor(raw.target),
             "key": raw.key,
-            "valid": draw.valid,
+            "valid": index.valid,
         }
         if self.training or self.encode is not None:
             return sample
@@ -93,13 +93,13 @@ def _tensor(array: np.ndarray | None) -> torch.Tensor:
 
 
 class Collate:
-    """Stack samples, filling up to `rows` with copies of the last one, marked invalid.
+    """Stack samples into a batch; fill it up to `rows` with copies of the last one, marked invalid.
 
-    Batches of one size make a score independent of how the samples fell into them, to the last bit.
+    As all batches have one size, a score does not depend on how samples are grouped, to the last bit.
 
     Args:
-        rows: of a batch at least.
-        classes: their number, to count the labels of each; 0 counts none.
+        rows: minimum number of rows of a batch.
+        classes: number of classes whose labels are counted; 0 counts nothing.
     """
 
     def __init__(self, rows: int = 0, classes: int = 0) -> None:
@@ -107,23 +107,23 @@ class Collate:
         self.classes = classes
 
     def __call__(self, samples: list[Sample | UserError]) -> Batch | UserError:
-        """Samples of one size → a batch; the first error among them instead, if there is one."""
+        """Stack samples of one size; return the first error instead, if there is one."""
         good: list[Sample] = []
         for sample in samples:
             if isinstance(sample, UserError):
                 return sample
             good.append(sample)
         by_type = {str(s["image"].dtype).removeprefix("torch."): s["key"] for s in good}
-        if len(by_type) > 1:  # stacked, bytes would become floats that nobody scales
+        if len(by_type) > 1:  # stacking would convert uint8 to float without scaling
             return UserError(
-                "images of one batch differ in their number type",
+                "the images of a batch have different number types",
                 found=", ".join(f"{key} is {name}" for name, key in by_type.items()),
                 expected="one type for all images",
-                fix="convert them; scripts/audit.py with the same words names some of each type",
+                fix="convert them; scripts/audit.py with the same arguments lists images of each type",
             )
         count = len(good)
         good += [good[-1]] * (self.rows - count)
-        # stacked as (B, H, W, C) and viewed as (B, C, H, W): the batch is born channels-last
+        # stacked as (B, H, W, C) and viewed as (B, C, H, W), which is the channels-last memory format
         image = torch.stack([s["image"].permute(1, 2, 0) for s in good]).permute(0, 3, 1, 2)
         batch: Batch = {
             "image": image,
@@ -141,18 +141,18 @@ class Collate:
 
 
 def count_labels(target: torch.Tensor, classes: int) -> torch.Tensor:
-    """Labelled pixels (or images) of each class, then the number of images with any label: (K + 1,) int64.
+    """Count the labelled pixels (or images) of each class, then the images with a label: (K + 1,) int64.
 
     Args:
-        target: (B, H, W) or (B,) class indices with `IGNORE`; or (B, K), whose known entries count.
-        classes: their number K.
+        target: (B, H, W) or (B,) class indices with `IGNORE`; or (B, K) with `IGNORE` where unknown.
+        classes: number K of classes.
     """
-    known = target != IGNORE
+    labelled = target != IGNORE
     if target.ndim == 2:
-        by_class = known.sum(0)
+        by_class = labelled.sum(0)
     else:
         by_class = torch.bincount(target.flatten().long(), minlength=IGNORE + 1)[:classes]
-    return torch.cat([by_class, known.reshape(len(target), -1).any(1).sum()[None]])
+    return torch.cat([by_class, labelled.reshape(len(target), -1).any(1).sum()[None]])
 
 
 class Loader(DataLoader[Any]):
@@ -165,11 +165,11 @@ class Loader(DataLoader[Any]):
         self.consumed = self.batch_sampler.first
         batches = map(raise_error, super().__iter__())
         for batch in batches if self.batch_sampler.in_step is None else self._by_step(batches):
-            self.consumed += 1  # before the step, so that a checkpoint made after it counts it
+            self.consumed += 1  # before the step, so that a checkpoint written after the step includes it
             yield batch
 
     def _by_step(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Read all batches of an optimizer step before the first is given, which has to know their labels."""
+        """Read all batches of an optimizer step before yielding the first, which needs all their labels."""
         assert self.batch_sampler.in_step is not None
         while step := list(islice(batches, self.batch_sampler.in_step(self.consumed))):
             labels = torch.stack([batch["labels"] for batch in step]).sum(0)
@@ -177,11 +177,11 @@ class Loader(DataLoader[Any]):
                 yield {**batch, "labels": torch.stack([batch["labels"], labels])}
 
     def state_dict(self) -> dict[str, int]:
-        """Position within the epoch, in plain numbers."""
+        """Return the position: the epoch, and the number of its batches consumed so far."""
         return {"epoch": self.batch_sampler.sampler.epoch, "batches_consumed": self.consumed}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on at a saved position; at the end of an epoch that is the next one's start."""
+        """Resume at a saved position; the end of an epoch is the start of the next one."""
         epoch, consumed = state["epoch"], state["batches_consumed"]
         if consumed == len(self.batch_sampler):
             epoch, consumed = epoch + 1, 0
@@ -198,10 +198,10 @@ class EvaluationLoader(DataLoader[Any]):
 
 
 def raise_error(batch: Batch | UserError) -> Batch:
-    """Raise, in the main process, what a worker could not read.
+    """Return a batch; raise an error that a worker returned, in the main process.
 
-    A copy is raised: an error that its own traceback refers to would keep its loader's workers until a
-    garbage collection, which then waits five seconds for each.
+    A copy is raised: an error that its own traceback refers to would keep the workers of its loader alive
+    until a garbage collection, which then waits five seconds for each.
     """
     if isinstance(batch, UserError):
         raise copy(batch)
@@ -209,9 +209,9 @@ def raise_error(batch: Batch | UserError) -> Batch:
 
 
 def worker_settings(num_workers: int, seed: int) -> dict[str, Any]:
-    """Arguments that every loader shares; the generator keeps torch's global one untouched."""
+    """Return the arguments that all loaders share; the generator leaves torch's global one unchanged."""
     if num_workers > 0:
-        cv2.setNumThreads(1)  # before the fork: a child hangs ending threads that only its parent has
+        cv2.setNumThreads(1)  # before the fork: a child process would hang when ending threads of its parent
     return {
         "num_workers": num_workers,
         "persistent_workers": num_workers > 0,
@@ -222,5 +222,5 @@ def worker_settings(num_workers: int, seed: int) -> dict[str, Any]:
 
 
 def _one_thread(worker: int) -> None:
-    """Workers are parallel already; OpenCV's own threads would only compete."""
+    """Turn off OpenCV's threads in a worker, as the workers already run in parallel."""
     cv2.setNumThreads(1)

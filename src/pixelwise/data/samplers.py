@@ -1,7 +1,7 @@
-"""Order and random numbers of samples: functions of (seed, phase, epoch, index) only.
+"""The order and the random numbers of samples, as functions of (seed, phase, epoch, index) only.
 
-The sampler tells the workers everything that a sample depends on, so that 0 or 8 workers, a first
-run or a resumed one, draw the same numbers.
+The sampler passes to the workers everything that a sample depends on, so that the random numbers are the same
+with 0 or 8 workers, and in a first or a resumed run.
 """
 
 from __future__ import annotations
@@ -16,36 +16,38 @@ from torch.utils.data import Sampler
 from pixelwise.errors import UserError
 
 
-class Draw(NamedTuple):
-    """Which sample, and under which circumstances it is drawn."""
+class SampleIndex(NamedTuple):
+    """The index of a sample, with the phase and the epoch in which it is read."""
 
     phase: int
     epoch: int
     sample: int
     valid: bool = True
-    """False for a copy that only gives this process as many batches as the others have."""
+    """False for a copy, which only gives all processes the same number of batches."""
 
 
-class Share(NamedTuple):
-    """Which of several processes this is."""
+class Rank(NamedTuple):
+    """The number of this process among all processes."""
 
-    rank: int = 0
-    of: int = 1
-
-
-ALL = Share()
+    process: int = 0
+    processes: int = 1
 
 
-def generator(seed: int, draw: Draw) -> np.random.Generator:
-    """The random numbers of one sample: NumPy's Philox, a counter-based generator.
+SINGLE_PROCESS = Rank()
+
+
+def generator(seed: int, index: SampleIndex) -> np.random.Generator:
+    """Return the random number generator of one sample: NumPy's Philox, a counter-based generator.
 
     (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.)
     """
-    return np.random.Generator(np.random.Philox(key=seed, counter=[0, draw.phase, draw.epoch, draw.sample]))
+    return np.random.Generator(
+        np.random.Philox(key=seed, counter=[0, index.phase, index.epoch, index.sample])
+    )
 
 
 class Permutation(Sampler[int]):
-    """All indices in an order that depends on (seed, epoch) only."""
+    """All indices in a random order that depends on (seed, epoch) only."""
 
     def __init__(self, length: int, seed: int) -> None:
         self.length = length
@@ -53,7 +55,7 @@ class Permutation(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer before each epoch."""
+        """Set the epoch; the trainer calls this before each one."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -64,16 +66,16 @@ class Permutation(Sampler[int]):
         yield from rng.permutation(self.length).tolist()
 
 
-class TrainingBatches(Sampler[list[Draw]]):
-    """Shuffled full batches; the few samples left over wait for another epoch's order.
+class TrainingBatches(Sampler[list[SampleIndex]]):
+    """Shuffled full batches; samples left over are not used in this epoch.
 
     Args:
-        sampler: gives the order; exposed under this name so that Lightning calls its `set_epoch`.
-        batch_size: of all processes together; of a split smaller than this, all samples make one batch.
-        phase_of: (epoch, batch) → index of the phase that draws the batch.
-        share: of each batch that this process trains on. The batches do not depend on it.
-        in_step: the first batch of an optimizer step, as its index in the epoch → number of batches of this
-            step; None where each batch is a step.
+        sampler: the order of the samples; Lightning finds it under this name and calls its `set_epoch`.
+        batch_size: samples per batch, over all processes together; a smaller split makes a single batch.
+        phase_of: (epoch, batch) → index of the phase that the batch belongs to.
+        rank: this process, which takes its part of each batch. The batches do not depend on it.
+        in_step: index (in the epoch) of the first batch of an optimizer step → number of batches of the step;
+            None if each batch is a step.
     """
 
     def __init__(
@@ -81,68 +83,70 @@ class TrainingBatches(Sampler[list[Draw]]):
         sampler: Permutation,
         batch_size: int,
         phase_of: Callable[[int, int], int],
-        share: Share = ALL,
+        rank: Rank = SINGLE_PROCESS,
         in_step: Callable[[int], int] | None = None,
     ) -> None:
         self.sampler = sampler
         self.batch_size = min(batch_size, len(sampler))
-        if self.batch_size % share.of:
+        if self.batch_size % rank.processes:
             raise UserError(
-                f"data.batch_size={batch_size} cannot be shared by {share.of} processes",
-                found=f"{self.batch_size} samples a step",
-                expected=f"a multiple of {share.of}, as it counts the samples of all processes together",
+                f"data.batch_size={batch_size} cannot be divided among {rank.processes} processes",
+                found=f"{self.batch_size} samples per batch",
+                expected=f"a multiple of {rank.processes}: it counts the samples of all processes together",
             )
         self.phase_of = phase_of
-        self.share = share
+        self.rank = rank
         self.in_step = in_step
         self.first = 0
 
     def __len__(self) -> int:
         return len(self.sampler) // self.batch_size
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleIndex]]:
         epoch, order = self.sampler.epoch, list(self.sampler)
-        first, self.first = self.first, 0  # only the epoch that was resumed starts in its middle
+        first, self.first = self.first, 0  # only a resumed epoch starts in the middle
         for batch in range(first, len(self)):
             phase = self.phase_of(epoch, batch)
             indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            indices = indices[self.share.rank :: self.share.of]
-            yield [Draw(phase, epoch, index) for index in indices]
+            indices = indices[self.rank.process :: self.rank.processes]
+            yield [SampleIndex(phase, epoch, index) for index in indices]
 
 
-class EvaluationBatches(Sampler[list[Draw]]):
-    """Every sample once, in order, each batch of one image size.
+class EvaluationBatches(Sampler[list[SampleIndex]]):
+    """Every sample once, in order; the images of a batch have one size.
 
-    Several processes take whole batches in turn, so that each batch is the same however many there are; of
-    large images they take all batches, whose windows are put together.
+    Processes take whole batches in turn, so that the batches do not depend on the number of processes. All
+    batches of a large image go to the same process, which joins its windows.
 
     Args:
         sizes: (H, W) of each sample.
-        batch_size: samples at a time.
-        share: of the batches that this process takes; copies fill it up to the largest.
-        tile_of: the number of the large image that each sample is a window of.
+        batch_size: samples per batch.
+        rank: this process; copies marked invalid give all processes the same number of batches.
+        tile_of: for each sample, the index of the large image that it is a window of.
     """
 
     def __init__(
         self,
         sizes: Sequence[tuple[int, int]],
         batch_size: int,
-        share: Share = ALL,
+        rank: Rank = SINGLE_PROCESS,
         tile_of: Sequence[int] | None = None,
     ) -> None:
         self.sizes, self.batch_size = sizes, batch_size
-        of_one = [(size, tile_of[i] if tile_of else 0) for i, size in enumerate(sizes)]
-        order = sorted(range(len(sizes)), key=lambda i: of_one[i])  # stable: in order within a size
-        runs = [[Draw(0, 0, i) for i in run] for _, run in groupby(order, key=lambda i: of_one[i])]
-        cut = [[run[start : start + batch_size] for start in range(0, len(run), batch_size)] for run in runs]
-        units = cut if tile_of else [[batch] for run in cut for batch in run]
-        shares = [list(chain.from_iterable(units[rank :: share.of])) for rank in range(share.of)]
-        copies = [draw._replace(valid=False) for draw in units[-1][-1]]
-        self.batches = shares[share.rank]
-        self.batches += [copies] * (max(map(len, shares)) - len(self.batches))
+        key = [(size, tile_of[i] if tile_of else 0) for i, size in enumerate(sizes)]
+        order = sorted(range(len(sizes)), key=key.__getitem__)  # stable: in order within a size
+        groups = [[SampleIndex(0, 0, i) for i in group] for _, group in groupby(order, key=key.__getitem__)]
+        cut = [[group[i : i + batch_size] for i in range(0, len(group), batch_size)] for group in groups]
+        units = cut if tile_of else [[batch] for batches in cut for batch in batches]
+        by_rank = [
+            list(chain.from_iterable(units[index :: rank.processes])) for index in range(rank.processes)
+        ]
+        copies = [sample._replace(valid=False) for sample in units[-1][-1]]
+        self.batches = by_rank[rank.process]
+        self.batches += [copies] * (max(map(len, by_rank)) - len(self.batches))
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleIndex]]:
         yield from self.batches

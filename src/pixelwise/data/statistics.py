@@ -1,4 +1,4 @@
-"""What the splits of a data set hold: pixels and images per class, and a fingerprint of the whole."""
+"""Statistics of a data set: pixels and images per class, mean and deviation per channel, fingerprint."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pixelwise.types import FULL_SCALE, IGNORE, Split
 
 
 class Histogram:
-    """Pixels and images by class; an image with one label counts as one pixel.
+    """Numbers of pixels and images per class; an image with a single label counts as one pixel.
 
     Attributes:
         classes: class names in the order of their indices.
         pixels: (K,) int64.
-        images: (K,) int64, images that hold the class.
+        images: (K,) int64, images that contain the class.
         ignored: pixels labelled 255.
     """
 
@@ -31,19 +31,19 @@ class Histogram:
     def add(self, target: np.ndarray | int) -> None:
         """Count one (H, W) uint8 mask, or one class index."""
         counts = np.bincount(np.ravel(target), minlength=IGNORE + 1)
-        of_classes = counts[: len(self.classes)]
-        self.pixels += of_classes
-        self.images += of_classes > 0
+        by_class = counts[: len(self.classes)]
+        self.pixels += by_class
+        self.images += by_class > 0
         self.ignored += int(counts[IGNORE])
 
     @property
     def shares(self) -> np.ndarray:
-        """(K,) shares of the pixels that count; zeros when none do."""
+        """(K,) share of each class in the labelled pixels; zeros if no pixel is labelled."""
         return self.pixels / max(int(self.pixels.sum()), 1)
 
     @property
     def ignored_share(self) -> float:
-        """Share of all pixels that is labelled 255."""
+        """Share of the pixels labelled 255 in all pixels."""
         return self.ignored / max(int(self.pixels.sum()) + self.ignored, 1)
 
     @property
@@ -53,10 +53,10 @@ class Histogram:
 
 
 def class_histogram(split: Split, classes: Sequence[str]) -> Histogram:
-    """Count the labels of a whole split; where it can give labels alone, no image is decoded.
+    """Count the labels of a whole split; no image is decoded if the split can read labels alone.
 
     Raises:
-        UserError: a label file is damaged or holds a value without a meaning.
+        UserError: a label file is damaged or contains a value without a meaning.
     """
     histogram = Histogram(classes)
     for target in in_threads(split.target, len(split)):
@@ -65,7 +65,7 @@ def class_histogram(split: Split, classes: Sequence[str]) -> Histogram:
 
 
 def fingerprint(splits: Mapping[str, Split | None], classes: Sequence[str]) -> dict[str, Any]:
-    """What tells two data sets apart without reading them through, in plain types.
+    """Return a fingerprint that identifies a data set without decoding its files, in plain types.
 
     Returns:
         `{"classes": [...], "train": {"images": n, "hash": "..."}, ...}`; the hash covers the key, the size
@@ -81,34 +81,34 @@ def fingerprint(splits: Mapping[str, Split | None], classes: Sequence[str]) -> d
 
 
 def in_threads(function: Callable[[int], Any], count: int) -> Iterator[Any]:
-    """`function` of 0…count-1, in order; decoders and NumPy release the interpreter's lock, so threads help.
+    """Yield `function` of 0…count-1, in order, computed in threads; decoders and NumPy release the GIL.
 
-    Results wait in chunks, so that a large data set is never in memory as a whole.
+    Results are computed in chunks, so that a large data set is never in memory as a whole.
     """
     with ThreadPoolExecutor() as pool:
         for start in range(0, count, 64):
             yield from pool.map(function, range(start, min(start + 64, count)))
 
 
-def channel_statistics(split: Split, most: int = 256) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over at most `most` images, spread evenly.
+def channel_statistics(split: Split) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over at most 256 images, spaced evenly.
 
-    In units of `Normalize`: integers scaled to [0, 1]. Pixels that are nodata are left out. A constant
-    channel gets a deviation of 1.
+    In the units of `Normalize`: integers are scaled to [0, 1]. Nodata pixels are left out. A constant channel
+    gets a deviation of 1.
 
     Raises:
-        UserError: these images hold nothing but nodata.
+        UserError: all pixels of these images are nodata.
     """
-    indices = np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)
-    pixels = square = count = 0.0
+    indices = np.linspace(0, len(split) - 1, min(256, len(split))).round().astype(int)
+    total = squares = count = 0.0
     for index in indices:
         raw = split[int(index)]
         image = raw.image if raw.nodata is None else raw.image[~raw.nodata]
-        values = image.reshape(-1, image.shape[-1]).astype(np.float64)  # sums of float32 lose whole pixels
+        values = image.reshape(-1, image.shape[-1]).astype(np.float64)  # float32 is too coarse for the sums
         values /= FULL_SCALE.get(image.dtype.name, 1.0)
-        pixels, square, count = pixels + values.sum(0), square + (values**2).sum(0), count + len(values)
+        total, squares, count = total + values.sum(0), squares + (values**2).sum(0), count + len(values)
     if not count:
-        raise UserError("data.mean cannot be measured", found="nothing but nodata in the images of train")
-    mean = np.asarray(pixels) / count
-    std = np.sqrt(np.maximum(np.asarray(square) / count - mean**2, 0))
+        raise UserError("data.mean cannot be measured", found="only nodata pixels in the train images")
+    mean = np.asarray(total) / count
+    std = np.sqrt(np.maximum(np.asarray(squares) / count - mean**2, 0))
     return mean.tolist(), np.where(std > 1e-6, std, 1.0).tolist()

@@ -1,4 +1,4 @@
-"""Splits made of another one: some of its items, or all of them kept in memory."""
+"""Splits derived from another one: some of its items, or all of them kept in memory."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from pixelwise.types import Raw, Split
 
 
 def random_subset(split: Split, count: int, seed: int) -> Subset:
-    """The first `count` samples of a split in an order given by the seed; more of them contain fewer.
+    """Return random samples of a split, chosen by the seed; larger subsets contain smaller ones.
 
     Raises:
         UserError: the split has fewer samples, or `count` is below 1.
     """
     if not 0 < count <= len(split):
-        raise UserError("data.train_samples", found=count, expected=f"1 to {len(split)}, all of them")
+        raise UserError(
+            "data.train_samples", found=count, expected=f"1 to {len(split)}, the size of the train split"
+        )
     return Subset(split, np.random.default_rng(seed).permutation(len(split))[:count].tolist())
 
 
 class Subset(Split):
-    """Some items of a split, by their indices.
+    """Some items of a split, selected by index.
 
-    Windows of large images are trained on as they are, not by crops drawn from all over these images.
+    Windows of large images are used as they are; no random crops are drawn.
     """
 
     def __init__(self, split: Split, indices: Sequence[int]) -> None:
@@ -48,7 +50,7 @@ class Subset(Split):
         return self.split.key(self.indices[index])
 
     def image(self, index: int) -> np.ndarray:
-        """(H, W, C), the item's image."""
+        """The item's image (H, W, C)."""
         return self.split.image(self.indices[index])
 
     def target(self, index: int) -> np.ndarray | int:
@@ -61,7 +63,7 @@ class Subset(Split):
 
 
 class InMemory(Subset):
-    """All items of a split, each read once; workers that are forked later share what was read before."""
+    """All items of a split, each read once; workers forked later share the items that were read before."""
 
     def __init__(self, split: Split) -> None:
         super().__init__(split, range(len(split)))
@@ -74,24 +76,24 @@ class InMemory(Subset):
         return self._items[index]
 
     def image(self, index: int) -> np.ndarray:
-        """(H, W, C), the item's image."""
+        """The item's image (H, W, C)."""
         try:
             return self[index].image
-        except UserError:  # perhaps of the labels alone
+        except UserError:  # perhaps only the labels are damaged
             return self.split.image(index)
 
     def target(self, index: int) -> np.ndarray | int:
         """The item's labels."""
         try:
             return self[index].target
-        except UserError:  # perhaps of the image alone
+        except UserError:  # perhaps only the image is damaged
             return self.split.target(index)
 
     def draw(self, index: int, rng: np.random.Generator) -> Raw:
-        """What random crop `index` is cut from, as the split reads it."""
+        """Read the image that random crop `index` is cut from, without the cache."""
         return self.split.draw(index, rng)
 
     @property
     def originals(self) -> list[tuple[str, tuple[int, int], int]]:
-        """Those of the split."""
+        """The stored images of the split."""
         return self.split.originals

@@ -1,4 +1,4 @@
-"""What a data set holds, told once before training and kept in the run folder."""
+"""Summary of a data set, logged once before training and saved in the run folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def survey(data: DataModule) -> dict[str, Any]:
-    """Print the class histogram of each split; return it with the data set's fingerprint.
+    """Log the class histogram of each split; return it with the fingerprint of the data set.
 
     Raises:
         UserError: an image or a label cannot be used.
@@ -31,13 +31,13 @@ def survey(data: DataModule) -> dict[str, Any]:
         ignored = f"; {histogram.ignored_share:.1%} ignored" if histogram.ignored else ""
         log.info("%s: %d images; %s%s", name, report[name]["images"], listed, ignored)
         if histogram.absent:
-            log.warning("%s: no label says %s", name, ", ".join(histogram.absent))
+            log.warning("%s: no labels of %s", name, ", ".join(histogram.absent))
         report[name]["shares"] = shares
     return report
 
 
 def histograms(data: DataModule) -> dict[str, Histogram]:
-    """The class histogram of each split; the data are read the first time only.
+    """Return the class histogram of each split; the data are read on the first call only.
 
     Raises:
         UserError: an image or a label cannot be used.
@@ -48,20 +48,20 @@ def histograms(data: DataModule) -> dict[str, Histogram]:
 
 
 def labels(data: DataModule) -> dict[str, Histogram]:
-    """Read the labels of every split."""
+    """Count the labels of every split."""
     return {name: class_histogram(split, data.classes) for name, split in data.splits.items() if split}
 
 
 def verified(data: DataModule) -> dict[str, Histogram]:
-    """Read everything of every split: refuse what is damaged, warn of what is suspicious."""
+    """Read all images and labels of every split: raise an error for damaged ones, warn about leakage."""
     splits = [SplitAudit(name, split, data.classes) for name, split in data.splits.items() if split]
     faulty = [split for split in splits if split.damaged or split.unknown or len(split.types) > 1]
     faults = [fault for split in faulty for fault in split.problems()]
     if faults:
         raise UserError(
-            "data: some of it cannot be trained on",
+            "data: training cannot use some of the items",
             found="\n            ".join(faults),
-            fix="scripts/audit.py with the same words counts all there is",
+            fix="scripts/audit.py with the same arguments lists all problems",
             every=[line for split in faulty for line in split.every()],
         )
     for problem in leakage(splits):

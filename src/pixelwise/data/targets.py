@@ -1,4 +1,4 @@
-"""From an index mask to the labels of the whole image, for `task=tagging`."""
+"""Convert an index mask to labels of the whole image, for `task=tagging`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pixelwise.types import IGNORE
 
 
 class PresentClasses:
-    """The classes that cover at least a share of an image.
+    """Marks the classes that cover at least a given share of an image.
 
     Args:
         classes: names of the K classes.
-        share: of the pixels that are labelled.
+        share: minimum share of the labelled pixels.
     """
 
     def __init__(self, classes: list[str], share: float = 0.01) -> None:
@@ -21,7 +21,7 @@ class PresentClasses:
         self.share = checks.strength("data.target.share", share, 1)
 
     def __call__(self, mask: np.ndarray) -> np.ndarray:
-        """(H, W) uint8 with `IGNORE` → (K,) float32: 1 there, 0 not there; all `IGNORE` without a label."""
+        """(H, W) uint8 with `IGNORE` → (K,) float32: 1 present, 0 absent; all `IGNORE` without a label."""
         pixels = np.bincount(mask.ravel(), minlength=IGNORE + 1)[: self.count]
         if not (labelled := pixels.sum()):
             return np.full(self.count, IGNORE, np.float32)

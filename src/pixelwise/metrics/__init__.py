@@ -1,4 +1,4 @@
-"""Scores, accumulated batch by batch."""
+"""Scores that are accumulated batch by batch."""
 
 from pixelwise.metrics.confusion import ClassificationScores, SegmentationScores
 from pixelwise.metrics.multilabel import TaggingScores

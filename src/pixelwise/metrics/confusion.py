@@ -1,12 +1,13 @@
-"""Scores of classes, all from one confusion matrix that is summed over the data set and over ranks.
+"""Scores of classes, computed from one confusion matrix that is summed over the data set and all processes.
 
-(Several labels for each image have scores of their own, in `multilabel.py`.)
+(Scores of several labels per image are in `multilabel.py`.)
 
 The matrix is (K, K) with rows for the truth and columns for the prediction: `matrix[t, p]` counts the pixels
-of class t that were taken for p. Each score is a function of it; none is an average over images.
+of class t that are predicted as class p. Each score is a function of the matrix; none is an average over
+images.
 
-A score that has nothing to divide by is NaN, and a mean leaves it out: IoU and F1 of a class found neither in
-the labels nor in the predictions, recall of a class without labels, precision of a class never predicted.
+A score whose denominator is 0 is NaN, and means leave it out: IoU and F1 of a class that is in neither the
+labels nor the predictions, recall of a class without labels, precision of a class that is never predicted.
 """
 
 from __future__ import annotations
@@ -21,32 +22,32 @@ from pixelwise.errors import UserError
 from pixelwise.types import ERODED, IGNORE
 
 MEANS = ("miou", "mean_f1")
-"""The means over classes that a convention may leave classes out of."""
+"""The means over classes from which a protocol may exclude classes."""
 
 
 def confusion_matrix(prediction: Tensor, target: Tensor, classes: int) -> Tensor:
-    """Count the pairs of true and predicted class, leaving out where the target is `IGNORE`.
+    """Count the pairs of true and predicted class where the target is not `IGNORE`.
 
     Args:
         prediction: int64 class indices below `classes`.
         target: class indices or `IGNORE`, of the same shape; uint8 or int64.
-        classes: their number K.
+        classes: the number of classes K.
 
     Returns:
         (K, K) int64: rows are the truth, columns the prediction.
 
     Raises:
-        UserError: a label is neither a class nor `IGNORE`.
+        UserError: a label is neither a class index nor `IGNORE`.
     """
-    # Every label has a row, so that ignored pixels land in the last and need no costly selection before.
+    # Every label has a row: ignored pixels are counted in the last row, so no costly selection is needed.
     pairs = torch.add(prediction, target, alpha=classes).flatten()
     size = (IGNORE + 1) * classes
     counts = torch.bincount(pairs, minlength=size)
     if len(counts) > size or counts[classes * classes : IGNORE * classes].any():
         raise UserError(
-            "the labels hold values that are no class",
+            "the labels contain values that are not class indices",
             found=sorted(set(target.unique().tolist()) - {*range(classes), IGNORE}),
-            expected=f"0 to {classes - 1}, or {IGNORE} where a pixel is ignored",
+            expected=f"0 to {classes - 1}, or {IGNORE} for ignored pixels",
         )
     return counts[: classes * classes].view(classes, classes)
 
@@ -63,17 +64,17 @@ def f1(matrix: Tensor) -> Tensor:
 
 
 def precision(matrix: Tensor) -> Tensor:
-    """Share of each class's predictions that are right (K,); the user's accuracy of remote sensing."""
+    """Share of the predictions of each class that are right (K,): user's accuracy of remote sensing."""
     return matrix.diagonal() / matrix.sum(0)
 
 
 def recall(matrix: Tensor) -> Tensor:
-    """Share of each class's labels that are found (K,); the producer's accuracy of remote sensing."""
+    """Share of the labels of each class that are predicted (K,): producer's accuracy of remote sensing."""
     return matrix.diagonal() / matrix.sum(1)
 
 
 def accuracy(matrix: Tensor) -> Tensor:
-    """Share of all labels that are found (): overall accuracy, which large classes govern."""
+    """Share of all labels that are predicted right (): overall accuracy, which large classes dominate."""
     return matrix.trace() / matrix.sum()
 
 
@@ -84,18 +85,18 @@ def kappa(matrix: Tensor) -> Tensor:
 
 
 class ConfusionMetric(Metric):
-    """Fills the confusion matrix; a subclass names the scores that are read from it.
+    """Accumulates the confusion matrix; a subclass defines the scores that are computed from it.
 
     Args:
-        classes: the class names, in the order of the indices; at most 255, for 255 is `IGNORE`.
+        classes: the class names, in the order of the indices; at most 255, because 255 is `IGNORE`.
     """
 
     full_state_update = False
     matrix: Tensor
     border: Tensor
-    """The part of the matrix for pixels near another class, where the data tell which they are."""
+    """The counts of pixels near another class; all 0 if the data have no border masks."""
     counts: Tensor
-    """The matrix of all processes together when `compute` was called; `matrix` is this one's share."""
+    """The matrix summed over all processes at the last `compute`; `matrix` counts those of this process."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         super().__init__()
@@ -103,14 +104,14 @@ class ConfusionMetric(Metric):
         count = len(self.classes)
         if count > IGNORE:
             raise UserError(
-                f"too many classes: {IGNORE} is the ignored label", found=count, expected=f"at most {IGNORE}"
+                f"too many classes: label {IGNORE} means ignored", found=count, expected=f"at most {IGNORE}"
             )
         for name in ("matrix", "border"):
             self.add_state(name, torch.zeros(count, count, dtype=torch.int64), dist_reduce_fx="sum")
 
     @staticmethod
-    def decide(logits: Tensor) -> Tensor:
-        """Class indices: the first of equal logits, as `argmax` answers, but many times faster on a CPU."""
+    def predict_labels(logits: Tensor) -> Tensor:
+        """Return the class indices; the first of equal logits, like `argmax`, but much faster on a CPU."""
         return logits.max(1).indices
 
     def update(
@@ -121,21 +122,21 @@ class ConfusionMetric(Metric):
         Args:
             logits: (B, K) or (B, K, H, W).
             target: (B,) or (B, H, W), int64 or uint8, with `IGNORE`.
-            valid: (B,) bool, False for rows that only fill up the batch and count nowhere.
-            border: (B, H, W) bool, True where scores of eroded labels do not look.
+            valid: (B,) bool, False for padding rows, which are ignored.
+            border: (B, H, W) bool, True for pixels that the scores of eroded labels ignore.
         """
         if valid is not None:
             target = target.where(valid.view(-1, *[1] * (target.ndim - 1)), IGNORE)
-        prediction = self.decide(logits)
+        prediction = self.predict_labels(logits)
         self.matrix = self.matrix + confusion_matrix(prediction, target, len(self.classes))
         if border is not None:
-            there = confusion_matrix(prediction[border], target[border], len(self.classes))
-            self.border = self.border + there
+            near = confusion_matrix(prediction[border], target[border], len(self.classes))
+            self.border = self.border + near
 
     def compute(self) -> dict[str, Tensor]:
-        """Every score by its flat name, as float64 scalars on the CPU (some devices have no float64).
+        """Return all scores by flat name, as float64 scalars on the CPU (some devices have no float64).
 
-        Scores of eroded labels follow under names like `eroded/miou`, if borders were told.
+        If borders were given, the scores of eroded labels follow under names like `eroded/miou`.
         """
         self.counts = self.matrix.cpu()
         scores = self.scores(self.counts.double())
@@ -145,19 +146,19 @@ class ConfusionMetric(Metric):
         return scores
 
     def scores(self, matrix: Tensor) -> dict[str, Tensor]:
-        """The scores of a float64 (K, K) confusion matrix."""
+        """Return the scores of a float64 (K, K) confusion matrix."""
         raise NotImplementedError
 
     def by_class(self, name: str, values: Tensor) -> dict[str, Tensor]:
-        """Values (K,) of one score under names like `iou/cat`."""
+        """Return the values (K,) of one score under names like `iou/cat`."""
         return {f"{name}/{label}": value for label, value in zip(self.classes, values, strict=True)}
 
     def names(self) -> list[str]:
-        """The flat names of the scores, but for those of eroded labels."""
+        """Return the flat names of the scores, without those of eroded labels."""
         return list(self.scores(self.matrix.double()))
 
     def summary(self) -> str:
-        """One line: over how many classes a mean runs, which it leaves out, and which label is ignored."""
+        """Return one line: number of classes in the means, excluded classes, ignored label."""
         values = self.compute()
         absent = [name for name in self.classes if values[f"f1/{name}"].isnan()]
         counted = f"{len(self.classes) - len(absent)} of {len(self.classes)} classes"
@@ -168,23 +169,23 @@ class ConfusionMetric(Metric):
         return f"means over {counted}; label {IGNORE} is ignored{note}"
 
     def extra_repr(self) -> str:
-        """The class names, for `print(metric)`."""
+        """Return the class names, for `print(metric)`."""
         return ", ".join(self.classes)
 
 
 class SegmentationScores(ConfusionMetric):
-    """Scores of pixels: mIoU, overall and mean accuracy, mean F1 and kappa; IoU, F1 and recall by class.
+    """Scores of pixels: mIoU, overall and mean accuracy, mean F1, kappa; IoU, F1 and recall of each class.
 
     The mean accuracy is the mean of the recalls, as in Long et al. 2015, "Fully Convolutional Networks".
 
     Args:
         classes: the class names, in the order of the indices.
-        protocols: where papers leave classes out of their means, the classes left out by the name of the
-            convention; mIoU and mean F1 then have names such as `five_class/miou`, and none without. A class
-            left out still counts where another one is taken for it, and in the accuracies.
+        protocols: name of a protocol → classes that it excludes from the means, as some papers do. mIoU and
+            mean F1 then have names such as `five_class/miou`, and there is no plain `miou`. Pixels of an
+            excluded class still count in the accuracies and as errors of other classes.
 
     Raises:
-        UserError: a protocol leaves out what is no class, or every class.
+        UserError: a protocol excludes an unknown class or all classes, or a name is already used.
     """
 
     def __init__(self, classes: Sequence[str], protocols: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -192,7 +193,7 @@ class SegmentationScores(ConfusionMetric):
         self.protocols = {name: tuple(left_out) for name, left_out in (protocols or {}).items()}
         for name, left_out in self.protocols.items():
             if name in (ERODED, "loss"):
-                raise UserError(f"data.protocols.{name}", expected="another name: other scores have this one")
+                raise UserError(f"data.protocols.{name}", expected="a name that no other score uses")
             if not {*left_out} < {*self.classes}:
                 raise UserError(
                     f"data.protocols.{name}",
@@ -201,13 +202,13 @@ class SegmentationScores(ConfusionMetric):
                 )
         if self.protocols and (same := {*MEANS} & {*self.classes}):
             raise UserError(
-                "data.classes: a class is called like a mean that data.protocols takes over classes",
+                "data.classes: a class has the name of a mean score that data.protocols defines",
                 found=", ".join(same),
                 fix="another name for the class",
             )
 
     def scores(self, matrix: Tensor) -> dict[str, Tensor]:
-        """The scores of a float64 (K, K) confusion matrix."""
+        """Return the scores of a float64 (K, K) confusion matrix."""
         means = {}
         for protocol, left_out in (self.protocols or {"": ()}).items():
             prefix = f"{protocol}/" if protocol else ""
@@ -225,16 +226,16 @@ class SegmentationScores(ConfusionMetric):
         }
 
     def summary(self) -> str:
-        """One line: what the means leave out, by the protocols, and which pixels do not count."""
-        named = (f"{name} without {', '.join(out) or 'none'}" for name, out in self.protocols.items())
-        return "; ".join([*named, super().summary()])
+        """Return one line: the classes that each protocol excludes, and which pixels are ignored."""
+        protocols = (f"{name} without {', '.join(out) or 'none'}" for name, out in self.protocols.items())
+        return "; ".join([*protocols, super().summary()])
 
 
 class ClassificationScores(ConfusionMetric):
-    """Scores of whole images: accuracy, balanced accuracy (mean recall), macro F1, kappa; and by class."""
+    """Scores of images: accuracy, balanced accuracy (mean recall), macro F1, kappa; scores of each class."""
 
     def scores(self, matrix: Tensor) -> dict[str, Tensor]:
-        """The scores of a float64 (K, K) confusion matrix."""
+        """Return the scores of a float64 (K, K) confusion matrix."""
         return {
             "accuracy": accuracy(matrix),
             "balanced_accuracy": recall(matrix).nanmean(),

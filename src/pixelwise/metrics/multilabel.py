@@ -1,4 +1,4 @@
-"""Scores of several labels for each image, from its logits: a confusion matrix does not rank classes."""
+"""Scores of several labels per image. They need all logits: average precision ranks the images."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pixelwise.types import IGNORE
 
 
 class TaggingScores(Metric):
-    """Scores of several labels for each image: mean average precision and F1, also by class.
+    """Scores of several labels per image: mean average precision and F1, also of each class.
 
-    A class is predicted where its probability exceeds one half. `micro_f1` counts all decisions together,
-    `mean_f1` is the mean over the classes.
+    A class is predicted where its probability exceeds one half. `micro_f1` is the F1 of the
+    predictions of all classes together, `mean_f1` is the mean over the classes.
 
     Args:
         classes: the class names, in the order of the indices.
@@ -35,36 +35,37 @@ class TaggingScores(Metric):
         self.add_state("target", [], dist_reduce_fx="cat")
 
     @staticmethod
-    def decide(logits: Tensor) -> Tensor:
-        """1 for each class whose probability exceeds one half, else 0."""
+    def predict_labels(logits: Tensor) -> Tensor:
+        """Return 1 for each class whose probability exceeds one half, else 0."""
         return (logits > 0).long()
 
     def update(
         self, logits: Tensor, target: Tensor, valid: Tensor | None = None, border: Tensor | None = None
     ) -> None:
-        """Keep one batch.
+        """Store the logits and targets of one batch.
 
         Args:
             logits: (B, K).
-            target: (B, K), 1 and 0, `IGNORE` where nobody knows.
-            valid: (B,) bool, False for rows that only fill up the batch.
-            border: has no meaning for whole images.
+            target: (B, K), 1 and 0, `IGNORE` where the label is unknown.
+            valid: (B,) bool, False for padding rows.
+            border: not used.
         """
         rows = slice(None) if valid is None else valid
         self.logits.append(logits[rows].float())
         self.target.append(target[rows])
 
     def compute(self) -> dict[str, Tensor]:
-        """Every score by its flat name, as float64 scalars on the CPU.
+        """Return all scores by flat name, as float64 scalars on the CPU.
 
-        NaN for the average precision of a class in no image, and for the F1 of one that is not predicted
-        either; means leave them out.
+        The average precision of a class that is in no image is NaN, and so is its F1 if the class is never
+        predicted; means leave NaN out.
         """
         logits, target = (dim_zero_cat(state).cpu() for state in (self.logits, self.target))
-        decided, known, true = self.decide(logits) == 1, target != IGNORE, target == 1
-        hits = (decided & true).sum(0).double()
-        claims = (decided & known).sum(0) + true.sum(0)
-        ranks = F.softsign(logits.double()) / 2 + 0.5  # torchmetrics takes the sigmoid, of which many are 1
+        predicted, labelled, true = self.predict_labels(logits) == 1, target != IGNORE, target == 1
+        hits = (predicted & true).sum(0).double()
+        claims = (predicted & labelled).sum(0) + true.sum(0)
+        # torchmetrics would apply the sigmoid to values outside of 0 to 1, which rounds large logits to 1
+        ranks = F.softsign(logits.double()) / 2 + 0.5
         precisions = torch.full_like(hits, torch.nan)
         for k in true.any(0).nonzero().flatten().tolist():
             precisions[k] = binary_average_precision(ranks[:, k], target[:, k], ignore_index=IGNORE)
@@ -73,12 +74,12 @@ class TaggingScores(Metric):
         return dict(zip(self.names(), [*means, *precisions, *f1], strict=True))
 
     def names(self) -> list[str]:
-        """The flat names of the scores."""
+        """Return the flat names of the scores."""
         means = ["mean_average_precision", "mean_f1", "micro_f1"]
         return means + [f"{name}/{label}" for name in ("average_precision", "f1") for label in self.classes]
 
     def summary(self) -> str:
-        """One line: over how many classes the mean average precision runs."""
+        """Return one line: the number of classes in the mean average precision."""
         values = self.compute()
         absent = [name for name in self.classes if values[f"average_precision/{name}"].isnan()]
         without = f" (in no image: {', '.join(absent)})" if absent else ""

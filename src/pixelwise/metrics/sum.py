@@ -1,4 +1,4 @@
-"""A tensor that is added up over the batches of an evaluation and over the processes."""
+"""Sum of a tensor over the batches of an evaluation and over the processes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torchmetrics import Metric
 
 
 class Sum(Metric):
-    """The sum of a tensor over all batches of an evaluation, whichever process they fell to.
+    """The sum of a tensor over all batches of an evaluation, on all processes.
 
     Args:
-        like: a tensor of its shape, on its device.
+        like: a tensor of the same shape on the same device.
     """
 
     full_state_update = False
@@ -19,14 +19,14 @@ class Sum(Metric):
 
     def __init__(self, like: Tensor) -> None:
         super().__init__()
-        # in double precision the order of adding does not show; Apple's GPUs have none
+        # double precision, so that the order of addition has no visible effect; Apple's GPUs lack it
         dtype = torch.float32 if like.device.type == "mps" else torch.float64
         self.add_state("total", torch.zeros_like(like, dtype=dtype), dist_reduce_fx="sum")
 
     def update(self, value: Tensor) -> None:
-        """Add a batch's."""
+        """Add the value of one batch."""
         self.total += value
 
     def compute(self) -> Tensor:
-        """The sum, in double precision."""
+        """Return the sum, in double precision (single precision on Apple's GPUs)."""
         return self.total

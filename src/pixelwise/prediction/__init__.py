@@ -1,4 +1,4 @@
-"""Images in, maps and tables out."""
+"""Prediction: writes a map or a table row for each input image."""
 
 from pixelwise.prediction.maps import MaskWriter
 from pixelwise.prediction.tables import ProbabilityWriter, TagWriter

@@ -1,4 +1,4 @@
-"""How much ground each class covers."""
+"""Area of each class on a map."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Areas:
     """Pixels and square metres of each class, summed over the rows of a map.
 
     Args:
-        classes: their names.
-        place: of the map.
+        classes: names of the classes.
+        place: size and georeference of the map.
     """
 
     def __init__(self, classes: Sequence[str], place: GeoReference) -> None:
@@ -31,7 +31,7 @@ class Areas:
         self.metres = np.zeros(len(classes))
 
     def add(self, top: int, labels: np.ndarray) -> None:
-        """Count rows (rows, W) of class indices, of which the first is row `top` of the map."""
+        """Count class indices (rows, W); the first of these rows is row `top` of the map."""
         for number, row in enumerate(labels, top):
             counts = np.bincount(row, minlength=IGNORE + 1)[: len(self.classes)]
             self.pixels += counts
@@ -39,7 +39,7 @@ class Areas:
                 self.metres += counts * self.pixel[number]
 
     def write(self, file: Path) -> None:
-        """A row for each class; `area_m2` stays empty where nobody knows it."""
+        """Write a CSV row for each class; `area_m2` is empty if the area of a pixel is unknown."""
         total = max(1, int(self.pixels.sum()))
         rows = [["class", "pixels", "share", "area_m2"]]
         for name, pixels, metres in zip(self.classes, self.pixels, self.metres, strict=True):
@@ -49,10 +49,10 @@ class Areas:
 
 
 def pixel_areas(place: GeoReference) -> np.ndarray | None:
-    """Square metres of a pixel in each row (H,), or None where the raster does not say.
+    """Area of a pixel in square metres for each row (H,), or None if the georeference does not give it.
 
-    On a map projection it is the area on the map, in the middle of a UTM zone 0.08 % less than on the ground;
-    in degrees it is the area on the WGS 84 ellipsoid.
+    For a map projection it is the area on the map, in the middle of a UTM zone 0.08 % less than on the
+    ground. For degrees it is the area on the WGS 84 ellipsoid.
     """
     crs, transform = place.crs, place.transform
     if crs is None:
@@ -67,7 +67,7 @@ def pixel_areas(place: GeoReference) -> np.ndarray | None:
 
 
 def _area_below(latitude: np.ndarray) -> np.ndarray:
-    """Square metres per radian of longitude between the equator and a latitude in radians.
+    """Area between the equator and a latitude in radians, in square metres per radian of longitude.
 
     Half of the squared semi-major axis times q, equation 3-12 of J. P. Snyder, "Map Projections: A Working
     Manual", USGS Professional Paper 1395, 1987.

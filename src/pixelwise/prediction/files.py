@@ -1,4 +1,4 @@
-"""The images that are predicted, and the folder that predictions go to."""
+"""The input images and the output folder of a prediction."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ import psutil
 from pixelwise.data.io.listing import image_files, is_image
 from pixelwise.errors import UserError, some
 from pixelwise.files import write_json
-from pixelwise.prediction.writer import Plan
+from pixelwise.prediction.writer import PredictionCost
 
 
 def find_images(pattern: str, output: Path | None = None) -> dict[str, Path]:
-    """Images of a file, a folder (with those below it) or a glob pattern, by name without suffix.
+    """Find the images to predict: files by name, which is the path below the common folder without suffix.
 
     Args:
-        pattern: a file, a folder or a glob. Of a folder and of a glob the same files are images as for
-            training, see `pixelwise.data.io.listing.is_image`.
-        output: where predictions go. What lies there is no image, also where this is below the images.
+        pattern: a file, a folder (searched with its subfolders) or a glob pattern. In folders and globs the
+            same files are images as in training, see `pixelwise.data.io.listing.is_image`.
+        output: the output folder. Files in it are left out, even if it lies below the images.
 
     Raises:
-        UserError: there is none, two would share a name, or predictions would lie among the images.
+        UserError: no image is found, two images share a name, or `output` is the folder of the images.
     """
     path = Path(pattern).expanduser()
     if path.is_dir():
-        base, found = path, image_files(path)
+        base, files = path, image_files(path)
         if output is not None and output.resolve() == path.resolve():
             raise UserError(f"output={output} is the folder of the images", fix=f"output={output / 'out'}")
-    elif path.is_file():  # also where its name looks like a pattern
-        base, found = path.parent, [path]
+    elif path.is_file():  # even if its name contains glob characters
+        base, files = path.parent, [path]
     else:
         base = Path(*[p for p in path.parts if not glob.has_magic(p)])
-        named = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207
-        found = sorted(file for file in named if is_image(file, base))
-    if output is not None and len(found) > 1:
-        found = [file for file in found if output.resolve() not in file.resolve().parents]
-    if not found:
+        matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207
+        files = sorted(file for file in matches if is_image(file, base))
+    if output is not None and len(files) > 1:
+        files = [file for file in files if output.resolve() not in file.resolve().parents]
+    if not files:
         raise UserError(
             f"input={pattern}: no image there", expected="a file, a folder or a quoted glob pattern"
         )
     images: dict[str, Path] = {}
-    for file in found:
+    for file in files:
         parent = file.parent.relative_to(base) if file.is_relative_to(base) else Path()
         name = (parent / file.stem).as_posix()
         if name in images:
@@ -63,55 +63,62 @@ def find_images(pattern: str, output: Path | None = None) -> dict[str, Path]:
 def prepare_output(
     output: Path, weights: Path, settings: Mapping[str, Any], images: Mapping[str, Path] | None = None
 ) -> None:
-    """Make the folder; refuse one that holds other predictions, which would be skipped, or others' files.
+    """Create the output folder and record which weights and settings its predictions are made with.
 
     Args:
-        output: the folder.
-        weights: the checkpoint.
-        settings: whatever else changes a prediction.
-        images: what is about to be predicted, by name.
+        output: the output folder.
+        weights: the checkpoint file.
+        settings: other values that change a prediction.
+        images: the images to predict, by name.
+
+    Raises:
+        UserError: the folder holds predictions with other settings, which would be skipped, or files that
+            predictions would replace; or it cannot be written.
     """
     identity = {"weights": hashlib.sha256(weights.read_bytes()).hexdigest()[:16], **settings}
-    note = output / "prediction.json"
+    record = output / "prediction.json"
     try:
-        if not note.exists() and (taken := _taken(output, images or {})):
+        if not record.exists() and (existing := _existing_maps(output, images or {})):
             raise UserError(
                 f"output={output} holds files that predictions would replace",
-                found=some(taken),
-                fix="another output=",
+                found=some(existing),
+                fix="choose another output=",
             )
         output.mkdir(parents=True, exist_ok=True)
-        found = json.loads(note.read_text()) if note.exists() else identity
-        if found != identity and any(file != note for file in output.iterdir()):
-            other = ", ".join(key for key in identity if found.get(key) != identity[key])
+        recorded = json.loads(record.read_text()) if record.exists() else identity
+        if recorded != identity and any(file != record for file in output.iterdir()):
+            changed = ", ".join(key for key in identity if recorded.get(key) != identity[key])
             raise UserError(
-                f"output={output} holds predictions of other {other}", fix="another output=, or remove it"
+                f"output={output} holds predictions with different {changed}",
+                fix="choose another output=, or delete this folder",
             )
-        write_json(note, identity)
+        write_json(record, identity)
     except OSError as error:
         raise UserError(f"output={output} cannot be written", found=error) from error
 
 
-def _taken(output: Path, images: Mapping[str, Path]) -> list[str]:
-    """Files with the name of a map, such as the masks that a run was trained on."""
+def _existing_maps(output: Path, images: Mapping[str, Path]) -> list[str]:
+    """Existing files with the name of a map, such as the masks of the training data."""
     maps = (
         (output / f"{name}{suffix}", image) for name, image in images.items() for suffix in (".png", ".tif")
     )
     return [file.name for file, image in maps if file.exists() and not file.samefile(image)]
 
 
-def check_resources(output: Path, plans: Iterable[Plan]) -> None:
-    """Refuse a job that would fill the disk or the memory, before it starts."""
-    plans = list(plans)
+def check_resources(output: Path, costs: Iterable[PredictionCost]) -> None:
+    """Raise a `UserError` if free disk space or memory is too small for these predictions."""
+    costs = list(costs)
     limits = {
-        "disk": (sum(plan.disk for plan in plans), shutil.disk_usage(output).free),
-        "memory": (max((plan.memory for plan in plans), default=0), psutil.virtual_memory().available),
+        "disk": (sum(cost.disk for cost in costs), shutil.disk_usage(output).free),
+        "memory": (max((cost.memory for cost in costs), default=0), psutil.virtual_memory().available),
     }
-    for what, (needed, free) in limits.items():
+    for resource, (needed, free) in limits.items():
         if needed > free:
             raise UserError(
-                f"not enough {what} for this prediction",
+                f"not enough {resource} for this prediction",
                 found=f"{free / 1e9:.1f} GB free",
                 expected=f"up to {needed / 1e9:.1f} GB",
-                fix="another output=, or fewer images" if what == "disk" else "smaller window= or overlap=",
+                fix="another output=, or fewer images"
+                if resource == "disk"
+                else "smaller window= or overlap=",
             )

@@ -1,4 +1,4 @@
-"""GeoTIFFs, read by windows and written by rows of tiles: neither is ever in memory as a whole."""
+"""GeoTIFF maps, written row by row, so that the whole map is never in memory."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rasterio.windows import Window
 from pixelwise.data.io.raster_reader import GeoReference
 
 TILE = 256
-"""Side of the tiles that are written."""
+"""Side of the written tiles in pixels."""
 
 
 class MapFile:
-    """A tiled, compressed GeoTIFF of uint8 whose rows come from top to bottom, to be used in a `with` block.
+    """Writes a tiled, compressed uint8 GeoTIFF from top to bottom; to be used in a `with` block.
 
-    Rows wait until they fill tiles: GDAL writes a tile again each time it gets a part of it.
+    Rows are buffered until they fill tiles, because GDAL rewrites a tile each time it gets a part of it.
 
     Args:
-        file: new.
-        place: its size and georeference.
-        names: of the bands.
-        nodata: the value that means "nothing here".
-        table: (256, 3) uint8, colours of a single band.
-        tags: further facts for the file's metadata.
+        file: path of the new file.
+        place: size and georeference of the map.
+        names: names of the bands.
+        nodata: the value of pixels without data.
+        table: colour table of a single band, (256, 3) uint8.
+        tags: further entries for the file's metadata.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class MapFile:
             "bigtiff": "if_safer",
         }
         if table is None:
-            settings["photometric"] = "minisblack"  # three or four bands are no colours
+            settings["photometric"] = "minisblack"  # else GDAL takes three or four bands for colours
         self._dataset = rasterio.open(file, "w", **settings)
         if table is not None:
             self._dataset.write_colormap(1, {i: tuple(map(int, rgb)) for i, rgb in enumerate(table)})
@@ -62,7 +62,7 @@ class MapFile:
         for band, name in enumerate(names, 1):
             self._dataset.set_band_description(band, name)
         self._dataset.update_tags(**(tags or {}))
-        self._waiting = np.empty((len(names), 0, place.width), np.uint8)
+        self._buffer = np.empty((len(names), 0, place.width), np.uint8)
         self._written = 0
 
     def __enter__(self) -> MapFile:
@@ -70,17 +70,17 @@ class MapFile:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is None:
-            self._flush(self._waiting.shape[1])
+            self._flush(self._buffer.shape[1])
         self._dataset.close()
 
     def write(self, rows: np.ndarray) -> None:
-        """The next rows (N, rows, W)."""
-        self._waiting = np.concatenate([self._waiting, rows], axis=1)
-        self._flush(self._waiting.shape[1] // TILE * TILE)
+        """Append rows (N, rows, W)."""
+        self._buffer = np.concatenate([self._buffer, rows], axis=1)
+        self._flush(self._buffer.shape[1] // TILE * TILE)
 
     def _flush(self, count: int) -> None:
         if count:
-            window = Window(0, self._written, self._waiting.shape[2], count)
-            self._dataset.write(self._waiting[:, :count], window=window)
-            self._waiting = self._waiting[:, count:].copy()
+            window = Window(0, self._written, self._buffer.shape[2], count)
+            self._dataset.write(self._buffer[:, :count], window=window)
+            self._buffer = self._buffer[:, count:].copy()
             self._written += count

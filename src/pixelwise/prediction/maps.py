@@ -1,4 +1,4 @@
-"""Maps: the class of each pixel of an image of any size, as a PNG or a GeoTIFF."""
+"""Segmentation maps of images of any size, as PNG or GeoTIFF."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from pixelwise.files import whole_files
 from pixelwise.inference import Forward, Pixels, Reader, bands, blend, labels, labels_and_probabilities
 from pixelwise.prediction.areas import Areas
 from pixelwise.prediction.map_file import MapFile
-from pixelwise.prediction.writer import MapOptions, Plan
+from pixelwise.prediction.writer import MapOptions, PredictionCost
 from pixelwise.reports.drawing import colours, overlay, rgb
 from pixelwise.types import FULL_SCALE, IGNORE
 
 
 class MaskWriter:
-    """The class of each pixel, as numbers with a colour table and as colours over the image.
+    """Writes the class index of each pixel with a colour table, and the class colours over the image.
 
-    `photo.jpg` gives `photo.png` and `photo_overlay.png`. `tile.tif` gives `tile.tif`, georeferenced as it
-    was, with nodata 255; `tile_areas.csv`; and a small `tile_overlay.png`. Both may give
-    `…_probabilities.tif`, a band for each class, 255 being 1.
+    For `photo.jpg` it writes `photo.png` and `photo_overlay.png`. For `tile.tif` it writes `tile.tif` with
+    the same georeference and nodata 255, `tile_areas.csv`, and a small `tile_overlay.png`. On request, both
+    get `…_probabilities.tif` with a band for each class, in which 255 means a probability of 1.
     """
 
-    IDLE = ()
-    GLANCE = 1500
+    IGNORED_KEYS = ()
+    OVERVIEW = 1500
     """Longest side in pixels of a raster's overlay."""
 
     def __init__(
@@ -58,43 +58,43 @@ class MaskWriter:
         self._extra = ["_probabilities.tif"] if maps.probabilities else []
 
     def done(self, name: str) -> bool:
-        """The overlay is written last, but for what was not asked for then."""
+        """Whether the overlay, which is written last, and the requested probabilities exist."""
         return all((self.output / f"{name}{suffix}").exists() for suffix in ["_overlay.png", *self._extra])
 
-    def plan(self, name: str, file: Path) -> Plan:
-        """Count windows and bytes; nothing is decoded."""
+    def plan(self, name: str, file: Path) -> PredictionCost:
+        """Windows and bytes of an image, from its header."""
         bands = 1 + len(self.classes) * self.maps.probabilities
         is_raster = is_tiff(file)
         if is_raster:
             self._refuse_view(file)
             with self._raster(file) as image:
                 shape = image.shape
-            whole = 0
+            photo = 0
         else:
             shape = self.view.size or self.reader.describe(file)[0]
-            whole = shape[0] * shape[1] * (self.channels + 4)  # the image, its mask and its overlay
+            photo = shape[0] * shape[1] * (self.channels + 4)  # the image, its mask and its overlay
         target = self.output / f"{name}{'.tif' if is_raster else '.png'}"
         if target.exists() and target.samefile(file):
-            raise UserError(f"{file} would be overwritten by its own map", fix="another output=")
+            raise UserError(f"{file} would be overwritten by its own map", fix="choose another output=")
         rows = self.maps.tiling.spans(shape)[0]
         band = bands * shape[1] * max(span.done for span in rows)
-        waiting = self.maps.tiling.memory(shape, len(self.classes))
-        return Plan(self.maps.tiling.count(shape), shape[0] * shape[1] * bands, waiting + 3 * band + whole)
+        memory = self.maps.tiling.memory(shape, len(self.classes)) + 3 * band + photo
+        return PredictionCost(self.maps.tiling.count(shape), shape[0] * shape[1] * bands, memory)
 
     def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
-        """Through windows, as wide and as high as the image is."""
+        """Predict one image window by window, and write its files."""
         make = self._map_raster if is_tiff(file) else self._map_photo
         make(name, file, forward, advance)
 
     def close(self) -> None:
-        """Everything is on disk already."""
+        """Do nothing: all files are complete already."""
 
     def _map_photo(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
-        image, nothing = self.reader.read(file)
-        if nothing is None:
-            nothing = np.zeros(image.shape[:2], bool)
-        pixels, void = self.view(filled(image, nothing, self.maps.mean), nothing.view(np.uint8))
-        assert void is not None
+        image, nodata = self.reader.read(file)
+        if nodata is None:
+            nodata = np.zeros(image.shape[:2], bool)
+        pixels, invalid = self.view(filled(image, nodata, self.maps.mean), nodata.view(np.uint8))
+        assert invalid is not None
         height, width = pixels.shape[:2]
         mask, drawn = np.empty((height, width), np.uint8), np.empty((height, width, 3), np.uint8)
         suffixes = [*self._extra, ".png", "_overlay.png"]
@@ -102,12 +102,12 @@ class MaskWriter:
             extra = self._open_extra(open_files, part, GeoReference(height, width))
             for top, band in self._bands(Pixels(pixels), forward, advance):
                 rows = np.s_[top : top + band.shape[1]]
-                valid = void[rows] == 0
+                valid = invalid[rows] == 0
                 mask[rows] = np.where(valid, band[0], np.uint8(IGNORE))
-                seen = rgb(pixels[rows] / FULL_SCALE.get(pixels.dtype.name, 1.0))
-                drawn[rows] = overlay(seen, mask[rows], self.table)
-                for each in extra:
-                    each.write(band[1:] * valid)
+                background = rgb(pixels[rows] / FULL_SCALE.get(pixels.dtype.name, 1.0))
+                drawn[rows] = overlay(background, mask[rows], self.table)
+                for map_file in extra:
+                    map_file.write(band[1:] * valid)
             indexed = Image.fromarray(mask)
             indexed.putpalette(self.table.tobytes())
             indexed.save(part[".png"], format="PNG")
@@ -126,12 +126,12 @@ class MaskWriter:
                     classes = np.where(valid, band[0], np.uint8(IGNORE))
                     index.write(classes[None])
                     areas.add(top, classes)
-                    for each in extra:
-                        each.write(band[1:] * valid)
+                    for map_file in extra:
+                        map_file.write(band[1:] * valid)
             if not areas.pixels.any():
                 raise UserError(f"{file}: every pixel is nodata", found=f"nodata={image.nodata}")
             areas.write(part["_areas.csv"])
-            self._glance(image, part[".tif"]).save(part["_overlay.png"], format="PNG")
+            self._overview(image, part[".tif"]).save(part["_overlay.png"], format="PNG")
 
     def _raster(self, file: Path) -> RasterReader:
         return RasterReader(file, self.reader, self.maps.mean)
@@ -139,13 +139,13 @@ class MaskWriter:
     def _bands(
         self, image: Reader, forward: Forward, advance: Callable[[], None]
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """(top, (N, rows, W) uint8): the best class, then the probabilities that are wanted."""
-        wanted = labels_and_probabilities if self.maps.probabilities else labels
+        """Yield (top, (N, rows, W) uint8): class indices, then the probabilities if they are requested."""
+        decode = labels_and_probabilities if self.maps.probabilities else labels
 
         def finish(logits: Tensor) -> Tensor:
             advance()
             give_back_memory()
-            return wanted(logits)
+            return decode(logits)
 
         return bands(blend(image, forward, self.maps.tiling, len(self.classes)), finish)
 
@@ -154,12 +154,12 @@ class MaskWriter:
         return MapFile(file, place, ["class"], IGNORE, self.table, names)
 
     def _open_extra(self, stack: ExitStack, part: dict[str, Path], place: GeoReference) -> list[MapFile]:
-        """The file of probabilities, if it is wanted."""
+        """Open the file of probabilities, if it is requested."""
         return [stack.enter_context(MapFile(part[suffix], place, self.classes)) for suffix in self._extra]
 
-    def _glance(self, image: RasterReader, index: Path) -> Image.Image:
-        """The map over the image, white where it is nodata."""
-        zoom = min(1, self.GLANCE / max(image.shape))
+    def _overview(self, image: RasterReader, index: Path) -> Image.Image:
+        """The map over the image at a reduced size, white where the map is nodata."""
+        zoom = min(1, self.OVERVIEW / max(image.shape))
         size = [max(1, round(side * zoom)) for side in image.shape]
         mask = read_small(index, *size)
         drawn = overlay(image.thumbnail(*size), mask, self.table)
@@ -169,13 +169,13 @@ class MaskWriter:
     def _refuse_view(self, file: Path) -> None:
         if self.view.size is not None:
             raise UserError(
-                f"{file}: a map of {self.view.size} pixels would lie elsewhere than the image",
+                f"{file}: a map cropped to {self.view.size} pixels would not match the georeference",
                 found=f"data.eval_size={list(self.view.size)}",
                 fix="data.eval_size=null",
             )
 
 
 def give_back_memory() -> None:
-    """Let the system have what was freed: glibc keeps pieces of it, the more of them the larger the image."""
+    """Return freed memory to the system: glibc keeps parts of it, more of them for larger images."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)

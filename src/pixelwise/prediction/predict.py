@@ -1,4 +1,4 @@
-"""Predicting one's own images, as a plain function over a model; a task's config names what is written."""
+"""Prediction of image files with a trained model. The config of a task names the writer of the results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pixelwise.models import Composition
 from pixelwise.prediction.files import check_resources, find_images, prepare_output
 from pixelwise.prediction.maps import MaskWriter
 from pixelwise.prediction.tables import ProbabilityWriter, TagWriter
-from pixelwise.prediction.writer import Plan, Writer
+from pixelwise.prediction.writer import PredictionCost, Writer
 from pixelwise.runtime.processes import interruptible
 
 __all__ = ["MaskWriter", "ProbabilityWriter", "TagWriter", "find_images", "predict", "prepare_output"]
@@ -33,46 +33,48 @@ def predict(
     bf16: bool = False,
     views: Sequence[TTA] = (),
 ) -> int:
-    """Predict each image; finished ones are skipped, and one that cannot be read stops no other.
+    """Predict all images; skip those that are predicted already, and continue after a damaged one.
 
     Args:
-        model: with its weights; moved to a GPU where there is one.
-        images: files by name.
-        writer: predicts one image and keeps the result.
-        output: its folder.
-        bf16: compute as in mixed-precision training.
+        model: the trained model; it is moved to a GPU if there is one.
+        images: image files by name.
+        writer: predicts one image and writes the result.
+        output: the folder of the results.
+        bf16: compute in bfloat16, as in mixed-precision training.
         views: test-time augmentation.
 
     Returns:
-        Number of images predicted now.
+        Number of images predicted by this call.
 
     Raises:
-        UserError: images do not fit the model, as their headers say, or there is no room for the result:
-            nothing is begun. Or images turned out to be damaged: all others are predicted.
+        UserError: before the start, if headers show that images do not fit the model, or if disk or memory
+            are too small; at the end, if images were damaged (all others are predicted).
         SystemExit: interrupted; status 130 after Ctrl-C and 143 after SIGTERM.
     """
-    waiting = {name: file for name, file in images.items() if not writer.done(name)}
-    if len(waiting) < len(images):
-        log.info("%d of %d images are predicted already and skipped", len(images) - len(waiting), len(images))
+    remaining = {name: file for name, file in images.items() if not writer.done(name)}
+    if len(remaining) < len(images):
+        log.info(
+            "skipping %d of %d images, which are predicted already", len(images) - len(remaining), len(images)
+        )
     finished = 0
     failed: list[UserError] = []
     with gdal(), interruptible():
-        plans: list[Plan] = []
-        for name, file in waiting.items():
+        costs: list[PredictionCost] = []
+        for name, file in remaining.items():
             try:
-                plans.append(writer.plan(name, file))
+                costs.append(writer.plan(name, file))
             except UserError as error:
                 failed.append(error)
         if failed:
-            raise combine_errors(failed, len(waiting), "cannot be predicted, and none was")
-        check_resources(output, plans)
+            raise combine_errors(failed, len(remaining), "cannot be predicted; no image was predicted")
+        check_resources(output, costs)
         forward = network(model, bf16, views)
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        bar = Progress(*columns, disable=not waiting)
-        windows = bar.add_task("windows", total=sum(plan.windows for plan in plans))
+        bar = Progress(*columns, disable=not remaining)
+        windows = bar.add_task("windows", total=sum(cost.windows for cost in costs))
         try:
             with bar:
-                for name, file in waiting.items():
+                for name, file in remaining.items():
                     bar.update(windows, description=file.name)
                     try:
                         writer.predict(name, file, forward, lambda: bar.advance(windows))
@@ -82,41 +84,43 @@ def predict(
         except OSError as error:
             raise UserError(f"output={output} cannot be written", found=error) from error
         except (KeyboardInterrupt, SystemExit) as stop:
-            log.info("stopped after %d of %d images; the same command goes on", finished, len(waiting))
+            log.info(
+                "stopped after %d of %d images; repeat the command to continue", finished, len(remaining)
+            )
             raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
         finally:
             writer.close()
     if failed:
-        raise combine_errors(failed, len(waiting), "could not be predicted; the others are")
+        raise combine_errors(failed, len(remaining), "could not be predicted; all others were")
     return finished
 
 
-def combine_errors(errors: Sequence[UserError], of: int, outcome: str) -> UserError:
-    """One error for those of several images, or the only one as it is."""
-    if of == 1:
+def combine_errors(errors: Sequence[UserError], total: int, outcome: str) -> UserError:
+    """Combine the errors of several images; the error of a single image is returned unchanged."""
+    if total == 1:
         return errors[0]
     lines = [str(error).splitlines()[0] for error in errors]
     return UserError(
-        f"{len(errors):,} of {of:,} images {outcome}",
+        f"{len(errors):,} of {total:,} images {outcome}",
         found=some(lines, 3, "; "),
-        fix="mend or remove them; the same command goes on",
+        fix="repair or remove them, then repeat the command",
         every=lines,
     )
 
 
 def network(model: Composition, bf16: bool = False, views: Sequence[TTA] = ()) -> Forward:
-    """Raw images → logits, on a GPU where there is one, as evaluation computes them."""
+    """Return the function raw images → logits, computed as in evaluation, on a GPU if there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
-    def look_once(image: Tensor) -> Tensor:
+    def forward_once(image: Tensor) -> Tensor:
         return model(image.contiguous(memory_format=torch.channels_last)).float()
 
-    look = with_tta(look_once, views)
+    forward_views = with_tta(forward_once, views)
 
     @torch.inference_mode()
     def forward(pixels: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return look(model.normalize(pixels.to(device)))
+            return forward_views(model.normalize(pixels.to(device)))
 
     return forward

@@ -1,4 +1,4 @@
-"""Predictions of whole images, as a table."""
+"""Tables of image-level predictions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.nodata import filled
 from pixelwise.files import write_rows
 from pixelwise.inference import Forward
-from pixelwise.prediction.writer import MapOptions, Plan
+from pixelwise.prediction.writer import MapOptions, PredictionCost
 
 
 class ProbabilityWriter:
-    """`probabilities.csv`: file, predicted class, and the probability of each class."""
+    """Writes `probabilities.csv`: file, predicted class, and the probability of each class."""
 
-    IDLE = ("window", "overlap", "batch_size", "probabilities")
+    IGNORED_KEYS = ("window", "overlap", "batch_size", "probabilities")
 
     def __init__(
         self,
@@ -44,41 +44,42 @@ class ProbabilityWriter:
                 self.rows = {row[0]: row for row in list(csv.reader(stream))[1:]}
 
     def done(self, name: str) -> bool:
-        """There is a row for it."""
+        """Whether the table has a row for this image."""
         return name in self.rows
 
-    def plan(self, name: str, file: Path) -> Plan:
-        """One image at a time, at its own size."""
+    def plan(self, name: str, file: Path) -> PredictionCost:
+        """One window and the memory of the whole image."""
         (height, width), _ = self.reader.describe(file)
-        return Plan(windows=1, disk=len(name) + 10 * (len(self.classes) + 2), memory=8 * height * width)
+        disk = len(name) + 10 * (len(self.classes) + 2)
+        return PredictionCost(windows=1, disk=disk, memory=8 * height * width)
 
     def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
-        """Add a row."""
+        """Predict one image and add its row."""
         image, _ = self.view(self.read(file))
         logits = forward(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None])
-        answer, probabilities = self.decide(logits[0].cpu())
-        self.rows[name] = [name, answer, *(f"{p:.6f}" for p in probabilities.tolist())]
+        label, probabilities = self.decide(logits[0].cpu())
+        self.rows[name] = [name, label, *(f"{p:.6f}" for p in probabilities.tolist())]
         advance()
 
     def read(self, file: Path) -> np.ndarray:
-        """(H, W, C) pixels as training read them."""
-        image, nothing = self.reader.read(file)
-        return image if nothing is None else filled(image, nothing, self.mean)
+        """Read (H, W, C) pixels as in training."""
+        image, nodata = self.reader.read(file)
+        return image if nodata is None else filled(image, nodata, self.mean)
 
     def decide(self, logits: Tensor) -> tuple[str, Tensor]:
-        """The class's name and all probabilities (K,), which sum to 1."""
+        """Name of the most probable class, and the probabilities (K,), which sum to 1."""
         return self.classes[int(logits.argmax())], logits.softmax(0)
 
     def close(self) -> None:
-        """Write the table at once."""
+        """Write the table."""
         rows = [["file", "class", *self.classes], *(self.rows[name] for name in sorted(self.rows))]
         write_rows(self.file, rows)
 
 
 class TagWriter(ProbabilityWriter):
-    """The same table for several classes at once: all whose own probability exceeds one half."""
+    """The same table for multi-label classification: the classes with a probability above 0.5."""
 
     def decide(self, logits: Tensor) -> tuple[str, Tensor]:
-        """The classes' names with a space between, and the probability of each (K,)."""
-        found = [name for name, logit in zip(self.classes, logits.tolist(), strict=True) if logit > 0]
-        return " ".join(found), logits.sigmoid()
+        """Names of the predicted classes, separated by spaces, and the probability of each class (K,)."""
+        names = [name for name, logit in zip(self.classes, logits.tolist(), strict=True) if logit > 0]
+        return " ".join(names), logits.sigmoid()

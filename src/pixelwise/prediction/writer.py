@@ -1,4 +1,4 @@
-"""Where predictions go: the contract, and the table of those that are one row an image."""
+"""The interface of prediction writers, and the options of maps."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pixelwise.data.io.images import ImageReader
 from pixelwise.inference import Forward, Tiling
 
 
-class Plan(NamedTuple):
-    """What a prediction is going to take."""
+class PredictionCost(NamedTuple):
+    """Expected cost of predicting one image."""
 
     windows: int
     disk: int
-    """Bytes at most."""
+    """Upper bound in bytes."""
     memory: int
-    """Bytes besides those of the network."""
+    """Bytes in addition to those of the network."""
 
 
 @dataclass(frozen=True)
 class MapOptions:
-    """How maps are made.
+    """Options of maps.
 
     Args:
-        tiling: windows of images that are larger.
-        probabilities: write the probability of each class as well.
-        reader: how image files are read, as for training; None takes them as they are shown.
-        mean: of each channel, in units of `pixelwise.models.Normalize`: what nodata pixels become.
+        tiling: how an image is divided into windows.
+        probabilities: also write the probability of each class.
+        reader: reads image files as in training; None uses an `ImageReader` with its defaults.
+        mean: mean of each channel in units of `pixelwise.models.Normalize`; it replaces nodata pixels.
     """
 
     tiling: Tiling
@@ -39,30 +39,30 @@ class MapOptions:
 
 
 class Writer(Protocol):
-    """Predicts images and keeps the result; a task's config names a class of this shape."""
+    """Predicts images and writes the results; the config of a task names a class with this interface."""
 
-    IDLE: ClassVar[tuple[str, ...]]
-    """Keys of conf/predict.yaml that have no effect here."""
+    IGNORED_KEYS: ClassVar[tuple[str, ...]]
+    """Keys of conf/predict.yaml that have no effect on this writer."""
 
     def done(self, name: str) -> bool:
         """Whether this image's prediction is complete already."""
         ...
 
-    def plan(self, name: str, file: Path) -> Plan:
-        """What is to come, from the file's header; raises `UserError` for one that cannot be predicted."""
+    def plan(self, name: str, file: Path) -> PredictionCost:
+        """Cost of an image, from the file's header; raises `UserError` if it cannot be predicted."""
         ...
 
     def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
-        """Predict one image and write the result, whole or not at all.
+        """Predict one image and write the result, completely or not at all.
 
         Args:
             name: path of the image below the common folder, without suffix.
-            file: the image.
-            forward: raw images → logits.
-            advance: to be called after each window.
+            file: the image file.
+            forward: computes raw images → logits.
+            advance: called after each window.
         """
         ...
 
     def close(self) -> None:
-        """Called once, also when the job is interrupted."""
+        """Finish writing; called once, also when the job is interrupted."""
         ...

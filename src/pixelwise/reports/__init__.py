@@ -1,1 +1,1 @@
-"""A run's files as figures and HTML pages. Imports neither torch nor Lightning."""
+"""Figures and HTML pages from the files of a run. Imports neither torch nor Lightning."""

@@ -1,4 +1,4 @@
-"""Images with their labels drawn on them, as arrays."""
+"""Drawing images with their labels, as arrays."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LARGEST = 400
-"""Images of twice this side and more are thinned out for the mosaics."""
+"""Side in pixels; images of at least twice this side are subsampled for mosaics."""
 
 
 def colours(count: int, palette: Sequence[Sequence[int]] | None = None) -> np.ndarray:
-    """A (256, 3) uint8 colour table: the palette, or hues far apart; white for ignored pixels."""
+    """A (256, 3) uint8 colour table: the palette or distinct hues, and white for ignored pixels."""
     table = np.full((256, 3), 255, np.uint8)
     for index in range(count):
-        hue = (index * 0.61803398875) % 1.0  # the golden angle keeps neighbours apart
+        hue = (index * 0.61803398875) % 1.0  # the golden angle gives neighbours distinct hues
         table[index] = [round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.75, 0.95)]
     if palette is not None:
         if isinstance(palette, str) or len(palette) < count or not all(map(_is_colour, palette)):
@@ -44,19 +44,20 @@ def _is_colour(colour: object) -> bool:
     )
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, table: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """The class colours over the image: (H, W, 3) uint8 and (H, W) → (H, W, 3) uint8."""
-    return np.round(image * (1 - opacity) + table[mask] * opacity).astype(np.uint8)
+def overlay(image: np.ndarray, mask: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Blend the class colours with the image, half and half: (H, W, 3) uint8 and (H, W) → (H, W, 3) uint8."""
+    return np.round(0.5 * image + 0.5 * table[mask]).astype(np.uint8)
 
 
 def rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) of any band count in [0, 1] → (H, W, 3) uint8 for display: the first three bands, or grey."""
+    """Image (H, W, C) in [0, 1] → (H, W, 3) uint8 for display: the first three bands, or one as grey."""
     bands = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
     return np.round(np.clip(bands, 0, 1) * 255).astype(np.uint8)
 
 
-def mosaic(tiles: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
-    """Tiles (H, W, 3) uint8 in a nearly square grid on white; the largest gives the cells their size."""
+def mosaic(tiles: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrange tiles (H, W, 3) uint8 in a nearly square grid on white; the largest tile sets the cell size."""
+    gap = 4
     height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
     columns = max(1, round(math.sqrt(len(tiles) * height / width)))
     rows = math.ceil(len(tiles) / columns)
@@ -68,13 +69,13 @@ def mosaic(tiles: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
 
 
 def in_words(labels: np.ndarray, classes: Sequence[str]) -> str:
-    """The names of an image's labels: one class index (), or yes and no for each class (K,)."""
+    """Class names of an image's labels: one class index (), or 0 and 1 for each class (K,)."""
     indices = [int(labels)] if labels.ndim == 0 else np.flatnonzero(labels == 1).tolist()
     return ", ".join(classes[index] for index in indices) or "nothing"
 
 
 def captioned(image: np.ndarray, text: str) -> np.ndarray:
-    """The image under a line of text, on white where the text is wider."""
+    """Put a line of text above an image; the image is padded with white if the text is wider."""
     style = (cv2.FONT_HERSHEY_SIMPLEX, 0.42)
     wider = max(0, cv2.getTextSize(text, *style, 1)[0][0] + 8 - image.shape[1])
     image = np.pad(image, ((18, 0), (0, wider), (0, 0)), constant_values=255)
@@ -83,7 +84,7 @@ def captioned(image: np.ndarray, text: str) -> np.ndarray:
 
 
 def save_picture(picture: Image.Image | Figure, file: Path) -> None:
-    """Write an image or a figure whole, in the format that the file's ending names."""
+    """Write an image or a figure, in the format of the file's suffix, completely or not at all."""
     with whole_file(file) as part:
         if isinstance(picture, Image.Image):
             picture.save(part, quality=88)  # of a JPEG

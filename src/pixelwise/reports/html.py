@@ -1,4 +1,4 @@
-"""What the reports of a run and of a sweep have in common: one page, one style. Imports no torch."""
+"""Rendering of HTML reports with a common style. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
 def render(template: str, **content: Any) -> str:
-    """Fill a template of `report/`; text is escaped, SVG is marked as safe there."""
+    """Fill a template of `reports/templates/`; text is escaped, and templates mark SVG as safe."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -23,5 +23,5 @@ def render(template: str, **content: Any) -> str:
 
 
 def number(value: float | None) -> str:
-    """A score to four digits; a dash for one that is undefined."""
+    """A score with four decimals, or a dash if it is undefined."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""The charts of a run: what was logged, over the phases of its plan."""
+"""Charts of the logged values of a run, with the phases of its schedule."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pixelwise.runs.reader import RunReader
 from pixelwise.types import ScoreName
 
 MOST_LINES = 10
-"""Classes drawn in one chart: those that end worst."""
+"""Largest number of classes in one chart: those with the lowest final scores."""
 MOST_POINTS = 300
-"""Points of a line; of more, neighbours are averaged."""
+"""Largest number of points of a line; longer lines are averaged."""
 
 
 def charts(run: RunReader) -> dict[str, str]:
-    """Every chart as SVG by its title; those without points are left out."""
+    """All charts of a run as SVG by title; charts without points are left out."""
     per_epoch, unit = (run.plan["steps_per_epoch"], "epoch") if run.plan else (1, "step")
     bands = [(p["name"], p["start"] / per_epoch, p["stop"] / per_epoch) for p in run.plan.get("phases", [])]
     line = partial(run.line, per_epoch=per_epoch)
@@ -39,23 +39,23 @@ def charts(run: RunReader) -> dict[str, str]:
             {"limits": (0.0, 1.1 * max((y for _, y in speed), default=1.0))},
         ),
     }
-    found = {}
+    rendered = {}
     for title, (lines, options) in drawn.items():
         thinned = {name: thin(points) for name, points in lines.items() if points}
-        description = f"{title}. " + "; ".join(told(name, points) for name, points in thinned.items())
+        description = f"{title}. " + "; ".join(describe(name, points) for name, points in thinned.items())
         if chart := line_chart(thinned, description, unit, bands, **options):
-            found[title] = chart
-    return found
+            rendered[title] = chart
+    return rendered
 
 
 def means(run: RunReader, names: Iterable[ScoreName]) -> list[ScoreName]:
-    """Validation scores of no single class, the one first that chooses the best epoch."""
+    """Validation scores over all classes, the monitored score first."""
     kept = [name for name in names if name.split == "val" and name.class_name is None and not name.is_loss]
     return sorted(kept, key=lambda name: str(name) != run.config["task"]["monitor"])
 
 
 def weakest(run: RunReader, names: Iterable[ScoreName], kind: str) -> list[ScoreName]:
-    """Validation columns of one score by class, of the classes that end worst, in the classes' order."""
+    """Validation columns of one score for the classes with the lowest final values, in class order."""
     columns = [n for n in names if n.split == "val" and n.kind == kind and n.class_name is not None]
     end = {name: run.line(str(name), 1)[-1][1] for name in columns}
     kept = sorted(columns, key=lambda name: end[name])[:MOST_LINES]
@@ -63,7 +63,7 @@ def weakest(run: RunReader, names: Iterable[ScoreName], kind: str) -> list[Score
 
 
 def rates(run: RunReader, per_epoch: float) -> tuple[dict[str, Points], dict[str, Any]]:
-    """The planned learning rates, equal parts as one line, and how to draw them."""
+    """Planned learning rates, one line for parts with equal rates, and the options of their chart."""
     parts: dict[tuple[float, ...], list[str]] = {}
     for part, values in run.plan.get("lr", {}).items():
         parts.setdefault(tuple(values), []).append(part)
@@ -78,7 +78,7 @@ def rates(run: RunReader, per_epoch: float) -> tuple[dict[str, Points], dict[str
 
 
 def thin(points: Points) -> Points:
-    """A line of few enough points, each the mean of its neighbours."""
+    """Reduce a line to at most `MOST_POINTS` points, each the mean of neighbouring points."""
     size = math.ceil(len(points) / MOST_POINTS)
     if size == 1:
         return points
@@ -86,7 +86,7 @@ def thin(points: Points) -> Points:
     return [(fmean(x for x, _ in part), fmean(y for _, y in part)) for part in parts]
 
 
-def told(name: str, points: Points) -> str:
-    """A line in words."""
-    known = [y for _, y in points if math.isfinite(y)]
-    return f"{name}: from {known[0]:.3g} to {known[-1]:.3g}" if known else f"{name}: undefined"
+def describe(name: str, points: Points) -> str:
+    """A line in words: its first and last defined value."""
+    defined = [y for _, y in points if math.isfinite(y)]
+    return f"{name}: from {defined[0]:.3g} to {defined[-1]:.3g}" if defined else f"{name}: undefined"

@@ -1,4 +1,4 @@
-"""`report.html` of a run: one file that opens from disk, made from what lies in the run folder."""
+"""`report.html` of a run: one self-contained file, written from the files in the run folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pixelwise.runtime.program import as_started
 from pixelwise.types import IGNORE
 
 MOST_CELLS = 24
-"""Classes up to which the whole confusion matrix is shown."""
+"""Largest number of classes for which the full confusion matrix is shown."""
 
 
 def write(folder: Path) -> Path:
@@ -47,7 +47,7 @@ def write(folder: Path) -> Path:
 
 
 def reached(run: RunReader) -> str:
-    """How far the run got, in a few words."""
+    """The progress of the run in words."""
     if run.finished:
         return "finished"
     done = int(max((row["step"] for row in run.rows), default=-1)) + 1
@@ -55,7 +55,7 @@ def reached(run: RunReader) -> str:
 
 
 def summary(run: RunReader) -> dict[str, str]:
-    """What was trained, how, on what, for how long."""
+    """Task, model, data, schedule, duration and origin of the run, by title."""
     config, facts, data = run.config, run.json("environment.json"), run.json("data.json")
     encoder = config["encoder"]
     start = encoder.get("weights") or ("pretrained" if encoder.get("pretrained") else "from scratch")
@@ -84,13 +84,13 @@ def summary(run: RunReader) -> dict[str, str]:
 
 
 def duration(run: RunReader) -> str:
-    """Time spent in whole epochs, validation included."""
+    """Duration of the completed epochs, validation included."""
     seconds = sum(row["seconds"] for row in run.speed)
     return f"{timedelta(seconds=round(seconds))} in {len(run.speed)} epochs" if run.speed else ""
 
 
 def speed(run: RunReader) -> dict[str, str]:
-    """Throughput in words."""
+    """Throughput, waiting time, memory and duration, by title."""
     if not run.speed:
         return {}
     middle = {name: statistics.median(row[name] for row in run.speed) for name in ("images_per_s", "waiting")}
@@ -103,29 +103,29 @@ def speed(run: RunReader) -> dict[str, str]:
 
 
 def confusion(run: RunReader) -> dict[str, Any]:
-    """The matrix with each row's shares, where it is small enough, and the largest confusions."""
-    found = run.json("confusion.json")
-    if not found:
+    """The confusion matrix with shares of each row, if it is small enough, and the largest confusions."""
+    recorded = run.json("confusion.json")
+    if not recorded:
         return {}
-    counts = np.array(found["matrix"], float)
+    counts = np.array(recorded["matrix"], float)
     with np.errstate(invalid="ignore"):
         shares = counts / counts.sum(1, keepdims=True)
     errors = [
-        (int(counts[t, p]), float(shares[t, p]), found["classes"][t], found["classes"][p])
+        (int(counts[t, p]), float(shares[t, p]), recorded["classes"][t], recorded["classes"][p])
         for t, p in np.ndindex(*counts.shape)
         if t != p and counts[t, p] > 0
     ]
-    rows = zip(found["classes"], shares.tolist(), counts.astype(int).tolist(), strict=True)
+    rows = zip(recorded["classes"], shares.tolist(), counts.astype(int).tolist(), strict=True)
     cells = [(label, list(zip(share, count, strict=True))) for label, share, count in rows]
     errors.sort(reverse=True)
     small = len(counts) <= MOST_CELLS
-    return {**found, "rows": cells if small else [], "largest": errors[:10]}
+    return {**recorded, "rows": cells if small else [], "largest": errors[:10]}
 
 
 def samples(run: RunReader) -> dict[str, Any]:
-    """The samples with their pictures inlined, each with what it shows in words."""
-    found = run.json("samples.json")
-    for sample in found.get("samples", []):
+    """The recorded samples with inlined pictures and their descriptions."""
+    recorded = run.json("samples.json")
+    for sample in recorded.get("samples", []):
         masks = {}
         for name in ("truth", "prediction"):
             if name in sample["pictures"]:
@@ -140,20 +140,20 @@ def samples(run: RunReader) -> dict[str, Any]:
             alts["error"] = f"wrong pixels of {sample['key']}: {wrong:.1%}"
         files: Mapping[str, str] = sample["pictures"]
         sample["figures"] = [(name, inline(run.folder / file), alts[name]) for name, file in files.items()]
-    if found:
-        found["legend"] = list(zip(found["classes"], found["colours"], strict=True))
-    return found
+    if recorded:
+        recorded["legend"] = list(zip(recorded["classes"], recorded["colours"], strict=True))
+    return recorded
 
 
 def shares(mask: np.ndarray, classes: list[str]) -> str:
-    """The classes of a mask with their shares, the largest first."""
+    """The classes of a mask with their shares of the pixels, the largest first."""
     counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
     parts = [(count, name) for count, name in zip(counts.tolist(), [*classes], strict=False) if count]
     return ", ".join(f"{name} {count / mask.size:.0%}" for count, name in sorted(parts, reverse=True))
 
 
 def plan(run: RunReader) -> str:
-    """The picture of the phases, which was drawn before training."""
+    """The figure of the schedule, which is drawn before training, as a data URI."""
     file = run.folder / "pictures/plan.png"
     return inline(file) if file.is_file() else ""
 
@@ -168,7 +168,7 @@ def batches(run: RunReader) -> list[tuple[str, str]]:
 
 
 def inline(file: Path, side: int | None = None) -> str:
-    """A picture as a data URI; with `side`, a JPEG whose sides are no longer."""
+    """A picture as a data URI; with `side`, a JPEG whose sides have at most that many pixels."""
     content, kind = file.read_bytes(), "png" if file.suffix == ".png" else "jpeg"
     if side is not None:
         picture = Image.open(io.BytesIO(content)).convert("RGB")

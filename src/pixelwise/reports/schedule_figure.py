@@ -1,4 +1,4 @@
-"""A plan of training as a picture, as a table and in numbers."""
+"""The schedule of a training as a figure, a table and JSON."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from rich.table import Table
 from pixelwise.schedules.schedule import Phase, Plan
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
-"""Of the parts (Okabe & Ito, 2008: told apart by everybody)."""
+"""Colours of the parts, distinct for colour-blind readers too (Okabe & Ito, 2008)."""
 
 BANDS = ("#e8eef7", "#fbf1e0", "#e6f4ea", "#f6e9f2", "#f1f1f1")
-"""Of the phases."""
+"""Background colours of the phases."""
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
 class ScheduleOutline:
-    """A plan in words.
+    """A plan with its settings in words.
 
     Attributes:
         plan: the phases.
-        augmentations, crops, losses: one a phase.
+        augmentations, crops, losses: descriptions, one for each phase.
         weights: number of weights in each part.
-        scales: of each part, the lowest and the highest factor on its rate: layer decay.
+        scales: lowest and highest factor on the learning rate of each part, from layer decay.
     """
 
     plan: Plan
@@ -50,13 +50,13 @@ class ScheduleOutline:
 
 # --------------------------------------------------------------------------------------- the picture
 def draw(outline: ScheduleOutline) -> Figure:
-    """Phases as cards, the rate of each part over the steps, and below it which parts are frozen.
+    """Draw phases as cards, the learning rate of each part over the steps, and which parts are frozen.
 
     Args:
-        outline: what to draw.
+        outline: the schedule to draw.
 
     Returns:
-        A figure that belongs to no window; `savefig` writes it.
+        A figure without a window; `savefig` writes it.
     """
     figure = Figure(figsize=(10, 6), dpi=150, layout="constrained")
     cards, rates, parts = figure.subplots(3, height_ratios=[1.5, 4, 0.35 * len(outline.parts)], sharex=True)
@@ -69,7 +69,7 @@ def draw(outline: ScheduleOutline) -> Figure:
 
 
 def _draw_cards(axes: Axes, outline: ScheduleOutline) -> None:
-    """One card a phase, all equally wide, each leading down to the steps that it covers."""
+    """Draw a card for each phase, all of equal width, connected to the steps of the phase."""
     plan, count = outline.plan, len(outline.plan.phases)
     axes.axis("off")
     axes.set_ylim(0, 1)
@@ -91,7 +91,7 @@ def _draw_cards(axes: Axes, outline: ScheduleOutline) -> None:
 
 
 def _draw_rates(axes: Axes, outline: ScheduleOutline) -> None:
-    """Lines on a logarithmic axis, of different widths so that equal ones show; with layer decay a range."""
+    """Draw learning rates on a logarithmic axis; line widths differ so that equal rates stay visible."""
     plan = outline.plan
     _shade(axes, plan)
     peaks: list[float] = []
@@ -106,7 +106,7 @@ def _draw_rates(axes: Axes, outline: ScheduleOutline) -> None:
                 continue
             peaks += [line.max() * high, line.max() * low]
             line = np.where(line > 0, line, np.nan)
-            edges = [*steps, phase.stop]  # a rate holds until the next step
+            edges = [*steps, phase.stop]  # a rate is constant until the next step
             axes.step(
                 edges, [*line * high, line[-1] * high], where="post", label=label,
                 lw=max(1.4, 4 - 1.3 * number), **style,
@@ -118,12 +118,12 @@ def _draw_rates(axes: Axes, outline: ScheduleOutline) -> None:
     axes.set_ylim(min(peaks, default=1e-3) / 100, max(peaks, default=1e-3) * 1.7)
     axes.set_ylabel("learning rate")
     axes.grid(axis="y", color="white", lw=0.8)
-    if peaks:  # with a rate of 0 throughout there is no line to name
+    if peaks:  # without a rate above 0 there is no line
         axes.legend(loc="lower left", fontsize=8.5)
 
 
 def _draw_parts(axes: Axes, outline: ScheduleOutline) -> None:
-    """A bar a part: coloured where it trains, hatched where it is frozen."""
+    """Draw a bar for each part: coloured if it trains, hatched if it is frozen."""
     for row, part in enumerate(outline.parts):
         for phase in outline.plan.phases:
             frozen = part in phase.freeze
@@ -146,7 +146,7 @@ def _count(weights: int) -> str:
 
 
 def _shade(axes: Axes, plan: Plan) -> None:
-    """The phases as bands, and the epochs as ticks where they can be told apart."""
+    """Draw phases as bands, and up to 100 epochs as ticks."""
     for index, phase in enumerate(plan.phases):
         axes.axvspan(phase.start, phase.stop, color=BANDS[index % len(BANDS)], lw=0, zorder=0)
     if plan.epochs <= 100:
@@ -156,7 +156,7 @@ def _shade(axes: Axes, plan: Plan) -> None:
 
 
 def sample(phase: Phase, most: int = 1000) -> list[int]:
-    """Steps of a phase, the first and the last among them, and all of its warm-up's edge."""
+    """Steps of a phase to draw, with its first and last step and both steps at the end of the warm-up."""
     steps = np.linspace(phase.start, phase.stop - 1, min(most, phase.stop - phase.start)).round()
     edge = [s for s in (phase.start + phase.warmup - 1, phase.start + phase.warmup) if s >= phase.start]
     return sorted({int(step) for step in [*steps, *edge]})
@@ -164,7 +164,7 @@ def sample(phase: Phase, most: int = 1000) -> list[int]:
 
 # ----------------------------------------------------------------------------------------- the table
 def table(outline: ScheduleOutline) -> Table:
-    """A column a phase: its length, the rate of each part with its shape, and what else it sets."""
+    """A column for each phase: its length, the learning rates of the parts, and its other settings."""
     plan = outline.plan
     epochs = f"{plan.steps / plan.steps_per_epoch:g}"
     title = f"{plan.steps} steps, {epochs} epochs of {plan.steps_per_epoch} steps"
@@ -194,11 +194,11 @@ def _length(phase: Phase, plan: Plan) -> str:
     return f"{phase.start} … {phase.stop - 1}, {epochs:.3g} epochs"
 
 
-def _rate(phase: Phase, part: str, width: int = 16) -> str:
-    """The shape of a part's rate over the phase, and its largest value."""
+def _rate(phase: Phase, part: str) -> str:
+    """A sparkline of the learning rate of a part over the phase, and its largest value."""
     if part in phase.freeze:
         return "frozen"
-    steps = np.linspace(phase.start, phase.stop - 1, min(width, phase.stop - phase.start)).round()
+    steps = np.linspace(phase.start, phase.stop - 1, min(16, phase.stop - phase.start)).round()
     rates = [phase.rate(part, int(step)) for step in steps]
     peak = max(phase.rate(part, step) for step in sample(phase))
     if not peak:
@@ -207,14 +207,9 @@ def _rate(phase: Phase, part: str, width: int = 16) -> str:
 
 
 # --------------------------------------------------------------------------------------- the numbers
-def to_json(outline: ScheduleOutline, most: int = 240) -> dict[str, Any]:
-    """Phases and learning rates of a plan.
-
-    Args:
-        outline: of the whole training.
-        most: number of steps whose rates are given, besides the first and the last step of each phase.
-    """
-    plan = outline.plan
+def to_json(outline: ScheduleOutline) -> dict[str, Any]:
+    """Phases of a plan, and learning rates at evenly spread steps and at the ends of each phase."""
+    plan, most = outline.plan, 240
     ends = {step for phase in plan.phases for step in (phase.start, phase.stop - 1)}
     steps = sorted(ends | {round(i * (plan.steps - 1) / most) for i in range(most + 1)})
     return {
@@ -233,15 +228,15 @@ def to_json(outline: ScheduleOutline, most: int = 240) -> dict[str, Any]:
 
 
 # ----------------------------------------------------------------------------------------- the words
-def describe_augmentation(config: Mapping[str, Any], known: Mapping[str, Any]) -> str:
-    """What an augmentation does, from its config.
+def describe_augmentation(config: Mapping[str, Any], presets: Mapping[str, Any]) -> str:
+    """Describe an augmentation from its config.
 
     Args:
-        config: with everything resolved.
-        known: the ready ones by name, for the same data; their `size` does not matter.
+        config: the resolved config of the augmentation.
+        presets: configs of conf/augmentation by name; `size` is ignored in the comparison.
     """
     plain = {key: value for key, value in config.items() if key != "size"}
-    name = next((n for n, c in known.items() if {k: v for k, v in c.items() if k != "size"} == plain), None)
+    name = next((n for n, c in presets.items() if {k: v for k, v in c.items() if k != "size"} == plain), None)
     if "geometry" not in config and "colour" not in config:
         words = [str(config.get("_target_", "")).rsplit(".", 1)[-1]]
     else:
@@ -254,7 +249,7 @@ def describe_augmentation(config: Mapping[str, Any], known: Mapping[str, Any]) -
 
 
 def describe_loss(config: Mapping[str, Any]) -> str:
-    """The names of a loss's parts."""
+    """Names of the parts of a loss, or the name of its class."""
     if "parts" in config:
         return " + ".join(config["parts"])
     return str(config.get("_target_", "")).rsplit(".", 1)[-1]

@@ -1,4 +1,4 @@
-"""The report of a sweep: one HTML file without scripts that opens from disk, with drawings as SVG."""
+"""The report of a sweep: one self-contained HTML file without scripts, with charts as SVG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def short(choice: str) -> str:
-    """A choice as it was typed, a long number with four digits."""
+    """The value of an override; long numbers are shortened to four digits."""
     try:
         return choice if len(choice) < 8 else f"{float(choice):.4g}"
     except ValueError:
@@ -31,16 +31,16 @@ def spread(group: Setting, score: str) -> str:
 
 
 def job_rows(jobs: Sequence[Job], keys: Sequence[str], scores: Sequence[str]) -> list[list[str]]:
-    """A header and a row a job: name, what differs, scores, state."""
+    """A header and a row for each job: name, the overrides that differ, scores, state."""
     rows = [["job", *keys, *scores, "state"]]
     for job in jobs:
         choices = [short(job.choices.get(key, "")) for key in keys]
-        rows.append([job.name, *choices, *(number(job.scores.get(score)) for score in scores), job.told])
+        rows.append([job.name, *choices, *(number(job.scores.get(score)) for score in scores), job.status])
     return rows
 
 
 def setting_rows(groups: Sequence[Setting], keys: Sequence[str], scores: Sequence[str]) -> list[list[str]]:
-    """A header and a row a setting: what differs but the seed, means with deviations, number of runs."""
+    """A header and a row for each setting: overrides without the seed, mean scores, number of runs."""
     rows = [[*(key for key in keys if key != "seed"), *scores, "runs"]]
     for group in groups:
         numbers = [spread(group, score) for score in scores]
@@ -51,14 +51,14 @@ def setting_rows(groups: Sequence[Setting], keys: Sequence[str], scores: Sequenc
 def page(
     title: str, jobs: Sequence[Job], keys: Sequence[str], groups: Sequence[Setting], scores: Sequence[str]
 ) -> str:
-    """The whole file.
+    """The report of a sweep as HTML.
 
     Args:
         title: the sweep's name.
-        jobs: all of them.
-        keys: what differs between them.
-        groups: the finished ones by setting.
-        scores: those to show; drawings take the first.
+        jobs: all jobs.
+        keys: keys whose overrides differ between the jobs.
+        groups: the finished jobs by setting.
+        scores: names of the scores to show; charts use the first.
     """
     states = [job.state for job in jobs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
@@ -76,7 +76,7 @@ def page(
 
 
 def _table(rows: Sequence[Sequence[str]], scores: Sequence[str]) -> str:
-    """A header and rows, of which the columns of scores hold numbers."""
+    """An HTML table from a header and rows; columns of scores are aligned as numbers."""
 
     def cells(tag: str, row: Sequence[str]) -> str:
         drawn = []
@@ -91,7 +91,7 @@ def _table(rows: Sequence[Sequence[str]], scores: Sequence[str]) -> str:
 
 
 def boxes(groups: Sequence[Setting], score: str) -> str:
-    """A row a setting: a box from quartile to quartile with the median, and a dot for each seed."""
+    """Box plot with a row for each setting: quartiles, median, and a dot for each seed."""
     drawn = [
         ((", ".join(f"{k}={short(v)}" for k, v in g.choices.items()) or "all")[-48:], g.values(score))
         for g in groups
@@ -123,17 +123,17 @@ def boxes(groups: Sequence[Setting], score: str) -> str:
 
 
 def parallel(jobs: Sequence[Job], keys: Sequence[str], score: str) -> str:
-    """An axis for each key that differs and one for the score; a line for each job that has one."""
+    """Parallel coordinates: an axis for each key and one for the score, and a line for each scored job."""
     jobs = [job for job in jobs if math.isfinite(job.scores.get(score, math.nan))]
     if len(jobs) < 2:
-        return "<p>Drawn from two scored jobs on.</p>"
+        return "<p>This chart needs at least two jobs with a score.</p>"
     low, high = _range([job.scores[score] for job in jobs])
     places = [_places([job.choices.get(key, "") for job in jobs]) for key in keys]
     figure = new_figure(170 * len(keys) + 160, 300)
     axes = figure.subplots()
     style(axes)
-    told = {f"job-{i}": f"{job.name}: {number(job.scores[score])}" for i, job in enumerate(jobs)}
-    for gid, job in zip(told, jobs, strict=True):
+    titles = {f"job-{i}": f"{job.name}: {number(job.scores[score])}" for i, job in enumerate(jobs)}
+    for gid, job in zip(titles, jobs, strict=True):
         shares = [place[job.choices.get(key, "")] for key, place in zip(keys, places, strict=True)]
         shares.append((job.scores[score] - low) / (high - low))
         axes.plot(shares, color=ACCENT, alpha=0.7, lw=1.5, gid=gid)
@@ -148,18 +148,18 @@ def parallel(jobs: Sequence[Job], keys: Sequence[str], score: str) -> str:
     axes.tick_params(axis="x", colors=INK, length=0)
     axes.yaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)
-    return _figure(figure, f"each job's choices and its {score}", told)
+    return _figure(figure, f"each job's choices and its {score}", titles)
 
 
 def _places(labels: Sequence[str]) -> dict[str, float]:
-    """Where each label stands on its axis, between 0 and 1: by value if all are numbers, else in order."""
+    """Position of each label on its axis, from 0 to 1: by value if all are numbers, else in sorted order."""
     try:
         values = {label: float(label) for label in labels}
     except ValueError:
         distinct = sorted(set(labels))
         return {label: (i + 0.5) / len(distinct) for i, label in enumerate(distinct)}
     if min(values.values()) > 0 and max(values.values()) >= 20 * min(values.values()):
-        values = {label: math.log(value) for label, value in values.items()}  # learning rates and the like
+        values = {label: math.log(value) for label, value in values.items()}  # such as learning rates
     low, high = _range(list(values.values()))
     return {
         label: (value - low) / (high - low) for label, value in sorted(values.items(), key=lambda v: v[1])
@@ -171,11 +171,11 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _figure(figure: Figure, title: str, told: Mapping[str, str]) -> str:
-    """A drawing that shrinks with its page, but not so far that its words cannot be read."""
+def _figure(figure: Figure, title: str, titles: Mapping[str, str]) -> str:
+    """A chart that shrinks with its page down to a readable size."""
     width = 72 * figure.get_figwidth()
     return (
         f'<div class="charts wide"><figure><figcaption>{escape(title)}</figcaption><div class="scroll">'
         f'<div style="max-width: {width:.0f}px; min-width: {0.7 * width:.0f}px">'
-        f"{svg(figure, title, told)}</div></div></figure></div>"
+        f"{svg(figure, title, titles)}</div></div></figure></div>"
     )

@@ -1,4 +1,4 @@
-"""What a run folder holds: written, read, resumed. Imports torch in `checkpoints` only."""
+"""Writing, reading and resuming run folders. Only `checkpoints` imports torch."""
 
 from pixelwise.runs.environment import add_to_environment
 from pixelwise.runs.folder import (

@@ -1,4 +1,4 @@
-"""Checkpoint files: which there are, and the model in one."""
+"""Finding and loading the checkpoint files of a run."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ log = logging.getLogger(__name__)
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """Where a checkpoint lies in a run folder."""
+    """Path of a checkpoint in a run folder."""
     return folder / "checkpoints" / f"{name}.ckpt"
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a run folder, or None where none was made yet.
+    """Path of the newest undamaged checkpoint of a run folder, or None if there is none yet.
 
     Raises:
-        UserError: when there are some, all of them damaged.
+        UserError: there are checkpoints, but all of them are damaged.
     """
     damaged: list[UserError] = []
     for name in ("last", "previous"):
@@ -45,32 +45,32 @@ def newest(folder: Path) -> Path | None:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """A checkpoint's content; nothing in the file is executed.
+    """Read the content of a checkpoint without executing code from the file.
 
     Raises:
-        UserError: when the file is missing or damaged.
+        UserError: the file is missing or damaged.
     """
     if not file.is_file():
         raise UserError(
-            f"{file} does not exist", expected="a checkpoint of a run that got through one validation"
+            f"{file} does not exist", expected="a checkpoint of a run that completed one validation"
         )
     try:
         checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         checkpoint["state_dict"]
-    except Exception as error:  # truncated and foreign files fail in many ways
+    except Exception as error:  # damaged files raise errors of many types
         raise UserError(
             f"{file} cannot be read as a checkpoint",
             found=error,
-            fix="checkpoint=last or checkpoint=previous takes other weights",
+            fix="use other weights: checkpoint=last or checkpoint=previous",
         ) from error
     return checkpoint
 
 
 def load_model(model: Composition, file: Path, averaged: bool = True) -> Composition:
-    """Put a checkpoint's weights into a model.
+    """Load the weights of a checkpoint file into a model and return the model.
 
     Raises:
-        UserError: when they are of another model than the config describes, or no average.
+        UserError: the weights do not fit the model, or `averaged` is false and the run kept no average.
     """
     state = read(file)
     if not averaged and "current_model_state" not in state:
@@ -82,9 +82,10 @@ def load_model(model: Composition, file: Path, averaged: bool = True) -> Composi
 
 
 def model_weights(state: Mapping[str, Any], averaged: bool = True) -> dict[str, Tensor]:
-    """The composition's weights in a checkpoint's content.
+    """The weights of the model in the content of a checkpoint.
 
-    Where a run kept a moving average, that is what it was scored with; the weights themselves lie beside it.
+    If the run kept a moving average, the checkpoint holds both: the average, which the scores belong to, and
+    the weights that were trained.
     """
     return {
         name.removeprefix("model."): tensor
@@ -94,10 +95,10 @@ def model_weights(state: Mapping[str, Any], averaged: bool = True) -> dict[str, 
 
 
 def fill(model: Composition, weights: Mapping[str, Tensor], file: Path) -> None:
-    """Put weights that were read from a file into a model.
+    """Load weights that were read from a file into a model.
 
     Raises:
-        UserError: when they are of another model than the config describes.
+        UserError: the weights do not fit the model.
     """
     try:
         model.load_state_dict(weights)

@@ -1,4 +1,4 @@
-"""What a run folder says of its data set, compared with the data at hand."""
+"""Comparison of a data set with the record of it in a run folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ log = logging.getLogger(__name__)
 
 
 def compare(now: Mapping[str, Any], recorded: Path) -> None:
-    """Warn of each fact about the data that differs from what a run was trained on.
+    """Log a warning for each property of the data that differs from those that a run was trained on.
 
     Args:
-        now: the data set's `DataModule.fingerprint`, or some of its keys.
-        recorded: the run's `data.json`.
+        now: the `DataModule.fingerprint` of the data set, or some of its keys.
+        recorded: path of the run's `data.json`.
     """
     if not (before := read_json(recorded)):
         return

@@ -1,4 +1,4 @@
-"""How to make a run again: command, commit, versions, processor."""
+"""The record of how a run was started: command, commit, package versions, processors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """How to make a run again: command, commit, versions, processor."""
+    """What is needed to reproduce a run: command, commit, package versions, processors."""
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": shlex.join(_command()),
@@ -42,13 +42,13 @@ def environment() -> dict[str, Any]:
 
 
 def add_to_environment(folder: Path, **facts: Any) -> None:
-    """Note what only became known once torch was imported."""
+    """Add facts that are known only after torch is imported."""
     file = folder / "environment.json"
     write_json(file, read_json(file) | facts)
 
 
 def _command() -> list[str]:
-    """What was typed, without the folder that the program is installed in."""
+    """The command as typed, without the folder that the program is installed in."""
     if is_installed_program():
         return ["pixelwise", *sys.argv[1:]]
     return [Path(sys.executable).name, *sys.argv]
@@ -64,9 +64,9 @@ def _version(package: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the clone that runs, or else of the current folder; None outside a repository.
+    """Output of git for the clone that runs, or else for the current folder; None outside a repository.
 
-    An installed package has no history: what may change is the user's own conf/ and package.
+    An installed package has no history; then the user's own conf/ and package are what may change.
     """
     try:
         done = subprocess.run(

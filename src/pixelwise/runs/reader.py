@@ -1,4 +1,4 @@
-"""What a run folder holds, read back for its report. Whatever is not there yet is empty."""
+"""Reading the files of a run folder for its report. Missing files are read as empty."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class RunReader:
     """The files of a run folder.
 
     Attributes:
-        folder: where they lie.
+        folder: the run folder.
     """
 
     folder: Path
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Resolved, as plain containers."""
+        """The resolved config as plain containers."""
         return OmegaConf.to_container(load_config(self.folder), resolve=True)  # type: ignore[return-value]
 
     @cached_property
@@ -39,27 +39,27 @@ class RunReader:
 
     @cached_property
     def plan(self) -> dict[str, Any]:
-        """Phases and learning rates, as `to_json` tells them."""
+        """Phases and learning rates, as `schedule_figure.to_json` returns them."""
         return self.json("plan.json")
 
     @cached_property
     def rows(self) -> Rows:
-        """Everything that was logged, by step."""
+        """All logged values, a row for each step."""
         return read_rows(self.folder / "metrics.csv")
 
     @cached_property
     def speed(self) -> Rows:
-        """Time, images/s, waiting and memory of each epoch."""
+        """Time, images/s, waiting time and memory, a row for each epoch."""
         return read_rows(self.folder / "speed.csv")
 
     @property
     def finished(self) -> bool:
-        """Whether the run was scored."""
+        """Whether the run has final scores."""
         return (self.folder / "metrics.json").is_file()
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """The final scores by flat name, or else those of the last validation."""
+        """The final scores by flat name, or those of the last validation if the run is unfinished."""
         if self.finished:
             return read_scores(self.folder / "metrics.json")
         for row in reversed(self.rows):
@@ -69,12 +69,12 @@ class RunReader:
 
     @property
     def means(self) -> dict[str, float]:
-        """The final scores that are of no single class, and the loss."""
+        """The scores over all classes, and the loss."""
         return {name: value for name, value in self.scores.items() if self.parsed(name).class_name is None}
 
     @property
     def by_class(self) -> dict[str, dict[str, float]]:
-        """The final scores of each class: score → class → value."""
+        """The scores of each class: score → class → value."""
         table: dict[str, dict[str, float]] = {}
         for name, value in self.scores.items():
             parsed = self.parsed(name)
@@ -83,25 +83,25 @@ class RunReader:
         return table
 
     def parsed(self, name: str) -> ScoreName:
-        """A flat name in its parts."""
+        """Split a flat score name into its parts."""
         return ScoreName.parse(name, self.classes)
 
     def line(self, name: str, per_epoch: float) -> list[tuple[float, float]]:
-        """(epoch, value) of one column, a step being counted when it is done."""
+        """Points (epoch, value) of one column; the epoch counts completed steps."""
         return [((row["step"] + 1) / per_epoch, row[name]) for row in self.rows if name in row]
 
     def json(self, name: str) -> dict[str, Any]:
-        """A JSON file's content."""
+        """Content of a JSON file; empty if the file is missing."""
         return read_json(self.folder / name)
 
     def text(self, name: str) -> str:
-        """A text file's content."""
+        """Content of a text file; empty if the file is missing."""
         file = self.folder / name
         return file.read_text() if file.is_file() else ""
 
 
 def kind_of(node: Mapping[str, Any] | None) -> str:
-    """The class that a config node names, without its module; the parts of a sum."""
+    """Name of the class in a config node, without its module; for a sum, also the names of its parts."""
     if not node:
         return "none"
     name = str(node.get("_target_", "?")).rsplit(".", 1)[-1]

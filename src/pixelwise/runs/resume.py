@@ -1,6 +1,6 @@
-"""Going on with a run in its folder: what may differ from the first start, and what may not.
+"""Resuming a run in its folder: which settings may differ from those of the first start.
 
-Imports no torch, so that a refusal comes at once.
+Imports no torch, so that errors appear at once.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ MAY_CHANGE = (
     *(f"trainer.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy")),
     *(f"trainer.{name}" for name in ("max_epochs", "max_steps", "log_every_n_steps")),
 )
-"""Keys (with all below them) that may change, as the result does not depend on them; or, of the limits,
-as they only say how far to follow the same plan."""
+"""Keys that may change, with all keys below them: the result does not depend on them. The limits of the
+trainer only set how far the same schedule is followed."""
 
 
 def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictConfig | None:
-    """Compare what was composed now with what the run was started with.
+    """Compare the config composed now with the config that the run was started with.
 
     Args:
         folder: the run folder.
-        config: composed from the run's own overrides and those typed now.
-        overrides: all of them.
+        config: the config composed from the run's own overrides and those typed now.
+        overrides: all these overrides.
 
     Returns:
-        The config to go on with, or None where nothing is left to do.
+        The config to resume with, or None if the run is finished.
 
     Raises:
-        UserError: something that would change the result differs, and `allow_change` is not set.
+        UserError: a setting that changes the result differs, and `allow_change` is false.
     """
     before = runs.load_config(folder)
     first = runs.load_overrides(folder)
@@ -67,7 +67,7 @@ def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictCo
         return None
     if accepted and rank() == 0:
         log.info("changed on resuming: %s", ", ".join(accepted))
-        scores.unlink(missing_ok=True)  # of a run that now goes on
+        scores.unlink(missing_ok=True)  # the run is no longer finished
         runs.write_choices(
             folder, kept, [o for o in overrides if key_of(o) not in ("resume", "allow_change")]
         )
@@ -77,9 +77,9 @@ def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictCo
 def merge(
     before: DictConfig, now: DictConfig, typed: Iterable[str], allow_change: bool
 ) -> tuple[DictConfig, list[str]]:
-    """The config to go on with, and the keys in which it differs from the one before.
+    """The config to resume with, and the keys whose values it changes.
 
-    What is harmless and was not typed now stays as it was: a relative root means another folder here.
+    A harmless key that was not typed now keeps its earlier value: a relative root may mean another folder.
     """
     old, new = dict(nodes(before)), dict(nodes(now))
     changed = [
@@ -94,10 +94,10 @@ def merge(
         if len(refused) > 8:
             shown.append(f"and {len(refused) - 8} more")
         raise UserError(
-            "this would be another training than the one that it resumes",
+            "the resumed training would differ from the one that was started",
             found="\n            ".join(shown),
-            expected="the run's own choices, as in its config.yaml; conf/ may have been edited since",
-            fix="leave them out, or accept the change with allow_change=true",
+            expected="the settings in the run's config.yaml; conf/ may have been edited since the start",
+            fix="omit these overrides, or accept the change with allow_change=true",
         )
     accepted = [key for key in changed if key in refused or _below(key, tuple(typed))]
     if not accepted:
@@ -110,11 +110,11 @@ def merge(
 
 
 def as_first_chosen(config: DictConfig, folder: Path) -> DictConfig:
-    """What `auto` meant on the first machine, so that the arithmetic stays the same."""
+    """Replace `auto` by its value on the first machine, so that the arithmetic stays the same."""
     chosen = files.read_json(folder / "environment.json")
     for key, place in (("precision", "trainer.precision"), ("memory_format", "memory_format")):
         if key in chosen and OmegaConf.select(config, place) == "auto":
-            log.info("%s=%s: as this run was started", place, chosen[key])
+            log.info("%s=%s, as at the start of this run", place, chosen[key])
             OmegaConf.update(config, place, chosen[key])
     return config
 
@@ -124,7 +124,7 @@ def _below(key: str, tops: Iterable[str]) -> bool:
 
 
 def _is_branch(*nodes: Any) -> bool:
-    """Whether the difference shows further down."""
+    """Whether all nodes are mappings or missing: then their children are compared."""
     return all(node is None or (OmegaConf.is_dict(node) and not node._is_none()) for node in nodes)
 
 

@@ -1,4 +1,4 @@
-"""The jobs of a sweep, or the trials of a search, read from their folders."""
+"""Reading the jobs of a sweep, or the trials of a search, from their folders."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from pixelwise.overrides import key_of
 from pixelwise.types import ScoreName
 
 BEST = "best "
-"""Before the name of the score that chose the epoch, at that epoch."""
+"""Prefix of the monitored score at the best epoch: `best val/miou`."""
 
 OUTCOME = "outcome.json"
-"""In a run folder whose last attempt did not end well: its state, and why."""
+"""File in a run folder whose last attempt failed or was pruned: its state and the reason."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run among others."""
+    """One run of a sweep or a search."""
 
     name: str
     choices: dict[str, str]
-    """What was typed for it, by key."""
+    """Values of its overrides by key."""
     state: str
-    """not started, unfinished, failed, pruned, finished."""
+    """One of: not started, unfinished, failed, pruned, finished."""
     why: str = ""
     scores: dict[str, float] = field(default_factory=dict)
-    """Final ones by flat name, and the validation score that chose the best epoch, as "best val/miou"."""
+    """Final scores by flat name, and the monitored score at the best epoch, as "best val/miou"."""
     classes: tuple[str, ...] = ()
-    """Names of the classes, as far as known."""
+    """Names of the classes; empty if unknown."""
 
     @property
-    def told(self) -> str:
-        """The state in one line, with the reason: a message's first line, or a traceback's last."""
+    def status(self) -> str:
+        """The state and its reason in one line: the first line of a message, or the last of a traceback."""
         lines = self.why.splitlines()
         return (
             f"{self.state}: {lines[-1 if lines[0].startswith('Traceback') else 0]}" if lines else self.state
@@ -47,39 +47,39 @@ class Job:
 
 @dataclass(frozen=True)
 class Setting:
-    """Jobs that differ in nothing but their seeds."""
+    """Jobs that differ only in their seeds."""
 
     choices: dict[str, str]
     jobs: list[Job]
 
     def values(self, score: str) -> list[float]:
-        """The defined values of a score."""
-        found = (job.scores.get(score, math.nan) for job in self.jobs)
-        return [value for value in found if math.isfinite(value)]
+        """The defined values of a score, one for each seed."""
+        values = (job.scores.get(score, math.nan) for job in self.jobs)
+        return [value for value in values if math.isfinite(value)]
 
     def mean(self, score: str) -> float:
-        """Mean over seeds; NaN without any."""
+        """Mean over seeds; NaN without a value."""
         values = self.values(score)
         return statistics.fmean(values) if values else math.nan
 
     def sd(self, score: str) -> float:
-        """Sample standard deviation over seeds (n - 1); NaN below two."""
+        """Sample standard deviation over seeds (n - 1); NaN for fewer than two."""
         values = self.values(score)
         return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
 def note(folder: Path, state: str, why: str) -> None:
-    """Write down that a run's last attempt did not end well."""
+    """Record that the last attempt of a run failed or was pruned."""
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / OUTCOME, {"state": state, "why": why})
 
 
 # --------------------------------------------------------------------------------------- reading folders
 def read(sweep: Path) -> list[Job]:
-    """Every job of a sweep's folder, and those that its command asked for and that never began."""
+    """All jobs in the folder of a sweep, and those that its last command planned and that never started."""
     planned: dict[str, list[str]] = files.read_json(sweep / "jobs.json")
-    found = {f.parent.name for name in ("overrides.yaml", OUTCOME) for f in sweep.glob(f"*/{name}")}
-    names = [name for name in found if not (sweep / name).is_symlink()]  # `latest` is one of the others
+    present = {f.parent.name for name in ("overrides.yaml", OUTCOME) for f in sweep.glob(f"*/{name}")}
+    names = [name for name in present if not (sweep / name).is_symlink()]  # `latest` repeats a job
     return [_job(sweep / name, planned.get(name, [])) for name in sorted({*names, *planned})]
 
 
@@ -104,26 +104,26 @@ def _job(folder: Path, planned: Iterable[str]) -> Job:
 
 
 def validations(folder: Path, monitor: str) -> list[float]:
-    """The monitored score after each validation so far."""
+    """The monitored score of a run after each validation so far."""
     return [row[monitor] for row in files.read_rows(folder / "metrics.csv") if monitor in row]
 
 
 def best_of(values: Sequence[float], mode: str) -> float:
-    """The largest or the smallest; NaN counts only where there is nothing else."""
+    """The largest or smallest of the defined values; NaN if there is none."""
     defined = [value for value in values if not math.isnan(value)]
     return (max if mode == "max" else min)(defined, default=math.nan)
 
 
 def differing(jobs: Sequence[Job]) -> list[str]:
-    """The keys that were not typed alike for all jobs."""
+    """The keys whose overrides differ between the jobs."""
     keys = dict.fromkeys(key for job in jobs for key in job.choices)
     return [key for key in keys if len({job.choices.get(key) for job in jobs}) > 1]
 
 
 def settings(jobs: Sequence[Job]) -> list[Setting]:
-    """Finished jobs, grouped by all that differs but the seed; the same choices count once.
+    """Group the finished jobs by all overrides but the seed; jobs with equal overrides count once.
 
-    A sweep's folder has a run twice where a key had one value in an earlier command and several in a later.
+    A run is in the folder twice if a key had one value in an earlier command and several in a later one.
     """
     keys = [key for key in differing(jobs) if key != "seed"]
     groups: dict[tuple[str, ...], list[Job]] = {}
@@ -135,7 +135,7 @@ def settings(jobs: Sequence[Job]) -> list[Setting]:
 
 
 def score_names(jobs: Sequence[Job]) -> list[str]:
-    """Every score of any job: the one that chose the epoch, then means, then classes."""
+    """Names of all scores of the jobs: at the best epoch first, then means, then classes."""
     classes = {label for job in jobs for label in job.classes}
     parsed = {n: ScoreName.parse(n.removeprefix(BEST), classes) for job in jobs for n in job.scores}
 
@@ -146,7 +146,7 @@ def score_names(jobs: Sequence[Job]) -> list[str]:
 
 
 def shown_scores(jobs: Sequence[Job]) -> list[str]:
-    """The few that people compare by: the monitored score, as it chose the epoch and as it ended."""
+    """Names of the scores to compare jobs by: the monitored score at the best epoch, and its final value."""
     names = score_names(jobs)
     best = [name for name in names if name.startswith(BEST)]
     monitored = [ScoreName.parse(name.removeprefix(BEST), ()) for name in best]

@@ -8,6 +8,7 @@ import platform
 
 import torch
 
+from pixelwise import checks
 from pixelwise.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def bf16_unit() -> str | None:
 def workers(setting: int | str) -> int:
     """Resolve `data.num_workers=auto`: up to 8 worker processes with a GPU, none on a CPU."""
     if setting != "auto":
-        return setting  # type: ignore[return-value]
+        return checks.whole("data.num_workers", setting, 0, expected="auto, or a whole number from 0")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     chosen = min(8, cores) if torch.cuda.is_available() else 0
     reason = f"{cores} cores beside a GPU" if chosen else "training uses all cores itself"
@@ -65,7 +66,7 @@ def workers(setting: int | str) -> int:
 def windows(setting: int | str) -> int:
     """Resolve `batch_size=auto` of predict.py: windows per forward pass, 4 on a GPU, 1 on a CPU."""
     if setting != "auto":
-        return setting  # type: ignore[return-value]
+        return checks.whole("batch_size", setting, 1, expected="auto, or a whole number from 1")
     chosen = 4 if torch.cuda.is_available() else 1
     reason = "on a GPU" if chosen > 1 else "one window uses all cores of a CPU"
     log.info("batch_size=%d: %s; pin it with batch_size=…", chosen, reason)

@@ -24,11 +24,11 @@ class Print(logging.Handler):
         print(self.format(record), flush=True)
 
 
-def show(content: RenderableType, width: int = 100) -> None:
+def show(content: RenderableType) -> None:
     """Log a table or other rich object as plain text, so that the terminal and train.log are equal."""
     buffer = io.StringIO()
     # without force_jupyter=False, a notebook would capture the output
-    Console(file=buffer, width=width, force_jupyter=False).print(content)
+    Console(file=buffer, width=100, force_jupyter=False).print(content)
     log.info("%s", "\n" + buffer.getvalue().rstrip())
 
 

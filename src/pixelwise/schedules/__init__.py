@@ -1,4 +1,4 @@
-"""Which phases a training has, and from the step: learning rates, what is frozen. Imports no torch itself."""
+"""The phases of a training: learning rates and frozen parts at each step. This file does not import torch."""
 
 from pixelwise.schedules.curves import (
     Constant,

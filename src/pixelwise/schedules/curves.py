@@ -1,8 +1,8 @@
 """How a learning rate changes over the steps of a phase: pure functions of (step, steps).
 
-A phase names one (`curve: cosine`), or configures it:
+A phase names a curve (`curve: cosine`) or configures it:
 `curve: {_target_: pixelwise.schedules.Polynomial, power: 2}`.
-Any callable class of the same signature will do.
+Any callable class with the same signature can be used.
 """
 
 from __future__ import annotations
@@ -19,66 +19,66 @@ from pixelwise import checks
 
 @dataclass(frozen=True)
 class Curve:
-    """Factor on a phase's learning rate.
+    """Factor of the learning rate of a phase.
 
-    Every curve starts at its largest value, 1 (but for `OneCycle`), and would reach its `end` at the
-    step after the last one, where the next phase begins.
+    Every curve except `OneCycle` starts at its largest value, 1, and would reach its `end` one step after the
+    last step, where the next phase begins.
     """
 
     def __post_init__(self) -> None:
         """Check the options.
 
         Raises:
-            UserError: one is not between its limits.
+            UserError: an option is out of its range.
         """
-        for each in fields(self):
-            check = checks.whole if isinstance(each.default, int) else checks.number
-            key = f"{each.name} of the curve {name(type(self))}"
-            check(key, getattr(self, each.name), *each.metadata["limits"])
+        for option in fields(self):
+            check = checks.whole if isinstance(option.default, int) else checks.number
+            key = f"{option.name} of the curve {name(type(self))}"
+            check(key, getattr(self, option.name), *option.metadata["limits"])
 
     def __call__(self, step: int, steps: int) -> float:
-        """The factor at one of `steps` steps, 0 ≤ step < steps."""
+        """Return the factor at a step of the phase, 0 ≤ step < steps."""
         raise NotImplementedError
 
     def __str__(self) -> str:
-        """Its name in a config, with the options that differ from the defaults."""
-        options = [each for each in fields(self) if getattr(self, each.name) != each.default]
-        text = ", ".join(f"{option.name}={getattr(self, option.name):g}" for option in options)
+        """Return the name of the curve in a config, with the options that differ from the defaults."""
+        changed = [option for option in fields(self) if getattr(self, option.name) != option.default]
+        text = ", ".join(f"{option.name}={getattr(self, option.name):g}" for option in changed)
         return name(type(self)) + (f"({text})" if text else "")
 
 
 def option(default: float, low: float, high: float) -> Any:
-    """An option of a curve: a number between two others, whole if its default is an `int`."""
+    """Define an option of a curve: a number from low to high, an integer if its default is an `int`."""
     return field(default=default, metadata={"limits": (low, high)})
 
 
 def name(curve: type[Curve]) -> str:
-    """What a config calls a curve: CosineRestarts → cosine_restarts."""
+    """Return the name of a curve in a config: CosineRestarts → cosine_restarts."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", curve.__name__).lower()
 
 
 def _half_cosine(t: float) -> float:
-    """1 at t = 0, 0 at t = 1."""
+    """Half a cosine from 1 at t = 0 to 0 at t = 1."""
     return 0.5 * (1 + math.cos(math.pi * t))
 
 
 @dataclass(frozen=True)
 class Constant(Curve):
-    """The same rate throughout."""
+    """A constant learning rate."""
 
     def __call__(self, step: int, steps: int) -> float:
-        """Always 1."""
+        """Return 1."""
         return 1.0
 
 
 @dataclass(frozen=True)
 class Linear(Curve):
-    """Straight down to `end`."""
+    """A straight line from 1 to `end`."""
 
     end: float = option(0.0, 0, 1)
 
     def __call__(self, step: int, steps: int) -> float:
-        """On the line from 1 to `end`."""
+        """Return the value on the line."""
         return 1 - (1 - self.end) * step / steps
 
 
@@ -89,7 +89,7 @@ class Cosine(Curve):
     end: float = option(0.0, 0, 1)
 
     def __call__(self, step: int, steps: int) -> float:
-        """On the half cosine."""
+        """Return the value on the half cosine."""
         return self.end + (1 - self.end) * _half_cosine(step / steps)
 
 
@@ -101,27 +101,27 @@ class Polynomial(Curve):
     end: float = option(0.0, 0, 1)
 
     def __call__(self, step: int, steps: int) -> float:
-        """On the power function from 1 to `end`."""
+        """Return the value on the power function from 1 to `end`."""
         return self.end + (1 - self.end) * (1 - step / steps) ** self.power
 
 
 @dataclass(frozen=True)
 class Exponential(Curve):
-    """The same ratio from each step to the next, down to `end`."""
+    """Exponential decay from 1 to `end`."""
 
     end: float = option(0.01, 1e-12, 1)
 
     def __call__(self, step: int, steps: int) -> float:
-        """`end` to the power of the share that is done."""
+        """Return `end` to the power of step / steps."""
         return self.end ** (step / steps)
 
 
 @dataclass(frozen=True)
 class OneCycle(Curve):
-    """Up from `start` to 1 during the share `rise` of the steps, then down to `end`, along half cosines.
+    """Half a cosine up from `start` to 1 over the share `rise` of the steps, then one down to `end`.
 
     Smith & Topin, Super-Convergence (2018; arXiv:1708.07120), with the shape and the defaults of PyTorch's
-    OneCycleLR: the last step is at `end`.
+    OneCycleLR: the last step has the factor `end`.
     """
 
     rise: float = option(0.3, 0, 1)
@@ -129,7 +129,7 @@ class OneCycle(Curve):
     end: float = option(1e-4 / 25, 0, 1)
 
     def __call__(self, step: int, steps: int) -> float:
-        """On the half cosine up, or on the one down."""
+        """Return the value on the rising or the falling half cosine."""
         peak, last = self.rise * steps - 1, steps - 1
         if step <= peak:
             return 1 + (self.start - 1) * _half_cosine(step / max(peak, 1e-9))
@@ -140,8 +140,8 @@ class OneCycle(Curve):
 class CosineRestarts(Curve):
     """Half cosines from 1 to `end`, one after the other, each `multiplier` times as long as the one before.
 
-    Together they fill the phase: 2 cycles with multiplier 2 over 45 epochs are SGDR's T₀ = 15, T_mult = 2
-    (Loshchilov & Hutter, ICLR 2017; arXiv:1608.03983). Cycles begin at whole steps.
+    Together they span the phase: 2 cycles with multiplier 2 over 45 epochs are SGDR's T₀ = 15, T_mult = 2
+    (Loshchilov & Hutter, ICLR 2017; arXiv:1608.03983). Cycle lengths are rounded.
     """
 
     cycles: int = option(3, 1, 1000)
@@ -149,7 +149,7 @@ class CosineRestarts(Curve):
     end: float = option(0.0, 0, 1)
 
     def __call__(self, step: int, steps: int) -> float:
-        """On the half cosine of the cycle that the step belongs to."""
+        """Return the value on the half cosine of the cycle that contains the step."""
         lengths = [self.multiplier**cycle for cycle in range(self.cycles)]
         edges = [round(steps * sum(lengths[:cycle]) / sum(lengths)) for cycle in range(len(lengths) + 1)]
         first, after = next((a, b) for a, b in pairwise(edges) if step < b)
@@ -160,4 +160,4 @@ CURVES: dict[str, Callable[[int, int], float]] = {
     name(curve): curve()
     for curve in (Constant, Linear, Cosine, Polynomial, OneCycle, CosineRestarts, Exponential)
 }
-"""What a phase may name, with default options."""
+"""The curves that a phase can name, with default options."""

@@ -1,4 +1,4 @@
-"""Which parameters share a learning rate and a weight decay."""
+"""Parameter groups of the optimizer, each with its own learning rate and weight decay."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ log = logging.getLogger(__name__)
 def parameter_groups(
     model: Composition, layer_decay: float | None = None, decay_norms: bool = False
 ) -> list[dict[str, Any]]:
-    """The parameters of a composition as an optimizer takes them.
+    """Return the parameters of a composition in groups for an optimizer.
 
-    Each group says its `part`, a `scale` and whether it `decays`; before every step the schedule sets its
-    rate to the part's rate times the scale, and the weight decay of what decays. Scales follow ELECTRA
-    (Clark et al., ICLR 2020) and BEiT (Bao et al., ICLR 2022; arXiv:2106.08254): 1 for decoder (with the
-    encoder's neck) and head, d for the encoder's last layer, d² for the one before, and so on. Layers are
-    timm's: the stem and each stage of a convolutional encoder, the embedding and each block of a transformer.
+    Each group has its `part`, a `scale` and a flag `decays`. Before every step, the schedule sets the
+    learning rate of a group to the rate of the part times the scale, and the weight decay of groups that
+    decay. Scales follow ELECTRA (Clark et al., ICLR 2020) and BEiT (Bao et al., ICLR 2022; arXiv:2106.08254):
+    1 for the decoder (with the encoder's neck) and the head, d for the last layer of the encoder, d² for the
+    layer before, and so on. timm defines the layers: the stem and each stage of a convolutional encoder, the
+    embedding and each block of a transformer.
 
     Args:
         model: the composition.
-        layer_decay: d; None for the same rate throughout.
-        decay_norms: decay norms, biases and position embeddings like all other weights.
+        layer_decay: the factor d; None for one rate in the whole encoder.
+        decay_norms: whether weight decay also applies to norms, biases and position embeddings.
 
     Raises:
-        UserError: the decay is out of range, or timm does not know the encoder's layers.
+        UserError: `layer_decay` is out of range, or timm does not define the layers of the encoder.
     """
     if layer_decay is not None and not 0 < layer_decay <= 1:
         raise UserError("optimizer.layer_decay", found=layer_decay, expected="null or 0 < layer_decay ≤ 1")
@@ -61,28 +62,28 @@ def parameter_groups(
         groups.setdefault(key, group)["params"].append(parameter)
     if layer_decay is not None:
         log.info(
-            "optimizer.layer_decay=%g: the encoder's %d layers learn at %.3g to %.3g of its rate",
+            "optimizer.layer_decay=%g: the encoder's %d layers train at %.3g to %.3g of its learning rate",
             layer_decay, count, layer_decay**count, layer_decay,
         )  # fmt: skip
     return list(groups.values())
 
 
-def _layers(encoder: nn.Module, whole: Any) -> dict[str, int]:
-    """Number of the layer that each parameter of the encoder belongs to, from the input on."""
-    if not hasattr(whole, "group_matcher"):
+def _layers(encoder: nn.Module, full_model: Any) -> dict[str, int]:
+    """Return the layer index of each parameter of the encoder, counted from the input."""
+    if not hasattr(full_model, "group_matcher"):
         raise UserError(
-            "optimizer.layer_decay: timm does not know the layers of this encoder",
+            "optimizer.layer_decay: timm does not define the layers of this encoder",
             fix="optimizer.layer_decay=null",
         )
-    numbers = group_parameters(whole, whole.group_matcher(coarse=True), reverse=True)
+    numbers = group_parameters(full_model, full_model.group_matcher(coarse=True), reverse=True)
     own = {name for name, _ in encoder.named_parameters()}
     return {n: layer for name, layer in numbers.items() for n in names_in_encoder(name) if n in own}
 
 
-def _embeddings(encoder: nn.Module, whole: Any) -> set[str]:
-    """What timm exempts from weight decay besides norms and biases, such as position embeddings."""
-    patterns = whole.no_weight_decay() if hasattr(whole, "no_weight_decay") else ()
-    exempt = (
-        {n for n, _ in whole.named_parameters() if any(fnmatch(n, p) for p in patterns)} if patterns else ()
-    )
+def _embeddings(encoder: nn.Module, full_model: Any) -> set[str]:
+    """Return the other parameters that timm exempts from weight decay, such as position embeddings."""
+    patterns = full_model.no_weight_decay() if hasattr(full_model, "no_weight_decay") else ()
+    if not patterns:
+        return set()
+    exempt = {n for n, _ in full_model.named_parameters() if any(fnmatch(n, p) for p in patterns)}
     return {n for name in exempt for n in names_in_encoder(name)}

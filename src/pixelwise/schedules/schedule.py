@@ -1,7 +1,7 @@
-"""A schedule is an ordered dict of phases; each gives a learning rate as a pure function of the step.
+"""A schedule is an ordered dict of phases; each phase gives a learning rate as a pure function of the step.
 
-Nothing here keeps state: which phase it is and what the rates are follows from the number of
-optimizer steps taken, so that a resumed run cannot disagree with an uninterrupted one.
+Nothing here has state: the phase and the learning rates depend only on the number of optimizer steps done, so
+that a resumed run has the same rates as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from pixelwise.schedules.curves import CURVES
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with its own learning rates, frozen parts, augmentation and loss.
+    """A range of training steps with its own learning rates, frozen parts, augmentation and loss.
 
     Attributes:
         name: the key in `schedule.phases`.
-        start: the first optimizer step it covers.
-        stop: the first one after it.
+        start: the first optimizer step of the phase.
+        stop: the first optimizer step after the phase.
         lr: peak learning rate of each part.
-        curve: (step, steps) → factor on the rate over the phase's steps after the warm-up.
-        warmup: number of steps over which the rate rises linearly to its peak.
-        freeze: parts whose weights and batch-norm statistics stand still.
-        weight_decay: of the parameters that decay at all; None keeps the optimizer's.
-        crop_size: (height, width) of the training images; None keeps the data's.
+        curve: (step, steps) → factor of the learning rate in the steps after the warm-up.
+        warmup: number of steps over which the learning rate rises linearly to its peak.
+        freeze: parts whose weights and batch-norm statistics do not change.
+        weight_decay: weight decay of the groups that decay; None keeps that of the optimizer.
+        crop_size: (height, width) of the training images; None keeps that of the data.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Phase:
     crop_size: tuple[int, int] | None = None
 
     def rate(self, part: str, step: int) -> float:
-        """Learning rate of a part at a global step; 0 where the part is frozen."""
+        """Return the learning rate of a part at a global step; 0 if the part is frozen."""
         if part in self.freeze:
             return 0.0
         step -= self.start
@@ -54,7 +54,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """All phases, and how optimizer steps map to epochs."""
+    """All phases, and the mapping from optimizer steps to epochs."""
 
     phases: tuple[Phase, ...]
     batches_per_epoch: int
@@ -62,42 +62,42 @@ class Plan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps an epoch; an incomplete accumulation at its end counts as one."""
+        """Optimizer steps per epoch; an incomplete accumulation at the end counts as one step."""
         return math.ceil(self.batches_per_epoch / self.accumulate)
 
     @property
     def steps(self) -> int:
-        """Length of the whole plan in optimizer steps."""
+        """Length of the training in optimizer steps."""
         return self.phases[-1].stop
 
     @property
     def epochs(self) -> int:
-        """Length of the whole plan in epochs, the last one perhaps incomplete."""
+        """Length of the training in epochs; the last one can be incomplete."""
         return math.ceil(self.steps / self.steps_per_epoch)
 
     def position(self, step: int) -> tuple[int, int]:
-        """(epoch, batch) about to be trained on after so many optimizer steps."""
+        """Return (epoch, batch) of the next training batch after a number of optimizer steps."""
         epoch, steps = divmod(step, self.steps_per_epoch)
         return epoch, steps * self.accumulate
 
     def index_at(self, step: int) -> int:
-        """Index of the phase that a global step belongs to."""
+        """Return the index of the phase that contains a global step."""
         return next((i for i, phase in enumerate(self.phases) if step < phase.stop), len(self.phases) - 1)
 
     def index_of_batch(self, epoch: int, batch: int) -> int:
-        """Index of the phase that a batch of an epoch belongs to."""
+        """Return the index of the phase that contains a batch of an epoch."""
         return self.index_at(epoch * self.steps_per_epoch + batch // self.accumulate)
 
     def in_step(self, batch: int) -> int:
-        """Number of batches of the optimizer step that begins with this batch of an epoch."""
+        """Return the number of batches in the optimizer step that starts with this batch of an epoch."""
         return max(1, min(self.accumulate, self.batches_per_epoch - batch))
 
     def check_accumulation(self) -> None:
-        """Refuse to accumulate over more batches than an epoch has, where each step ends at the latest."""
+        """Raise an error if an optimizer step has more batches than an epoch: steps end with the epoch."""
         if self.accumulate > self.batches_per_epoch:
             raise UserError(
-                "trainer.accumulate_grad_batches: a step cannot go on into the next epoch",
-                found=f"{self.accumulate}, with {self.batches_per_epoch} batches an epoch",
+                "trainer.accumulate_grad_batches: an optimizer step cannot continue in the next epoch",
+                found=f"{self.accumulate}, with {self.batches_per_epoch} batches per epoch",
                 expected=f"at most {self.batches_per_epoch}",
                 fix="a smaller number, or a smaller data.batch_size",
             )
@@ -115,7 +115,7 @@ KEYS = (
     "crop_size",
     "loss",
 )
-"""What a phase may say. Its augmentation and its loss are built elsewhere."""
+"""The settings of a phase. Its augmentation and its loss are built elsewhere."""
 
 
 def make_plan(
@@ -125,20 +125,21 @@ def make_plan(
     accumulate: int = 1,
     crop_size: int | Sequence[int] | None = None,
 ) -> Plan:
-    """Check the phases of a config and lay them end to end.
+    """Check the phases of a config and place them one after the other.
 
-    An epoch is a length here, as many steps as the data give: after a phase of `steps` that ends within an
-    epoch, a phase of one epoch lasts until the same place of the next.
+    An epoch is a length in steps here: after a phase of `steps` that ends within an epoch, a phase of one
+    epoch ends at the same place within the next epoch.
 
     Args:
-        phases: `schedule.phases` as plain containers, in order; a curve is a name or already built.
-        parts: names that `lr` and `freeze` may use, such as encoder, decoder, head.
-        batches_per_epoch: batches that an epoch really has, limits included.
-        accumulate: batches that make one optimizer step.
-        crop_size: the data's, of which a phase may take a share.
+        phases: `schedule.phases` as plain containers, in order; a curve is a name or an object.
+        parts: names that `lr` and `freeze` can use, such as encoder, decoder, head.
+        batches_per_epoch: number of training batches per epoch, after limits such as
+            `trainer.limit_train_batches`.
+        accumulate: number of batches per optimizer step.
+        crop_size: crop size of the data; a phase can use a share of it.
 
     Raises:
-        UserError: naming the key, for anything that cannot be carried out.
+        UserError: a setting is invalid; the message names its key.
     """
     if not phases:
         raise UserError("schedule.phases is empty", expected="at least one phase")
@@ -160,13 +161,13 @@ def _phase(
 ) -> Phase:
     key = f"schedule.phases.{name}"
     if not isinstance(settings, Mapping):
-        raise UserError(f"{key} is no phase", found=settings, expected="keys such as epochs, lr and curve")
+        raise UserError(f"{key} is not a phase", found=settings, expected="keys such as epochs, lr and curve")
     for unknown in (k for k in settings if k not in KEYS):
-        raise UserError(f"{key}.{unknown}: a phase has no such setting", expected=_meant(unknown, KEYS))
+        raise UserError(f"{key}.{unknown}: a phase has no such setting", expected=_similar(unknown, KEYS))
     steps = _length(key, settings, steps_per_epoch)
     freeze = _frozen(f"{key}.freeze", settings.get("freeze") or (), parts)
     warmup = settings.get("warmup") or 0.0
-    share = "the share of the phase's steps, from 0 to below 1"
+    share = "a share of the steps of the phase, at least 0 and below 1"
     checks.number(f"{key}.warmup", warmup, 0, below=1, expected=share)
     decay = settings.get("weight_decay")
     if decay is not None:
@@ -185,10 +186,12 @@ def _phase(
 
 
 def _length(key: str, settings: Mapping[str, Any], steps_per_epoch: int) -> int:
-    """Optimizer steps of a phase, from its `epochs` or its `steps`."""
+    """Return the optimizer steps of a phase, from its `epochs` or its `steps`."""
     given = {k: settings[k] for k in ("epochs", "steps") if settings.get(k) is not None}
     if len(given) != 1:
-        raise UserError(f"{key}: how long?", found=given or "no length", expected="either epochs or steps")
+        raise UserError(
+            f"{key}: length of the phase", found=given or "none", expected="either epochs or steps"
+        )
     unit, length = given.popitem()
     steps = checks.number(f"{key}.{unit}", length, above=0) * (steps_per_epoch if unit == "epochs" else 1)
     if steps < 1 or abs(steps - round(steps)) > 1e-6:
@@ -198,49 +201,49 @@ def _length(key: str, settings: Mapping[str, Any], steps_per_epoch: int) -> int:
 
 
 def _frozen(key: str, freeze: str | Iterable[str], parts: Sequence[str]) -> frozenset[str]:
-    """The parts that stand still, some but not all."""
+    """Return the frozen parts; not all parts can be frozen."""
     frozen = [freeze] if isinstance(freeze, str) else list(freeze)
     for part in frozen:
         if part not in parts:
-            raise UserError(f"{key}: no part {part!r}", expected=_meant(part, parts))
+            raise UserError(f"{key}: no part {part!r}", expected=_similar(part, parts))
     if set(frozen) >= set(parts):
         raise UserError(f"{key}: nothing is left to train", expected=f"some of {', '.join(parts)}")
     return frozenset(frozen)
 
 
 def _curve(key: str, curve: Any) -> Callable[[int, int], float]:
-    """A curve by its name, or as it was built."""
+    """Return a curve given by name or as an object."""
     if callable(curve):
         return curve
     if curve not in CURVES:
-        raise UserError(f"{key}.curve: no curve {curve!r}", expected=_meant(curve, CURVES))
+        raise UserError(f"{key}.curve: no curve {curve!r}", expected=_similar(curve, CURVES))
     return CURVES[curve]
 
 
 def _rates(key: str, lr: Any, parts: Sequence[str], freeze: frozenset[str]) -> dict[str, float]:
-    """One learning rate for each part that trains."""
+    """Return the learning rate of each part that is trained."""
     if not isinstance(lr, Mapping):
         lr = dict.fromkeys(parts, lr)
     for part in lr:
         if part not in parts:
-            raise UserError(f"{key}.lr: no part {part!r}", expected=_meant(part, parts))
+            raise UserError(f"{key}.lr: no part {part!r}", expected=_similar(part, parts))
     trained = [part for part in parts if part not in freeze]
     for part in trained:
         checks.number(f"{key}.lr: the learning rate of {part}", lr.get(part), 0)
     return {part: lr[part] for part in trained}
 
 
-def _crop(key: str, size: Any, whole: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """(height, width) in pixels; a share of the data's is rounded to multiples of 32, the usual stride."""
+def _crop(key: str, size: Any, data_size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """Return (height, width) in pixels; a share is rounded to multiples of 32, the usual stride."""
     if size is None:
         return None
-    if isinstance(size, float) and 0 < size < 1 and whole is not None:
-        size = [32 * max(1, round(size * side / 32)) for side in checks.extent("data.crop_size", whole)]
+    if isinstance(size, float) and 0 < size < 1 and data_size is not None:
+        size = [32 * max(1, round(size * side / 32)) for side in checks.extent("data.crop_size", data_size)]
     expected = "pixels, [height, width], or a share of data.crop_size between 0 and 1"
     return checks.extent(key, size, expected=expected)
 
 
-def _meant(word: Any, known: Iterable[str]) -> str:
-    """The known words that look like this one, or all of them."""
-    known = list(known)
-    return " or ".join(nearest(str(word), known)) or "one of " + ", ".join(known)
+def _similar(word: Any, names: Iterable[str]) -> str:
+    """Return the names that are similar to a word, or all names."""
+    names = list(names)
+    return " or ".join(nearest(str(word), names)) or "one of " + ", ".join(names)

@@ -1,4 +1,4 @@
-"""Many runs: sweeps, searches, comparisons. Importing it imports no torch."""
+"""Sweeps, searches and comparisons of runs. Importing this package imports no torch."""
 
 from pixelwise.sweeps.hydra_callback import Sweep
 

@@ -1,7 +1,8 @@
-"""What a multirun does around its jobs; besides `command_line` the only place that knows Hydra.
+"""Hydra callback that records the state of each job of a sweep and writes the tables of the sweep.
 
-Hydra shows the first failure only, forgets what a killed sweep had done, and numbers its folders. Here each
-job has a folder named after what differs, so that the same command finds what is there and does the rest.
+Hydra itself shows only the first failure, cannot resume a killed sweep, and numbers the folders of the jobs.
+Here the folder of a job is named after its overrides, so that the same command finds finished jobs and runs
+the rest.
 """
 
 from __future__ import annotations
@@ -34,40 +35,40 @@ from pixelwise.sweeps import summary
 log = logging.getLogger(__name__)
 
 LONGEST = 100
-"""Characters of a job's name; file systems take 255 bytes."""
+"""Largest number of characters of a job's name; file systems allow 255 bytes."""
 
 
 def job_name(overrides: Iterable[str], fixed: Iterable[str] = ()) -> str:
-    """The folder of a job: `loss-dice_seed-1`, from what differs between the jobs of a sweep.
+    """The name of a job's folder, such as `loss-dice_seed-1`, from the overrides that differ between jobs.
 
     Args:
-        overrides: of this job, `key=value`.
-        fixed: keys that are the same in all jobs.
+        overrides: overrides of this job, `key=value`.
+        fixed: keys with the same value in all jobs.
     """
     choices = {key_of(o): o.partition("=")[2] for o in overrides}
-    wanted = "_".join(f"{key}-{choices[key]}" for key in sorted(choices.keys() - set(fixed))) or "job"
-    name = re.sub(r"[^\w.@+-]+", "-", wanted)[:LONGEST]
-    if name == wanted:
+    readable = "_".join(f"{key}-{choices[key]}" for key in sorted(choices.keys() - set(fixed))) or "job"
+    name = re.sub(r"[^\w.@+-]+", "-", readable)[:LONGEST]
+    if name == readable:
         return name
-    return f"{name}-{hashlib.sha1(wanted.encode()).hexdigest()[:6]}"  # a/b and a,b are two jobs
+    return f"{name}-{hashlib.sha1(readable.encode()).hexdigest()[:6]}"  # keeps a/b and a,b apart
 
 
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)
 
 
 def begun(folder: Path) -> bool:
-    """Whether this is a job of a sweep that an earlier start of the sweep had begun."""
+    """Whether this job of a sweep was started by an earlier command."""
     return HydraConfig.get().mode == RunMode.MULTIRUN and (folder / "config.yaml").is_file()
 
 
 class Sweep(Callback):
-    """Notes what becomes of each job, and writes the sweep's tables and report after each.
+    """Records the state of each job, and writes the tables and the report of the sweep after each job.
 
-    `on_multirun_end` would not do: Hydra leaves it out when a job failed, and when a sweep is killed.
+    `on_multirun_end` is not used: Hydra does not call it if a job failed or the sweep was killed.
     """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write down which jobs there are to be; show at the end what became of them."""
+        """Record the planned jobs; at exit, print their states and scores."""
         folder = Path(config.hydra.sweep.dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         jobs = planned(config)
@@ -75,28 +76,28 @@ class Sweep(Callback):
         atexit.register(summary.show, folder)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """What happened to an earlier attempt no longer counts."""
+        """Delete the record of an earlier failed attempt."""
         folder = Path(config.hydra.runtime.output_dir)
         multirun = HydraConfig.get().mode == RunMode.MULTIRUN
-        if rank() == 0 and (multirun or (folder / "config.yaml").is_file()):  # nobody else's file
+        if rank() == 0 and (multirun or (folder / "config.yaml").is_file()):  # only in the folder of a run
             (folder / sweep.OUTCOME).unlink(missing_ok=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Report a failure where it happens, and let the other jobs run."""
+        """Log and record a failure, so that the other jobs run; update the tables."""
         if HydraConfig.get().mode != RunMode.MULTIRUN or rank() > 0:
             return
         folder = Path(config.hydra.runtime.output_dir)
         if job_return.status == JobStatus.FAILED:
-            why = _told(job_return._return_value)
+            why = _reason(job_return._return_value)
             log.error("%s failed: %s", folder.name, why)
             sweep.note(folder, "failed", why)
-            # Hydra ends with the first failure: its error was told above
+            # Hydra raises the first failure at the end; its error is logged above
             job_return.return_value = CompactHydraException(f"\n{folder.name} failed; see {folder}")
         summary.write(folder.parent)
 
 
 def planned(config: DictConfig) -> dict[str, list[str]]:
-    """The overrides of each job that a sweep's command asks for, by the job's name."""
+    """The overrides of each job of a sweep's command, by the job's name."""
     params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     parsed = parser.parse_overrides([*params, *config.hydra.overrides.task])
@@ -105,8 +106,8 @@ def planned(config: DictConfig) -> dict[str, list[str]]:
     return {job_name(job, fixed): job for job in jobs}
 
 
-def _told(error: BaseException) -> str:
-    """A user's mistake in its own words, any other error with its traceback."""
+def _reason(error: BaseException) -> str:
+    """The message of a `UserError`, or the traceback of any other error."""
     if isinstance(error, CompactHydraException):
         return str(error).strip().removeprefix("error: ")
     return "".join(traceback.format_exception(error)).strip()

@@ -1,8 +1,8 @@
-"""Search: Optuna proposes overrides, each trial is an ordinary run in a process of its own.
+"""Hyperparameter search: Optuna proposes overrides, and each trial is an ordinary run in its own process.
 
-The search's folder holds the study (`study.db`, SQLite), a run folder for each trial and the tables of
-`comparison`. This process watches the validation scores that the runs write, tells them to the study, and
-ends what its pruner gives up. Started again, it goes on with what was cut off. Trials know nothing of it.
+The folder of a search holds the study (`study.db`, SQLite), a run folder for each trial, and the tables of
+`summary`. This process reads the validation scores that the runs write, reports them to the study, and stops
+the trials that the pruner rejects. The same command resumes interrupted trials.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ log = logging.getLogger(__name__)
 
 TRAIN = (sys.executable, "-m", "pixelwise", "train")
 POLL = 0.2
-"""Seconds between two looks at the running trials."""
+"""Seconds between two checks of the running trials."""
 
 
 def search(config: DictConfig, overrides: Sequence[str], folder: Path, train: Sequence[str] = TRAIN) -> None:
     """Run trials until `search.trials` have ended.
 
     Args:
-        config: composed, with `search`.
-        overrides: what was typed; all but the search's own keys goes to every trial.
-        folder: of the search; a study in it is gone on with.
-        train: the command that a trial is.
+        config: the composed config, with a `search` group.
+        overrides: the overrides as typed; every trial gets all but those of the search itself.
+        folder: the folder of the search; a study in it is resumed.
+        train: the command of a trial.
 
     Raises:
-        UserError: for a search that is not described, that differs from the folder's, or without any score.
+        UserError: `search` is not given, the folder holds a different search, or no trial has a score.
     """
     if "search" not in config:
         raise UserError("search=… must be given", expected=", ".join(options("search")))
@@ -64,23 +64,22 @@ def search(config: DictConfig, overrides: Sequence[str], folder: Path, train: Se
             raise
         finally:
             summary.show(folder, hint=False)
-    _tell_best(study, config.task.monitor, folder)
+    _log_best(study, config.task.monitor, folder)
 
 
 def _lock(folder: Path) -> IO[str]:
-    """Hold the folder; trials inherit the lock, so that it lasts until the last of their processes ended."""
+    """Lock the folder; trials inherit the lock, so that it is held until the last of them has ended."""
     lock = (folder / "search.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise UserError(
-            f"{folder} is in use by a search, or by trials of one that was killed", fix="wait, or end them"
-        ) from error
+        message = f"{folder} is in use by a search, or by trials of a killed search"
+        raise UserError(message, fix="wait for them, or stop them") from error
     return lock
 
 
 def _study(config: DictConfig, fixed: Sequence[str], folder: Path) -> Any:
-    """The folder's study, new or gone on with."""
+    """Create the study of a folder, or load it if it exists."""
     try:
         import optuna
         from optuna.study import StudyDirection
@@ -99,19 +98,19 @@ def _study(config: DictConfig, fixed: Sequence[str], folder: Path) -> Any:
         direction=directions[config.task.mode],
         load_if_exists=True,
     )
-    # a sampler that is seeded alike at each start would propose its first trials once more
+    # with the same seed at each start, a sampler would repeat its first proposals
     study.sampler = make(
         config.search.sampler, "search.sampler", seed=config.seed + len(study.get_trials(deepcopy=False))
     )
     study.pruner = make(config.search.pruner, "search.pruner")
     described = {"space": OmegaConf.to_container(config.search.space), "overrides": sorted(fixed)}
-    known = study.user_attrs.get("search", described)
-    for what, now in described.items():
-        if known[what] != now:
+    recorded = study.user_attrs.get("search", described)
+    for part, now in described.items():
+        if recorded[part] != now:
             raise UserError(
-                f"{folder} holds another search: its {what} differ",
+                f"{folder} holds another search: its {part} differ",
                 found=json.dumps(now),
-                expected=json.dumps(known[what]),
+                expected=json.dumps(recorded[part]),
                 fix="choose another sweep.name",
             )
     study.set_user_attr("search", described)
@@ -120,7 +119,7 @@ def _study(config: DictConfig, fixed: Sequence[str], folder: Path) -> Any:
 
 @dataclass
 class _Running:
-    """A trial at work."""
+    """A running trial; `reported` counts the validations reported to the study."""
 
     trial: Any
     folder: Path
@@ -131,7 +130,7 @@ class _Running:
 
 
 class _Search:
-    """The trials of a study, as many at a time as there are workers."""
+    """Runs the trials of a study, as many at a time as there are workers."""
 
     def __init__(
         self,
@@ -147,31 +146,31 @@ class _Search:
         self.running: list[_Running] = []
 
     def run(self) -> None:
-        """Begin, watch and end trials until there are enough."""
+        """Start and watch trials until `search.trials` have ended."""
         from optuna.trial import Trial, TrialState
 
-        cut_off = [
+        interrupted = [
             Trial(self.study, trial._trial_id) for trial in self.study.get_trials(states=[TrialState.RUNNING])
         ]
         while True:
             while len(self.running) < self.settings.workers:
-                if cut_off:
-                    self._begin(cut_off.pop(0))
+                if interrupted:
+                    self._start(interrupted.pop(0))
                 elif len(self.study.get_trials(deepcopy=False)) < self.settings.trials:
-                    self._begin(self.study.ask())
+                    self._start(self.study.ask())
                 else:
                     break
             if not self.running:
                 return
-            for one in list(self.running):
-                ended = one.process.poll() is not None  # before looking, so that nothing is missed
-                self._watch(one)
+            for running in list(self.running):
+                ended = running.process.poll() is not None  # before reading scores, so that none is missed
+                self._watch(running)
                 if ended:
-                    self.running.remove(one)
-                    self._end(one)
+                    self.running.remove(running)
+                    self._end(running)
             time.sleep(POLL)
 
-    def _begin(self, trial: Any) -> None:
+    def _start(self, trial: Any) -> None:
         folder = self.folder / f"trial-{trial.number:04d}"
         folder.mkdir(exist_ok=True)
         chosen = [f"{key}={_typed(suggest(trial, key, leaf))}" for key, leaf in leaves(self.settings.space)]
@@ -179,7 +178,7 @@ class _Search:
             arguments = [f"resume='{folder}'"]
         else:
             arguments = [*self.fixed, *chosen, f"hydra.run.dir='{folder}'"]
-        slot = min(set(range(self.settings.workers)) - {one.slot for one in self.running})
+        slot = min(set(range(self.settings.workers)) - {running.slot for running in self.running})
         environment = dict(os.environ)
         if self.settings.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(self.settings.gpus[slot % len(self.settings.gpus)])
@@ -192,57 +191,57 @@ class _Search:
                 env=environment,
                 pass_fds=(self.lock.fileno(),),
             )
-        known = len(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
-        self.running.append(_Running(trial, folder, process, slot, known))
+        reported = len(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+        self.running.append(_Running(trial, folder, process, slot, reported))
 
-    def _watch(self, one: _Running) -> None:
-        """Tell the study what the run has validated since the last look; end it if it looks bad."""
-        values = sweep.validations(one.folder, self.task.monitor)
-        if len(values) <= one.reported:
+    def _watch(self, running: _Running) -> None:
+        """Report new validation scores to the study, and stop the trial if the pruner rejects it."""
+        values = sweep.validations(running.folder, self.task.monitor)
+        if len(values) <= running.reported:
             return
-        for step in range(one.reported, len(values)):
-            one.trial.report(values[step], step)
-        one.reported = len(values)
-        if not one.pruned and one.process.poll() is None and one.trial.should_prune():
-            one.pruned = True
-            one.process.terminate()  # it saves and leaves
+        for step in range(running.reported, len(values)):
+            running.trial.report(values[step], step)
+        running.reported = len(values)
+        if not running.pruned and running.process.poll() is None and running.trial.should_prune():
+            running.pruned = True
+            running.process.terminate()  # it saves a checkpoint and exits
 
-    def _end(self, one: _Running) -> None:
+    def _end(self, running: _Running) -> None:
         from optuna.trial import TrialState
 
-        values = sweep.validations(one.folder, self.task.monitor)
+        values = sweep.validations(running.folder, self.task.monitor)
         best = sweep.best_of(values, self.task.mode)
-        status = one.process.returncode
+        status = running.process.returncode
         if status == 0 and math.isfinite(best):
-            self.study.tell(one.trial, best)
-            log.info("%s: best %s %.4f", one.folder.name, self.task.monitor, best)
-        elif one.pruned:
+            self.study.tell(running.trial, best)
+            log.info("%s: best %s %.4f", running.folder.name, self.task.monitor, best)
+        elif running.pruned:
             why = f"after {len(values)} validations, best {self.task.monitor} {best:.4f}"
-            self.study.tell(one.trial, state=TrialState.PRUNED)
-            sweep.note(one.folder, "pruned", why)
-            log.info("%s: pruned %s", one.folder.name, why)
+            self.study.tell(running.trial, state=TrialState.PRUNED)
+            sweep.note(running.folder, "pruned", why)
+            log.info("%s: pruned %s", running.folder.name, why)
         elif -status in SIGNALS or status - 128 in SIGNALS:
-            raise SystemExit(status if status > 0 else 128 - status)  # told to stop: the trial remains open
+            raise SystemExit(status if status > 0 else 128 - status)  # by a signal: the trial can be resumed
         else:
-            why = _reason(one.folder / "terminal.txt", status)
-            one.trial.set_user_attr("error", why)
-            self.study.tell(one.trial, state=TrialState.FAIL)
-            sweep.note(one.folder, "failed", why)
-            log.error("%s failed: %s", one.folder.name, why)
+            why = _reason(running.folder / "terminal.txt", status)
+            running.trial.set_user_attr("error", why)
+            self.study.tell(running.trial, state=TrialState.FAIL)
+            sweep.note(running.folder, "failed", why)
+            log.error("%s failed: %s", running.folder.name, why)
         summary.write(self.folder)
 
     def stop(self) -> None:
-        """Let running trials save; Ctrl-C has reached them already."""
+        """Stop the running trials, which save a checkpoint; Ctrl-C has reached them already."""
         if getattr(sys.exception(), "code", None) != 128 + signal.SIGINT:
-            for one in self.running:
-                one.process.terminate()
-        for one in self.running:
-            one.process.wait()
-        log.info("stopped; the same command with sweep.name=%s goes on", self.folder.name)
+            for running in self.running:
+                running.process.terminate()
+        for running in self.running:
+            running.process.wait()
+        log.info("stopped; to continue, repeat the command with sweep.name=%s", self.folder.name)
 
 
 def leaves(space: Mapping[str, Any] | DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each searched key with its choices or its range."""
+    """Yield each searched key with its choices or its range."""
     for key, node in space.items():
         name = prefix + str(key)
         if OmegaConf.is_list(node) or (OmegaConf.is_dict(node) and "low" in node):
@@ -254,12 +253,12 @@ def leaves(space: Mapping[str, Any] | DictConfig, prefix: str = "") -> Iterator[
 
 
 def suggest(trial: Any, key: str, leaf: Any) -> Any:
-    """What the study proposes for one key.
+    """The value that the study proposes for one key.
 
     Args:
-        trial: of Optuna.
-        key: the override's.
-        leaf: a list of choices, or `low`, `high` and perhaps `log` and `step`.
+        trial: the trial of Optuna.
+        key: config key of the override.
+        leaf: a list of choices, or `low` and `high`, optionally with `log` or `step`.
     """
     if OmegaConf.is_list(leaf):
         return trial.suggest_categorical(key, list(leaf))
@@ -268,12 +267,12 @@ def suggest(trial: Any, key: str, leaf: Any) -> Any:
         return (trial.suggest_int if whole else trial.suggest_float)(key, **leaf)
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"search.space.{key}", found=f"{leaf}: {error}", expected="low, high, and perhaps log or step"
+            f"search.space.{key}", found=f"{leaf}: {error}", expected="low, high, optionally log or step"
         ) from error
 
 
 def _typed(value: Any) -> str:
-    """A value as one types it."""
+    """A value in the syntax of an override."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -287,13 +286,13 @@ def _reason(terminal: Path, status: int) -> str:
     return "\n".join(lines[-40:]).removeprefix("error: ").strip() or f"exit status {status}"
 
 
-def _tell_best(study: Any, monitor: str, folder: Path) -> None:
-    """Say which run to take."""
+def _log_best(study: Any, monitor: str, folder: Path) -> None:
+    """Log the best trial and its run folder."""
     try:
         best = study.best_trial
     except ValueError as error:
         raise UserError(
-            f"{folder}: no trial came to a score", fix="their folders hold terminal.txt"
+            f"{folder}: no trial has a score", fix="see terminal.txt in the folders of the trials"
         ) from error
     chosen = " ".join(f"{key}={_typed(value)}" for key, value in best.params.items())
     log.info("best of %d trials: %s %.4f with %s", len(study.trials), monitor, best.value, chosen)

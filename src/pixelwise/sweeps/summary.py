@@ -1,13 +1,13 @@
-"""Runs side by side: the jobs of a sweep or the trials of a search, and their means over seeds.
+"""Comparison of the jobs of a sweep, or the trials of a search, with means over seeds.
 
 | file in the sweep's folder | content |
 |---|---|
 | `jobs.json` | the jobs that the last command asked for, with their overrides |
-| `jobs.csv` | a row a job: what differs, state, every final score |
-| `settings.csv` | a row a setting: number of seeds, mean and sample standard deviation of every score |
-| `report.html` | both, with pictures |
+| `jobs.csv` | a row for each job: the overrides that differ, state, all final scores |
+| `settings.csv` | a row for each setting: number of seeds, mean and sample standard deviation of all scores |
+| `report.html` | both tables, with charts |
 
-Imports no torch, so that a sweep with nothing left to do is answered at once.
+Imports no torch, so that a finished sweep shows its tables at once.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from pixelwise.runs.sweep import Job, differing, read, score_names, settings, sh
 
 # --------------------------------------------------------------------------------------- writing tables
 def write(sweep: Path) -> list[Job]:
-    """Write the tables and the report of a sweep's folder, from what lies in it."""
+    """Write the tables and the report of a sweep from the files in its folder; return its jobs."""
     jobs = read(sweep)
     keys, groups, scores = differing(jobs), settings(jobs), score_names(jobs)
     rows: list[list[Any]] = [["job", *keys, "state", *scores]]
     for job in jobs:
         choices = [job.choices.get(key, "") for key in keys]
-        rows.append([job.name, *choices, job.told, *(job.scores.get(score, "") for score in scores)])
+        rows.append([job.name, *choices, job.status, *(job.scores.get(score, "") for score in scores)])
     write_rows(sweep / "jobs.csv", rows)
-    columns = [f"{score} {what}" for score in scores for what in ("mean", "sd")]
+    columns = [f"{score} {statistic}" for score in scores for statistic in ("mean", "sd")]
     rows = [[*(key for key in keys if key != "seed"), "runs", *columns]]
     for group in groups:
         numbers = [value for score in scores for value in (group.mean(score), group.sd(score))]
@@ -48,25 +48,25 @@ def write(sweep: Path) -> list[Job]:
 
 
 def show(sweep: Path, hint: bool = True) -> None:
-    """Print what became of each job, and the means over seeds; perhaps how to do the rest."""
+    """Print the state and scores of each job and the means over seeds; with `hint`, how to run the rest."""
     jobs = write(sweep)
     keys, groups, scores = differing(jobs), settings(jobs), shown_scores(jobs)
     console = Console(width=None if Console().is_terminal else 120)
     rows = job_rows(jobs, keys, scores)
-    named = [row[1:] for row in rows] if keys else rows  # by what differs, or else by its folder
-    console.print(_table(f"{sweep.name}: {len(jobs)} jobs", named, scores))
+    shown = [row[1:] for row in rows] if keys else rows  # without the folder's name if keys tell jobs apart
+    console.print(_table(f"{sweep.name}: {len(jobs)} jobs", shown, scores))
     if any(len(group.jobs) > 1 for group in groups):
         title = "mean ± standard deviation over seeds"
         console.print(_table(title, setting_rows(groups, keys, scores), scores))
     files = "jobs.csv,settings.csv,report.html"
-    told = [f"tables and report: {sweep}/{{{files}}}"]
+    lines = [f"tables and report: {sweep}/{{{files}}}"]
     if hint and any(job.state != "finished" for job in jobs):
-        told.append(f"to do what is missing or failed, repeat the command with sweep.name={sweep.name}")
-    console.print("\n".join(told), highlight=False, soft_wrap=True)
+        lines.append(f"to run missing and failed jobs, repeat the command with sweep.name={sweep.name}")
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
 def _table(title: str, rows: Sequence[Sequence[str]], scores: Sequence[str]) -> Table:
-    """A table for the terminal, of a header and rows, with the scores on the right of their columns."""
+    """A terminal table from a header and rows; scores are right-aligned."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for name in rows[0]:
         table.add_column(name, justify="right" if name in scores else "left")

@@ -1,4 +1,4 @@
-"""The story of transfer: a classifier's encoder, fine-tuned on few masks, against the same from scratch."""
+"""Transfer study: segmenters fine-tuned from a classifier's encoder, compared with training from scratch."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ COLOURS = {SCRATCH: "#777777", TRANSFER: "#0072B2"}
 
 
 @dataclass(frozen=True)
-class Story:
-    """What is trained.
+class Study:
+    """The runs of a transfer study.
 
     Attributes:
-        seeds: one classifier each, and two segmenters for each number of masks.
+        seeds: random seeds; each trains one classifier, and two segmenters for each number of masks.
         masks: numbers of labelled masks.
-        both, classifier, segmenter: overrides of train.py for every run and for each kind of run.
+        both, classifier, segmenter: overrides of train.py for all runs, the classifiers and the segmenters.
     """
 
     seeds: Sequence[int]
@@ -48,7 +48,7 @@ class Story:
 
 
 class Score(NamedTuple):
-    """One segmenter's outcome."""
+    """The final score of one segmenter."""
 
     masks: int
     seed: int
@@ -56,26 +56,26 @@ class Score(NamedTuple):
     miou: float
 
 
-def tell(story: Story, output: str | Path, compose: Callable[[list[str]], DictConfig]) -> list[Score]:
-    """Train whatever is not finished yet, write the table and the plot.
+def run_study(study: Study, output: str | Path, compose: Callable[[list[str]], DictConfig]) -> list[Score]:
+    """Train the runs that are not finished yet, and write the table and the plot.
 
     Args:
-        story: what to train.
+        study: the runs to train.
         output: folder of all runs.
-        compose: words of train.py → its config.
+        compose: composes the config of train.py from a list of overrides.
     """
     output = Path(output).resolve()
     scores: list[Score] = []
-    count, total = 0, len(story.seeds) * (1 + 2 * len(story.masks))
-    for seed in story.seeds:
-        common = {**story.both, "seed": seed}
+    count, total = 0, len(study.seeds) * (1 + 2 * len(study.masks))
+    for seed in study.seeds:
+        common = {**study.both, "seed": seed}
         folder = output / f"classifier_seed{seed}"
-        final = finished(folder, {**common, **story.classifier}, compose)
+        final = finished(folder, {**common, **study.classifier}, compose)
         count += 1
         log.info("%d/%d classifier, seed %d: accuracy %.4f", count, total, seed, _main(final, "accuracy"))
         weights = {"encoder.weights": f"'{folder / 'checkpoints/best.ckpt'}'"}
-        for masks in story.masks:
-            segmenter = {**common, **story.segmenter, "data.train_samples": masks}
+        for masks in study.masks:
+            segmenter = {**common, **study.segmenter, "data.train_samples": masks}
             for start, extra in {SCRATCH: {}, TRANSFER: weights}.items():
                 name = f"{'transfer' if extra else 'scratch'}_{masks}_seed{seed}"
                 miou = _main(finished(output / name, {**segmenter, **extra}, compose), "miou")
@@ -93,36 +93,36 @@ def tell(story: Story, output: str | Path, compose: Callable[[list[str]], DictCo
 def finished(
     folder: Path, overrides: Mapping[str, Any], compose: Callable[[list[str]], DictConfig]
 ) -> dict[str, float]:
-    """The final scores of a run, which is trained unless it is there already.
+    """The final scores of a run; the run is trained first if it is not finished.
 
     Raises:
-        UserError: the folder holds a run of other words.
+        UserError: the folder holds a run with other overrides.
     """
     values = {key: "null" if value is None else value for key, value in overrides.items()}
-    words = [("++" if "." in key else "") + f"{key}={value}" for key, value in values.items()]
+    typed = [("++" if "." in key else "") + f"{key}={value}" for key, value in values.items()]
     recorded = folder / "overrides.yaml"
-    if recorded.is_file() and (before := OmegaConf.to_container(OmegaConf.load(recorded))) != words:
+    if recorded.is_file() and (before := OmegaConf.to_container(OmegaConf.load(recorded))) != typed:
         raise UserError(
             f"{folder} holds another run",
             found=before,
-            expected=words,
-            fix="output=… names a new folder; or remove this one",
+            expected=typed,
+            fix="choose a new folder with output=…, or delete this one",
         )
     if not (folder / "metrics.json").is_file():
         if recorded.is_file():
-            log.info("%s was not finished: it starts again", folder.name)
+            log.info("%s was not finished and starts again", folder.name)
             shutil.rmtree(folder)
         with logged_to(folder / "train.log"):
-            runs.create(folder, compose(words), words)
+            runs.create(folder, compose(typed), typed)
             train(build.run(runs.load_config(folder), folder), folder)
-        for name in ("last", "previous"):  # only an unfinished run goes on from them, and they are large
+        for name in ("last", "previous"):  # large, and needed only to resume
             (folder / f"checkpoints/{name}.ckpt").unlink(missing_ok=True)
     return runs.read_scores(folder / "metrics.json")
 
 
 @contextmanager
 def logged_to(file: Path) -> Iterator[None]:
-    """Let a run write its own log instead of the terminal's."""
+    """Write log messages to a file instead of the terminal, within a `with` block."""
     file.parent.mkdir(parents=True, exist_ok=True)
     own = logging.FileHandler(file)
     own.setFormatter(logging.Formatter("[%(asctime)s] %(message)s"))
@@ -139,13 +139,13 @@ def logged_to(file: Path) -> Iterator[None]:
 
 
 def _main(final: dict[str, float], name: str) -> float:
-    """A score of the split that a run ended with, which is test where there is one."""
+    """A final score, from the test split if there is one."""
     return next(final[key] for key in (f"test/{name}", f"val/{name}") if key in final)
 
 
-# ------------------------------------------------------------------------------------------ the outcome
+# ------------------------------------------------------------------------------------------ the results
 def table(scores: Sequence[Score]) -> str:
-    """A row for each number of masks in Markdown: mean and standard deviation over the seeds."""
+    """Markdown table of mean and standard deviation over the seeds, a row for each number of masks."""
     seeds = sorted({score.seed for score in scores})
     lines = [f"| labelled masks | {SCRATCH} | {TRANSFER} | difference |", "|---|---|---|---|"]
     for masks in sorted({score.masks for score in scores}):

@@ -1,7 +1,7 @@
-"""The dashboard of a project on Weights & Biases: panels for what a run logs, under the same names.
+"""Dashboard of a Weights & Biases project: panels for all values that a run logs, under the same names.
 
-The names are asked of the objects that a run is built from, so that a new class, phase, part of a loss or
-score is in the dashboard without a word here.
+The names come from the objects that a run is built from, so that the dashboard follows the classes, phases,
+losses and scores of the config.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ except ImportError as error:
     ) from error
 
 CHOICES = ("encoder", "decoder", "loss", "schedule", "augmentation", "optimizer")
-"""Groups whose choices the jobs of a sweep are compared by, in the order of the axes …"""
+"""Config groups that the jobs of a sweep are compared by, in the order of the axes."""
 
 NUMBERS = ("optimizer.lr", "data.crop_size", "seed")
-"""… and then these keys."""
+"""Config keys on the axes after those groups."""
 
 
 @dataclass(frozen=True)
 class Logged:
-    """What a run logs, by flat names.
+    """Names of the values that a run logs.
 
     Attributes:
         monitor: the score that chooses the best epoch, with its split.
@@ -52,9 +52,9 @@ class Logged:
         means: scores over all classes, without the split.
         by_class: score → its names for each class, without the split.
         parts: parts of the model that have weights.
-        phases: of the schedule.
+        phases: names of the phases of the schedule.
         confusion: whether there is a confusion matrix.
-        masks: whether the truth of a sample is a picture.
+        masks: whether the ground truth of a sample is a mask.
     """
 
     monitor: str
@@ -69,9 +69,9 @@ class Logged:
 
 
 def logged(config: DictConfig) -> Logged:
-    """What a training with this config would log.
+    """Names of the values that a training with this config logs.
 
-    The data set is listed, for its splits; the model is built without numbers (on PyTorch's meta device).
+    Lists the data set for its splits, and builds the model without weights (on PyTorch's meta device).
     """
     config = build.without_downloads(config)
     OmegaConf.resolve(config)
@@ -102,9 +102,9 @@ def logged(config: DictConfig) -> Logged:
 
 
 def workspace(config: DictConfig) -> ws.Workspace:
-    """The dashboard for runs of this config; nothing is asked of the network."""
+    """Build the dashboard for runs of this config, without network access."""
     names = logged(config)
-    made: dict[str, Callable[[Logged], list[Any]]] = {
+    sections: dict[str, Callable[[Logged], list[Any]]] = {
         "Learning curves": learning_curves,
         "Scores of each class": classes,
         "Phases and learning rates": phases,
@@ -117,38 +117,38 @@ def workspace(config: DictConfig) -> ws.Workspace:
         project=config.logger.wandb.project,
         name=f"pixelwise: {config.task.name} of {', '.join(map(str, config.data.classes))}"[:100],
         sections=[
-            ws.Section(name=title, panels=panels(names), is_open=True) for title, panels in made.items()
+            ws.Section(name=title, panels=panels(names), is_open=True) for title, panels in sections.items()
         ],
         settings=ws.WorkspaceSettings(x_axis=STEP),
     )
 
 
-def save(made: ws.Workspace) -> str:
+def save(dashboard: ws.Workspace) -> str:
     """Save a dashboard as a new view of its project and return its address.
 
     Raises:
-        UserError: nobody is logged in, before anything is asked of the network; or W&B refuses.
+        UserError: there is no login (checked before any network access), or W&B refuses.
     """
     if not wandb.login(prompt=False, verify=False):
         raise UserError(
-            "saving a dashboard needs a login to Weights & Biases, and there is none",
-            expected="what `wandb login` saves, or WANDB_API_KEY",
+            "saving a dashboard needs a login to Weights & Biases",
+            expected="a key saved by `wandb login`, or WANDB_API_KEY",
             fix="wandb login; or logger.wandb.offline=true writes the specification to a file",
         )
     try:
-        made.entity = made.entity or wandb.Api().default_entity or ""
-        return made.save_as_new_view().url
+        dashboard.entity = dashboard.entity or wandb.Api().default_entity or ""
+        return dashboard.save_as_new_view().url
     except (wandb.Error, ValueError) as error:
         raise UserError(
-            f"W&B did not save the dashboard of {made.entity}/{made.project}",
+            f"W&B did not save the dashboard of {dashboard.entity}/{dashboard.project}",
             found=error,
             fix="if W&B can be reached, logger.wandb.{entity,project} must be yours to write to",
         ) from error
 
 
-def specification(made: ws.Workspace) -> str:
-    """What W&B would be sent, as JSON."""
-    view = made._to_model()  # the package has no public name for it
+def specification(dashboard: ws.Workspace) -> str:
+    """The specification of the dashboard that is sent to W&B, as JSON."""
+    view = dashboard._to_model()  # there is no public method
     return view.spec.model_dump_json(by_alias=True, exclude_none=True, indent=1)
 
 
@@ -157,20 +157,20 @@ KINDS = {
     wr.ParameterImportancePlot: "importance of each choice",
     wr.RunComparer: "run comparer",
 }
-"""Panels that have no title."""
+"""Names of panels without a title."""
 
 
-def outline(made: ws.Workspace) -> dict[str, list[str]]:
-    """The sections with their panels in words: the title, or else what kind it is."""
+def outline(dashboard: ws.Workspace) -> dict[str, list[str]]:
+    """The titles of the panels of each section."""
     return {
         section.name: [getattr(panel, "title", None) or KINDS[type(panel)] for panel in section.panels]
-        for section in made.sections
+        for section in dashboard.sections
     }
 
 
 # --------------------------------------------------------------------------------------- the sections
 def learning_curves(names: Logged) -> list[Any]:
-    """The score that counts first, then losses and the other means; at last what the best weights reached."""
+    """The monitored score, losses, other means, and the final scores of the best weights."""
     parts = {part: [f"{split}/loss/{part}" for split in ("train", "val")] for part in names.parts_of_loss}
     return [
         lines(names.monitor, [names.monitor]),
@@ -182,7 +182,7 @@ def learning_curves(names: Logged) -> list[Any]:
 
 
 def classes(names: Logged) -> list[Any]:
-    """For each score a line a class over the training, and a bar a class at its end."""
+    """For each score, a line for each class over the training and a bar for its final value."""
     panels = []
     for kind, of_class in names.by_class.items():
         panels += [
@@ -193,7 +193,7 @@ def classes(names: Logged) -> list[Any]:
 
 
 def phases(names: Logged) -> list[Any]:
-    """What was planned, and where each run stands in it."""
+    """Learning rates, phases and the figure of the schedule."""
     return [
         lines("learning rate", [f"lr/{part}" for part in names.parts], log_y=True),
         lines("phase", [f"phase/{phase}" for phase in names.phases]),
@@ -202,9 +202,11 @@ def phases(names: Logged) -> list[Any]:
 
 
 def samples(names: Logged) -> list[Any]:
-    """The same validation samples again and again (with logger.log_images=true), and the confusion matrix."""
+    """Fixed validation samples over time (with logger.log_images=true), and the confusion matrix."""
     confusion = wr.CustomChart(
-        query={"summaryTable": {"tableKey": f"{names.final}/confusion_table"}},  # as wandb names a plot's
+        query={
+            "summaryTable": {"tableKey": f"{names.final}/confusion_table"}
+        },  # wandb's name for the table of a plot
         chart_name=CONFUSION,
         chart_fields=dict(CONFUSION_FIELDS),
         chart_strings={"title": f"{names.final}: confusion matrix"},
@@ -213,12 +215,12 @@ def samples(names: Logged) -> list[Any]:
 
 
 def speed(names: Logged) -> list[Any]:
-    """Throughput, waiting and memory."""
+    """Throughput, waiting time and memory."""
     return [lines(name.replace("_", " "), [f"speed/{name}"]) for name in SPEED]
 
 
 def comparison(names: Logged) -> list[Any]:
-    """Which choices led to which score. It is the validation's: choices are not made on the test split."""
+    """Scores by the choices of the runs: validation scores, because the test split is not for choosing."""
     score = wr.SummaryMetric(names.monitor)
     keys = {f"environment.choices.{group}": group for group in CHOICES} | {key: key for key in NUMBERS}
     axes = [
@@ -244,12 +246,12 @@ def comparison(names: Logged) -> list[Any]:
 
 # ----------------------------------------------------------------------------------------- the panels
 def lines(title: str, y: Sequence[str], **options: Any) -> Any:
-    """Curves over the optimizer's steps."""
+    """Lines over the optimizer steps."""
     return wr.LinePlot(title=title, x=STEP, y=list(y), **options)
 
 
 def bars(title: str, metrics: Sequence[str], groupby: str | None = None) -> Any:
-    """The last values of each run; with a key of the config, the mean of each group with its spread."""
+    """Last values of each run, or mean and standard deviation by the value of a config key."""
     grouped: dict[str, Any] = {}
     if groupby:
         grouped = {"groupby": wr.Config(groupby), "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
@@ -257,5 +259,5 @@ def bars(title: str, metrics: Sequence[str], groupby: str | None = None) -> Any:
 
 
 def media(title: str, *keys: str) -> Any:
-    """Pictures, which a slider takes through the steps."""
+    """Images with a slider over the steps."""
     return wr.MediaBrowser(title=title, media_keys=list(keys), mode="gallery", gallery_axis="step")

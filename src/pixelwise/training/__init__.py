@@ -1,11 +1,20 @@
-"""The loop: one LightningModule, training and evaluation as functions, callbacks, loggers."""
+"""Training and evaluation: the LightningModule, plain functions, callbacks and loggers."""
 
 from pixelwise.training.callbacks.checkpoint import Checkpoint
 from pixelwise.training.callbacks.ema import EMA
 from pixelwise.training.callbacks.pictures import Pictures
-from pixelwise.training.callbacks.record import Record
+from pixelwise.training.callbacks.record import EvaluationRecorder
 from pixelwise.training.callbacks.throughput import EpochBar, Throughput
 from pixelwise.training.callbacks.wandb_media import WandbMedia
 from pixelwise.training.loggers.wandb import WandbRun
 
-__all__ = ["EMA", "Checkpoint", "EpochBar", "Pictures", "Record", "Throughput", "WandbMedia", "WandbRun"]
+__all__ = [
+    "EMA",
+    "Checkpoint",
+    "EpochBar",
+    "EvaluationRecorder",
+    "Pictures",
+    "Throughput",
+    "WandbMedia",
+    "WandbRun",
+]

@@ -1,4 +1,4 @@
-"""Scoring a finished run again, as a plain function over built objects."""
+"""Evaluation of a finished run, as a plain function of built objects."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ log = logging.getLogger(__name__)
 def evaluate(
     run: Run, folder: Path, split: str | None = None, weights: str = "best", averaged: bool = True
 ) -> dict[str, float]:
-    """Score a run's weights again and say whether its own scores came out.
+    """Score the weights of a run and log whether the scores equal those in its `metrics.json`.
 
     Args:
-        run: built from the folder's config.
+        run: the objects that were built from the config of the run.
         folder: the run folder.
-        split: "val" or "test"; None takes the one that training ended with.
-        weights: name of the checkpoint.
-        averaged: False takes the weights themselves, where the run kept their moving average.
+        split: "val" or "test"; None for the split of the final scores.
+        weights: name of the checkpoint, such as "best".
+        averaged: whether to use the moving average of the weights, if the run has one.
+
+    Returns:
+        The scores by flat name.
+
+    Raises:
+        UserError: the split does not exist, or the checkpoint cannot be read or does not fit.
     """
     split = split or run.data.final_split
     if split not in ("val", "test") or not run.data.splits[split]:
@@ -38,26 +44,25 @@ def evaluate(
         before = runs.read_scores(recorded)
         changed = [name for name, value in before.items() if str(scores.get(name)) != str(value)]
         if before.keys() != scores.keys():
-            log.info("not comparable with %s, which holds other scores", recorded)
+            log.info("%s cannot be compared: it has different score names", recorded)
         elif changed:
-            log.info("differs from %s in %s", recorded, ", ".join(changed))
+            log.info("the scores differ from %s in %s", recorded, ", ".join(changed))
         else:
-            log.info("equal to %s to the last digit", recorded)
+            log.info("the scores are equal to %s to the last digit", recorded)
     return scores
 
 
-log = logging.getLogger(__name__)
-
-
 def score(run: Run, split: str) -> dict[str, float]:
-    """Score the module's weights on "val" or "test", print the table, return it by flat name."""
+    """Score the current weights on "val" or "test", print a table and return the scores by flat name."""
     if split == "val" and run.data.final_split == "val":
-        log.info("there is no test split: the best epoch is scored on val, which it was chosen on")
+        log.info(
+            "there is no test split: the final scores are those of val, which also selected the best epoch"
+        )
     evaluate = {"test": run.trainer.test, "val": run.trainer.validate}[split]
     evaluate(run.module, datamodule=run.data, verbose=False)
     facts = [f"{split}: {run.module.summary}"]
     if tiling := run.data[split].tiling:
         facts.append(f"windows of {tiling.window} pixels, overlap {tiling.overlap}")
-    facts += [f"seen through {type(view).__name__}" for view in run.module.views]
+    facts += [f"test-time augmentation {type(view).__name__}" for view in run.module.views]
     show(score_table(run.module.results, "; ".join(facts), run.data.classes))
     return dict(run.module.results)

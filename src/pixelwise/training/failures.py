@@ -1,4 +1,4 @@
-"""What may end a training from outside, told with what to do about it."""
+"""Error messages with a fix for failures of the environment, such as a full disk."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from pixelwise.training.run import Run
 
 
 def explain_failure(error: Exception, run: Run, folder: Path, start: Path | None) -> UserError | None:
-    """What to do about an error, or None where that is not known.
+    """Return an error that names the cause and a fix, or None if the cause is unknown.
 
     Args:
-        error: that ended the training.
-        run: what was trained.
-        folder: its folder.
-        start: the checkpoint that it went on from.
+        error: the exception that ended the training.
+        run: the run that failed.
+        folder: the run folder.
+        start: the checkpoint that training resumed from.
     """
     text = str(error)
-    # PyTorch's allocator for the CPU raises a plain RuntimeError: nothing but its words tells it from others
+    # PyTorch's CPU allocator raises a plain RuntimeError: only the message identifies it
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
         return _out_of_memory(run, text or type(error).__name__)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
             f"{folder} cannot be written: the disk is full",
             found=error,
-            fix=f"make room, then go on with python train.py resume={folder}",
+            fix=f"free some space, then continue with python train.py resume={folder}",
         )
     if start is not None and _raised_in(error, nn.Module.load_state_dict):
         return UserError(
             f"{start} does not fit the model that the config describes",
             found="; ".join(line.strip()[:200] for line in text.splitlines()[1:4]),
-            fix="keep the model; another one starts from encoder.weights=RUN, in a run of its own",
+            fix="the same model; for another one, start a new run with encoder.weights=RUN",
         )
     if isinstance(error, ValueError) and _raised_in(error, functional.batch_norm):
         return UserError(
-            f"batch-norm has one value a channel to learn from with data.batch_size={run.data.batch_size}",
+            f"batch-norm gets only one value per channel with data.batch_size={run.data.batch_size}",
             found=text,
             fix="data.batch_size=2 or more (and as many training images), or a larger data.crop_size",
         )
@@ -52,7 +52,7 @@ def explain_failure(error: Exception, run: Run, folder: Path, start: Path | None
 
 
 def _raised_in(error: Exception, function: Callable[..., Any]) -> bool:
-    """Whether a function, or something that it called, raised the error."""
+    """Return whether the error was raised in a function or in a call that it made."""
     code = inspect.unwrap(function).__code__
     return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
 
@@ -61,6 +61,6 @@ def _out_of_memory(run: Run, text: str) -> UserError:
     size, accumulate = run.data.batch_size, run.trainer.accumulate_grad_batches
     fix = "a smaller data.crop_size or encoder"
     if half := size // 2:
-        kept = f"data.batch_size={half} trainer.accumulate_grad_batches={accumulate * size // half}"
-        fix = f"{kept} keeps the effective batch; or {fix}"
+        smaller = f"data.batch_size={half} trainer.accumulate_grad_batches={accumulate * size // half}"
+        fix = f"{smaller} (same effective batch size), or {fix}"
     return UserError(f"out of memory with data.batch_size={size}", found=text.splitlines()[0], fix=fix)

@@ -1,4 +1,4 @@
-"""The one LightningModule: every task, every stage."""
+"""The LightningModule of all tasks and stages."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from pixelwise.types import IGNORE, Batch
 T = TypeVar("T")
 
 
-class Part(NamedTuple):
-    """What is scored at once."""
+class ScoredPart(NamedTuple):
+    """Logits and labels that are scored together."""
 
     logits: Tensor
     target: Tensor
     valid: Tensor
     border: Tensor | None
     piece: bool
-    """Whether it is a piece of a larger image."""
+    """Whether this is a part of a larger image."""
 
 
 class Module(L.LightningModule):
-    """A composition with its losses, its scores and its optimizer.
+    """A composition with its losses, scores and optimizer.
 
     Args:
-        model: gives logits (B, K) or (B, K, H, W).
-        losses: one a phase. All are held from the start, so that all are on the device. Outside of training
-            the last one is used.
-        scores: accumulates logits and targets; copied for each evaluation stage.
-        optimizer: parameter groups → optimizer. Each group says its part of the model, by which the
-            schedule sets its learning rate before every step.
-        memory_format: of the weights and the images.
+        model: a model that returns logits (B, K) or (B, K, H, W).
+        losses: the loss of each phase. All are kept in the module, so that all are on its device. Outside of
+            training the last one is used.
+        scores: the metric, which accumulates logits and targets; it is copied for each evaluation stage.
+        optimizer: parameter groups → optimizer. The schedule sets the learning rate of each group before
+            every step, from the group's part of the model.
+        memory_format: memory format of the weights and the images.
         groups: model → parameter groups.
     """
 
@@ -68,34 +68,34 @@ class Module(L.LightningModule):
         self.config: dict[str, Any] = {}
         """The resolved config in plain containers; saved in every checkpoint."""
         self.phase = ""
-        """Name of the phase that is being trained."""
+        """Name of the current phase."""
         self.index_of_loss = -1
         self.results: dict[str, float] = {}
-        """Scores of the last evaluation in full precision, by flat name such as "test/miou"."""
+        """Scores of the last evaluation in full precision, by flat names such as "test/miou"."""
         self.views: Sequence[TTA] = ()
         """Test-time augmentation of evaluations."""
         self._sums: dict[str, Sum] = {}
         self._blender = Blender()
         self.summary = ""
-        """Over how many classes the means of the last evaluation run."""
+        """Summary of the last evaluation, such as the number of classes in the means."""
         self.confusion: Tensor | None = None
-        """(K, K) counts of the last evaluation, rows for the truth; None where scores come from elsewhere."""
+        """(K, K) counts of the last evaluation, rows for the truth; None if the scores have no matrix."""
 
     @property
     def loss(self) -> WeightedSum:
-        """The loss of the phase that is being trained, or else of the last one."""
+        """The loss of the current phase; outside of training that of the last phase."""
         return cast(WeightedSum, self.losses[self.index_of_loss])
 
-    def decide(self, logits: Tensor) -> Tensor:
-        """What logits say, in the form of the target, as the scores read them."""
-        return cast(Any, self.scores["val"]).decide(logits)
+    def predict_labels(self, logits: Tensor) -> Tensor:
+        """Return the labels that the scores derive from logits, in the format of the target."""
+        return cast(Any, self.scores["val"]).predict_labels(logits)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits for a normalised (B, C, H, W) image."""
+        """Return the logits for normalised images (B, C, H, W)."""
         return self.model(image)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
-        """Convert and normalise on the device; what fills up a batch is ignored like any unlabelled pixel."""
+        """Convert and normalise a batch on the device, and set the targets of padding rows to `IGNORE`."""
         image = self.model.normalize(batch["image"]).contiguous(memory_format=self.memory_format)
         valid = batch["valid"]
         target = batch["target"].long()
@@ -104,7 +104,7 @@ class Module(L.LightningModule):
         return cast(Batch, {**batch, "image": image, "target": target})
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one training batch, scaled so that the gradient of a whole step is that of its loss."""
+        """Return the loss of a training batch, scaled so that accumulated gradients are those of one loss."""
         logits = self.model(batch["image"])
         processes, labels = self.trainer.world_size, batch.get("labels")
         if processes == 1:
@@ -120,37 +120,37 @@ class Module(L.LightningModule):
         self.log_dict(cast(dict[str, Any], named), batch_size=len(batch["key"]))
         if labels is not None:
             loss = self._of_step(terms, labels)
-        # the strategy divides the sum of the processes' gradients by their number
+        # the strategy averages the gradients over the processes; here they must be summed
         return loss if processes == 1 else loss * processes
 
     def _of_step(self, terms: Mapping[str, Tensor], labels: Tensor) -> Tensor:
-        """This batch's part () in the loss of a step of several batches.
+        """Return the share () of a batch in the loss of an optimizer step of several batches.
 
         Args:
-            terms: this batch's.
-            labels: (2, K + 1), as in `Batch`.
+            terms: the loss terms of the batch.
+            labels: (2, K + 1) label counts, see `Batch`.
         """
         batch, step = (Labels(counts[:-1], counts[-1]) for counts in labels)
         parts = {
             name: term * share_of_step(self.loss.parts[name], batch, step) for name, term in terms.items()
         }
-        return self.loss.total(parts) * self.trainer.accumulate_grad_batches  # by which Lightning divides
+        return self.loss.total(parts) * self.trainer.accumulate_grad_batches  # Lightning divides by it
 
     def _named(self, stage: str, loss: T, terms: Mapping[str, T]) -> dict[str, T]:
-        """The loss by its flat name and, where there are several, its terms."""
+        """Return the loss by flat name and, if it has several terms, the terms."""
         several = terms if len(terms) > 1 else {}
         return {f"{stage}/loss": loss, **{f"{stage}/loss/{name}": term for name, term in several.items()}}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Accumulate the validation scores."""
+        """Accumulate the validation scores; return the logits for callbacks."""
         return {"logits": self._evaluate(batch, "val")}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Accumulate the test scores."""
+        """Accumulate the test scores; return the logits for callbacks."""
         return {"logits": self._evaluate(batch, "test")}
 
     def _evaluate(self, batch: Batch, stage: str) -> Tensor:
-        """Add a batch to the scores and the losses of its split; gives its logits."""
+        """Add a batch to the scores and losses of its split and return its logits."""
         logits = with_tta(self.model, self.views)(batch["image"])
         for part in self._parts(batch, logits):
             cast(Metric, self.scores[stage]).update(part.logits, part.target, part.valid, part.border)
@@ -161,33 +161,33 @@ class Module(L.LightningModule):
                 self._sums.setdefault(name, Sum(value)).update(value)
         return logits
 
-    def _parts(self, batch: Batch, logits: Tensor) -> Iterator[Part]:
-        """At least one: the batch itself; of windows of larger images, what no later window reaches."""
+    def _parts(self, batch: Batch, logits: Tensor) -> Iterator[ScoredPart]:
+        """Yield the batch itself or, for windows of larger images, the parts that no later window covers."""
         target, valid, border = batch["target"], batch["valid"], batch.get("border")
         if "window" not in batch or not valid.any():
-            yield Part(logits, target, valid, border, piece=False)
+            yield ScoredPart(logits, target, valid, border, piece=False)
             return
         for row in valid.nonzero()[:, 0].tolist():
             finished = self._blender.add(batch["window"][row], logits[row].float())[None]
             own = np.s_[row : row + 1, : finished.shape[-2], : finished.shape[-1]]
             edge = None if border is None else border[own]
-            yield Part(finished, target[own], valid[row : row + 1], edge, piece=True)
+            yield ScoredPart(finished, target[own], valid[row : row + 1], edge, piece=True)
 
     def _check_finite(self, loss: Tensor, keys: list[str]) -> None:
         if not torch.isfinite(loss):
             raise UserError(
-                f"the training loss is {loss.item()} at step {self.global_step}; nothing was overwritten",
+                f"the training loss is {loss.item()} at step {self.global_step}; checkpoints are unchanged",
                 found="samples " + ", ".join(keys),
                 fix="a lower optimizer.lr, trainer.gradient_clip_val=1 or trainer.precision=32-true; "
-                "look at these samples with scripts/audit.py",
+                "check these samples with scripts/audit.py",
             )
 
     def on_validation_epoch_end(self) -> None:
-        """Scores of the validation split."""
+        """Log the scores of the validation split."""
         self._finish("val")
 
     def on_test_epoch_end(self) -> None:
-        """Scores of the test split."""
+        """Log the scores of the test split."""
         self._finish("test")
 
     def _finish(self, stage: str) -> None:
@@ -205,9 +205,9 @@ class Module(L.LightningModule):
         self.results[f"{stage}/loss"] = losses[f"{stage}/loss"]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint alone says what it is.
+        """Add the config, and the averaged weights also to checkpoints that have only weights.
 
-        Lightning tells callbacks of whole states only; the best weights are to be the averaged ones, too.
+        Lightning does not call callbacks for checkpoints that have only weights, such as `best.ckpt`.
         """
         checkpoint["config"] = self.config
         callbacks: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
@@ -216,5 +216,5 @@ class Module(L.LightningModule):
                 callback.on_save_checkpoint(self.trainer, self, checkpoint)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Parameters in the groups that the schedule sets rates for."""
+        """Build the optimizer over the parameter groups of the schedule."""
         return self.optimizer(self.groups(self.model))

@@ -1,4 +1,4 @@
-"""What a training or an evaluation works on."""
+"""The objects that a training or an evaluation needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelwise.training.module import Module
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that training or evaluation works on."""
+    """The objects that a training or an evaluation needs."""
 
     trainer: L.Trainer
     module: Module
@@ -24,4 +24,4 @@ class Run:
     config: dict[str, Any]
     """The resolved config in plain containers."""
     outline: ScheduleOutline
-    """The plan in words, for `plan.json` and its figure."""
+    """The plan as numbers and text, for `plan.json` and its figure."""

@@ -1,4 +1,4 @@
-"""Training as a plain function over built objects."""
+"""Training as a plain function of built objects."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import lightning as L
 
 from pixelwise import files, runs
 from pixelwise.data.survey import survey
+from pixelwise.errors import UserError
 from pixelwise.reports.drawing import save_picture
 from pixelwise.reports.run_page import write
 from pixelwise.reports.schedule_figure import draw, to_json
@@ -27,17 +28,21 @@ log = logging.getLogger(__name__)
 
 
 def train(run: Run, folder: Path, start: Path | None = None) -> float:
-    """Fit, then score the best weights on the test split (or on val, where there is none).
+    """Train, then score the best weights on the test split (or on val, if there is no test split).
 
-    The final scores go to the folder's `metrics.json`. However it ends, `report.html` shows how far it got.
+    The final scores are written to `metrics.json` in the run folder. `report.html` is written even if the
+    training fails or is interrupted.
 
     Args:
-        run: what was built from the run folder's config.
-        folder: the run folder; of several processes only the first one writes to it.
-        start: a checkpoint to go on from.
+        run: the objects that were built from the config of the run folder.
+        folder: the run folder; only the first process writes to it.
+        start: the checkpoint to resume from.
 
     Returns:
-        The validation score that chose the best epoch: what a sweep may compare, unlike a test score.
+        The best validation score. A sweep compares these scores: test scores must not select a model.
+
+    Raises:
+        UserError: the training failed for a known reason, such as a full disk.
     """
     status = "failed"
     try:
@@ -52,17 +57,25 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
 
 
 def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
+    callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]
+    kept = next((each for each in callbacks if isinstance(each, checkpoint.Checkpoint)), None)
+    if kept is None:
+        raise UserError(
+            "callbacks: none of them keeps the best weights, which are scored at the end",
+            found=", ".join(type(each).__name__ for each in callbacks),
+            expected="pixelwise.training.Checkpoint among them",
+            fix="callbacks=[default,ema], for example, adds one to those of every run",
+        )
     if rank() == 0:
         _describe(run, folder, start)
     try:
         run.trainer.fit(run.module, datamodule=run.data, ckpt_path=start, weights_only=True)
     except Exception as error:
-        if told := explain_failure(error, run, folder, start):
-            raise told from error
+        if explained := explain_failure(error, run, folder, start):
+            raise explained from error
         raise
-    folder = run.trainer.strategy.broadcast(folder)  # the first process's, where each has started by itself
-    callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]
-    kept = next(c for c in callbacks if isinstance(c, checkpoint.Checkpoint))
+    # the folder of the first process: with torchrun each process has its own
+    folder = run.trainer.strategy.broadcast(folder)
     checkpoints.load_model(run.module.model, checkpoints.file_of(folder, "best"))
     log.info("best epoch: %d, with %s %.4f", kept.best_epoch + 1, kept.monitor, kept.best)
     scores = score(run, run.data.final_split)
@@ -72,7 +85,7 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
 
 
 def _describe(run: Run, folder: Path, start: Path | None) -> None:
-    """Write down what became known once everything was built; a resumed run keeps what it wrote first."""
+    """Record the data, the plan and the environment; a resumed run keeps the data and environment records."""
     if start is None:
         runs.add_to_environment(
             folder,
@@ -82,11 +95,11 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
             parameters=parameter_counts(run.module.model),
             processes=run.trainer.world_size,
         )
-        used = run.module.model.normalize
-        statistics = {"mean": used.mean.tolist(), "std": used.std.tolist()}
+        normalize = run.module.model.normalize
+        statistics = {"mean": normalize.mean.tolist(), "std": normalize.std.tolist()}
         files.write_json(folder / "data.json", survey(run.data) | statistics)
     else:
-        log.info("going on from %s", start)
+        log.info("resuming from %s", start)
         compare(run.data.fingerprint, folder / "data.json")
         _compare_processes(folder, run.trainer.world_size)
     files.write_json(folder / "plan.json", to_json(run.outline))
@@ -97,19 +110,19 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
 
 
 def _compare_processes(folder: Path, now: int) -> None:
-    """Say what another number of processes than at the start means."""
+    """Warn if the number of processes differs from that at the start of the run."""
     before = files.read_json(folder / "environment.json").get("processes", now)
     if before != now:
         log.warning(
-            "processes: %d when this run was started, %d now; weights stay equal up to rounding, but not "
-            "with batch-norm that is not synchronised, dropout, or loss=ohem_cross_entropy and lovasz",
+            "processes: %d when this run was started, %d now; weights stay equal up to rounding, except with "
+            "batch-norm that is not synchronised, dropout, loss=ohem_cross_entropy or loss=lovasz",
             before,
             now,
         )
 
 
 def _report(folder: Path) -> None:
-    """Write `report.html` where there is something to show; its faults must not hide how training ended."""
+    """Write `report.html` if scores were logged; its errors must not hide how the training ended."""
     if rank() == 0 and (folder / "metrics.csv").is_file():
         try:
             log.info("report: %s", write(folder))
@@ -117,4 +130,4 @@ def _report(folder: Path) -> None:
             log.warning("the report could not be written: %s", error)
         except Exception:
             again = as_started("python scripts/report.py")
-            log.exception("the report could not be written; %s %s tries again", again, folder)
+            log.exception("the report could not be written; try again with %s %s", again, folder)

@@ -1,1 +1,1 @@
-"""Files on disk, read as arrays."""
+"""Reading files on disk as arrays."""

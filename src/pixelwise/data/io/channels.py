@@ -1,4 +1,4 @@
-"""Channels and number types of images: which ones the network may get, and how others are made to fit."""
+"""Channels and number types of images: which are accepted, and how other channels are converted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUMBER_TYPES = ("uint8", "uint16", "float32")
 
 
 def check_type(file: Path, dtypes: Sequence[object]) -> None:
-    """Refuse an image in another number type, or in several."""
+    """Raise an error for an image with an unsupported number type, or with several."""
     names = sorted({str(dtype) for dtype in dtypes})
     if len(names) > 1 or not {*names} <= {*NUMBER_TYPES}:
         raise UserError(
@@ -25,15 +25,15 @@ def check_type(file: Path, dtypes: Sequence[object]) -> None:
 
 
 def fit_channels(stored: int, channels: int) -> bool:
-    """Whether `fit` makes an image of `stored` channels one of `channels`."""
+    """Whether `fit` can convert an image from `stored` to `channels` channels."""
     return stored == channels or (channels in (1, 3) and stored in (1, 2, 3, 4))
 
 
 def fit(image: np.ndarray, channels: int) -> np.ndarray:
-    """An image (H, W, C) with another number of channels, where `fit_channels` says that it can be had.
+    """Convert an image (H, W, C) to another number of channels, if `fit_channels` allows it.
 
-    A second or fourth channel counts as alpha and is dropped without compositing; grey is repeated into three
-    channels; colour becomes grey (ITU-R BT.601 luma).
+    A second or fourth channel is taken as alpha and dropped without compositing; grey is repeated into three
+    channels; colour is converted to grey (ITU-R BT.601 luma).
     """
     image = without_alpha(image, channels)
     if image.shape[2] == 1 and channels == 3:
@@ -44,30 +44,30 @@ def fit(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def without_alpha(image: np.ndarray, channels: int) -> np.ndarray:
-    """An image (H, W, C) without its second or fourth channel, where one or three are asked for."""
+    """Drop the second or fourth channel of an image (H, W, C) if one or three are needed."""
     stored = image.shape[2]
     return np.ascontiguousarray(image[..., :-1]) if stored in (2, 4) and channels in (1, 3) else image
 
 
-def misfit(
-    file: Path, stored: int, channels: int, found: str, option: str = "", chooses: bool = False
+def channel_error(
+    file: Path, stored: int, channels: int, found: str, option: str = "", selectable: bool = False
 ) -> UserError:
-    """The error for an image whose channels do not fit.
+    """Return the error for an image with the wrong number of channels.
 
     Args:
         file: the image.
-        stored: the channels that it gives.
-        channels: those that are asked for.
-        found: what the file says of its bands.
-        option: config key that chooses bands: "bands" of a finished run, whose channels are fixed.
-        chooses: whether the first of the file's bands, as they are stored, would do.
+        stored: its number of channels.
+        channels: the number of channels that is needed.
+        found: description of the bands of the file.
+        option: config key that selects bands; "bands" for a finished run, whose channels are fixed.
+        selectable: whether the first bands of the file, as stored, could be used.
     """
     first = ",".join(map(str, range(1, channels + 1)))
-    fixes = [f"'{option}=[{first}]' reads these bands, for example"] * bool(option and chooses)
-    fixes += [f"data.channels={stored}, if every image has as many"] * (option != "bands")
+    fixes = [f"'{option}=[{first}]' reads these bands, for example"] * bool(option and selectable)
+    fixes += [f"data.channels={stored}, if every image has that many"] * (option != "bands")
     return UserError(
         f"{file} gives {counted(stored, 'channel')}",
         found=found,
         expected=f"{channels} (data.channels)",
-        fix="; or ".join(fixes) or "convert the image to what the run was trained on",
+        fix="; or ".join(fixes) or "convert the image to the channels of the training images",
     )

@@ -1,9 +1,9 @@
-"""Read an image file, whoever asks: training, evaluation, audit and prediction get the same pixels.
+"""Read image files: training, evaluation, audit and prediction get the same pixels.
 
-An image comes as viewers show it: a colour table becomes its colours, WhiteIsZero is inverted, 1 bit is 0 and
-255, CMYK becomes RGB, and an EXIF orientation is applied, as annotation tools label what they show. Alpha is
-dropped without compositing, 16 bits stay 16 bits, and an animation gives its first frame. TIFFs are read by
-windows (`pixelwise.data.io.tiff`), everything else as a whole through Pillow.
+An image is read as viewers show it: indices of a colour table become colours, WhiteIsZero is inverted, 1 bit
+becomes 0 and 255, CMYK becomes RGB, and an EXIF orientation is applied, as annotation tools label the image
+that they show. Alpha is dropped without compositing, 16 bits stay 16 bits, and an animation gives its first
+frame. TIFFs are read in windows (`pixelwise.data.io.tiff`), all other files as a whole through Pillow.
 """
 
 from __future__ import annotations
@@ -38,49 +38,48 @@ __all__ = [
 ]
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""Endings of the files that are taken for images, compared in lower case."""
+"""Suffixes of image files, compared in lower case."""
 
 
 class Header(NamedTuple):
-    """What an image file says of itself before its pixels."""
+    """The header of an image file."""
 
     stored: tuple[int, int]
-    """(H, W) of the pixels as they are stored."""
+    """(H, W) of the pixels as stored."""
     orientation: int = orientation.UPRIGHT
-    """How they are to be turned, 1 to 8."""
+    """The orientation tag, 1 to 8."""
     table: bytes = b""
-    """The colour table of a PNG: red, green and blue of each index."""
+    """Colour table of a PNG: red, green and blue of each index."""
 
     def size(self, exif: str = "apply") -> tuple[int, int]:
-        """(H, W), turned or not."""
+        """(H, W) with the orientation applied ("apply") or as stored ("ignore")."""
         return orientation.shown_size(self.stored, self.orientation) if exif == "apply" else self.stored
 
 
 class Decoded(NamedTuple):
-    """An image as the network's input begins."""
+    """An image that was read, before augmentation."""
 
     image: np.ndarray
-    """(H, W, C) uint8, uint16 or float32; where it is nodata, the mean of its other pixels."""
+    """(H, W, C) uint8, uint16 or float32; nodata pixels hold the mean of the other pixels."""
     nodata: np.ndarray | None
     """(H, W) bool, or None where no pixel is nodata."""
 
 
 @dataclass(frozen=True)
 class ImageReader:
-    """How the image files of a data set are read.
+    """Reads the image files of a data set.
 
     Args:
-        channels: of every image; others are adapted, see `pixelwise.data.io.channels.fit`.
-        bands: which of a file's bands these are, as they are stored, counted from 1; None takes the image as
-            it is shown.
-        nodata: a value that says nothing, in place of the one that a TIFF names; see
+        channels: channels of every image; other numbers are converted, see `pixelwise.data.io.channels.fit`.
+        bands: bands of a file to read, as stored, counted from 1; None reads the image as viewers show it.
+        nodata: the nodata value, in place of the one in the metadata of a TIFF; see
             `pixelwise.data.io.nodata`.
-        exif: "apply" turns images by their orientation tag, "ignore" takes them as they are stored.
-        exact: refuse an image with another number of channels, instead of adapting it.
-        option: the config key of `bands` for messages, or "" where there is none.
+        exif: "apply" rotates images by their orientation tag, "ignore" reads them as stored.
+        exact: raise an error for an image with another number of channels, instead of converting it.
+        option: config key of `bands` for messages, or "" if there is none.
 
     Raises:
-        UserError: `exif` is neither.
+        UserError: `exif` is neither "apply" nor "ignore".
     """
 
     channels: int = 3
@@ -95,11 +94,11 @@ class ImageReader:
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Tiff | Whole]:
-        """The image, to be read by windows within a `with` block.
+        """Open an image in a `with` block, to read it in windows.
 
         Raises:
-            UnreadableImage: the file is missing, damaged or no image.
-            UserError: its channels or its number type do not fit.
+            UnreadableImage: the file is missing, damaged or not an image.
+            UserError: its channels or its number type are wrong.
         """
         if not is_tiff(path):
             yield Whole(path, self)
@@ -108,15 +107,15 @@ class ImageReader:
             yield tiff
 
     def open_tiff(self, path: Path) -> Tiff:
-        """Open a TIFF as a context manager, inside `pixelwise.data.io.rasters.gdal`; errors as of `open`."""
+        """Open a TIFF as a context manager, inside `pixelwise.data.io.rasters.gdal`; raises as `open`."""
         return Tiff(path, self.channels, self.bands, self.nodata, self.exif, self.exact, self.option)
 
     def describe(self, path: Path) -> tuple[tuple[int, int], np.dtype]:
-        """(H, W) as it will be read, and the number type, as the header says.
+        """Return (H, W) as read, and the number type, from the header.
 
         Raises:
-            UnreadableImage: the file is missing, damaged or no image.
-            UserError: it does not fit, as far as the header tells.
+            UnreadableImage: the file is missing, damaged or not an image.
+            UserError: its channels or its number type are wrong, as far as the header shows.
         """
         if is_tiff(path):
             with self.open(path) as tiff:
@@ -126,7 +125,7 @@ class ImageReader:
         return read_header(path).size(self.exif), np.dtype(np.uint16 if is_deep else np.uint8)
 
     def may_be_nodata(self, path: Path) -> bool:
-        """Whether pixels of an image may be nodata, as far as its header tells."""
+        """Whether pixels of an image may be nodata, as far as its header shows."""
         if self.nodata is not None or not is_tiff(path):
             return self.nodata is not None
         with self.open(path) as tiff:
@@ -136,66 +135,68 @@ class ImageReader:
         """Read a whole image.
 
         Raises:
-            UnreadableImage: the file is missing, damaged or no image.
-            UserError: its channels or its number type do not fit, or every pixel is nodata.
+            UnreadableImage: the file is missing, damaged or not an image.
+            UserError: its channels or its number type are wrong, or every pixel is nodata.
         """
         with self.open(path) as image:
-            pixels, nothing = image.read(0, 0, *image.shape)
-            if nothing.all():
+            pixels, nodata = image.read(0, 0, *image.shape)
+            if nodata.all():
                 fix = "remove it (and its mask)"
-                raise UserError(f"{path} holds nothing but nodata", found=f"nodata={image.nodata}", fix=fix)
-        return Decoded(filled(pixels, nothing), nothing if nothing.any() else None)
+                raise UserError(
+                    f"{path} contains only nodata pixels", found=f"nodata={image.nodata}", fix=fix
+                )
+        return Decoded(filled(pixels, nodata), nodata if nodata.any() else None)
 
 
 class Whole:
-    """An image that is no TIFF, decoded as a whole and read like one."""
+    """An image that is not a TIFF: decoded as a whole, with the interface of `Tiff`."""
 
     def __init__(self, path: Path, reader: ImageReader) -> None:
         settings = reader.channels, reader.bands, reader.exif, reader.exact, reader.option
         pixels = without_alpha(decode(path, *settings), reader.channels)
         self.nodata = reader.nodata
         self.may_be_nodata = reader.nodata is not None
-        self._nothing = nodata_at(pixels, reader.nodata)
+        self._nodata_mask = nodata_at(pixels, reader.nodata)
         self._pixels = fit(pixels, reader.channels)
 
     @property
     def shape(self) -> tuple[int, int]:
         """(H, W)."""
-        return self._nothing.shape[0], self._nothing.shape[1]
+        return self._nodata_mask.shape[0], self._nodata_mask.shape[1]
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the pixels."""
+        """Number type of the pixels."""
         return self._pixels.dtype
 
     def read(self, top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels (height, width, C), and which of them are nodata (height, width) bool."""
+        """Return pixels (height, width, C), and a nodata mask (height, width) bool."""
         window = np.s_[top : top + height, left : left + width]
-        return self._pixels[window], self._nothing[window]
+        return self._pixels[window], self._nodata_mask[window]
 
 
 def read_image(path: Path, channels: int = 3) -> np.ndarray:
     """Read an image with a given number of channels.
 
-    A grey image is repeated into three channels, a colour image becomes grey (ITU-R BT.601 luma) where one
-    channel is asked for, and a fourth channel counts as alpha unless four are asked for.
+    A grey image is repeated into three channels, a colour image becomes grey (ITU-R BT.601 luma) if one
+    channel is needed, and a fourth channel is taken as alpha unless four are needed.
 
     Args:
-        path: the file; its format is one of `SUFFIXES`.
-        channels: channels of the result.
+        path: an image file in one of the formats of `SUFFIXES`.
+        channels: number of channels of the result.
 
     Returns:
         (H, W, channels) uint8, uint16 or float32.
 
     Raises:
-        UnreadableImage: the file is missing, damaged or no image.
-        UserError: its channels or its number type do not fit.
+        UnreadableImage: the file is missing, damaged or not an image.
+        UserError: its channels or its number type are wrong.
     """
     return ImageReader(channels).read(path).image
 
 
 def read_header(path: Path) -> Header:
-    """Size, orientation and colour table of an image, without its pixels; or `UnreadableImage`."""
+    """Read size, orientation and colour table of an image from its header; may raise `UnreadableImage`."""
     if is_tiff(path):
         return Header(*tiff_header(path))
     with readable(path), Image.open(path) as image:
@@ -204,5 +205,5 @@ def read_header(path: Path) -> Header:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """(H, W) of an image as it is shown, or `UnreadableImage`."""
+    """Read (H, W) of an image as viewers show it; may raise `UnreadableImage`."""
     return read_header(path).size()

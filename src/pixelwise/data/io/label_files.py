@@ -1,6 +1,6 @@
-"""What mask files store, before it means anything: numbers, or colours packed into numbers.
+"""Read the stored values of mask files: numbers, or colours packed into numbers.
 
-A mask is taken as it is stored, whatever its orientation tag says.
+Masks are read as stored; their orientation tag is ignored.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from pixelwise.data.io.unreadable import readable
 from pixelwise.errors import UserError, some
 
 _STRETCHED = {"L;2": 85, "L;4": 17}
-"""By what Pillow multiplies the numbers of a grey PNG with fewer than 8 bits."""
+"""Factors by which Pillow multiplies the numbers of a grey PNG with fewer than 8 bits."""
 
 
 class LabelFile:
-    """A mask whose rows are read one by one.
+    """A mask of which single rows can be read.
 
     Attributes:
         shape: (H, W).
-        nodata: the number that means "no label", as a TIFF says of itself; None where it says nothing.
+        nodata: the number that means "no label", from the metadata of a TIFF; None if there is none.
     """
 
     shape: tuple[int, int]
     nodata: float | None = None
 
     def read(self, top: int = 0, rows: int | None = None) -> np.ndarray:
-        """Full rows of the mask, all of them unless told otherwise: (rows, W) numbers or packed colours.
+        """Read full rows of the mask, by default all: (rows, W) numbers or packed colours.
 
         Raises:
             UserError: the file is damaged, or stores colours where numbers are expected.
@@ -49,11 +49,11 @@ class LabelFile:
 
 @contextmanager
 def open_labels(path: Path, colours: bool = False) -> Iterator[LabelFile]:
-    """A mask file, to be read within a `with` block.
+    """Open a mask file in a `with` block.
 
     Args:
         path: the file.
-        colours: whether it stores one colour per class.
+        colours: whether the file stores one colour per class.
 
     Raises:
         UserError: the file is damaged or not a mask.
@@ -80,7 +80,7 @@ def pack(colours: np.ndarray) -> np.ndarray:
 
 
 class _Colours(LabelFile):
-    """Packed colours of an image of any kind."""
+    """Packed colours of an image in any format."""
 
     def __init__(self, image: Any) -> None:
         self.image = image
@@ -104,7 +104,7 @@ class _Numbers(LabelFile):
 
 
 class _TiffNumbers(LabelFile):
-    """Numbers of a TIFF as they are stored: of a colour table its indices; WhiteIsZero alone is inverted."""
+    """Numbers of a TIFF as stored: the indices of a colour table; only WhiteIsZero is inverted."""
 
     def __init__(self, path: Path, dataset: Any) -> None:
         self.path, self.dataset = path, dataset
@@ -115,7 +115,7 @@ class _TiffNumbers(LabelFile):
         self.bands = list(range(1, dataset.count + (not drop)))
         if len(self.bands) not in (1, 3):
             raise UserError(
-                f"{path} has {dataset.count} bands", expected="one of class numbers, or three of colours"
+                f"{path} has {dataset.count} bands", expected="one band of class indices, or three of colours"
             )
         dtype = np.dtype(dataset.dtypes[0])
         if len(self.bands) == 3 and dtype != np.uint8:
@@ -133,7 +133,7 @@ class _TiffNumbers(LabelFile):
 
 
 def _read_numbers(path: Path) -> np.ndarray:
-    """(H, W) numbers of a file that is no TIFF: of a colour-table PNG its indices."""
+    """Read (H, W) numbers of a file that is not a TIFF; for a PNG with a colour table, the indices."""
     with readable(path), Image.open(path) as image:
         if is_deep_colour(image):
             raise _no_mask(path, "colours of type uint16")
@@ -149,7 +149,7 @@ def _read_numbers(path: Path) -> np.ndarray:
 
 def _no_mask(path: Path, found: str) -> UserError:
     return UserError(
-        f"{path} is no mask of class numbers or colours",
+        f"{path} is not a mask of class indices or colours",
         found=found,
         expected="whole numbers in one channel, or colours of 8 bits",
         fix="save the masks as 8-bit PNG",
@@ -157,13 +157,13 @@ def _no_mask(path: Path, found: str) -> UserError:
 
 
 def _one_number(stored: np.ndarray, path: Path) -> np.ndarray:
-    """(H, W) of (H, W, 1), or of (H, W, 3) where all three agree."""
+    """Reduce (H, W, 1), or (H, W, 3) with equal channels, to (H, W)."""
     if stored.shape[2] > 1 and (stored != stored[..., :1]).any():
-        different = np.unique(stored.reshape(-1, 3), axis=0).tolist()
+        colours = np.unique(stored.reshape(-1, 3), axis=0).tolist()
         raise UserError(
-            f"{path} stores colours, but no palette says what they mean",
-            found=f"{len(different):,} colours: {some(map(tuple, different), 4)}",
-            expected="class numbers, or one colour per class",
+            f"{path} stores colours, but no palette defines their classes",
+            found=f"{len(colours):,} colours: {some(map(tuple, colours), 4)}",
+            expected="class indices, or one colour per class",
             fix="data.palette=[[r,g,b],…] in the order of data.classes, and"
             " 'data.source.labels.palette=${data.palette}'",
         )

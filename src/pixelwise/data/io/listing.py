@@ -1,4 +1,4 @@
-"""Which files a folder of images holds, and how they are dealt into train, val and test."""
+"""Find the image files in a folder and read their headers."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from pixelwise.errors import UserError, nearest, some
 
 
 def existing_root(root: str | Path) -> Path:
-    """The data set's folder as a path, or a `UserError` where it is missing or empty."""
+    """Return the data set's folder as a path; raise a `UserError` if it is missing or empty."""
     path = Path(root).expanduser()
     if path.is_dir() and any(path.iterdir()):
         return path
     near = [] if path.is_dir() else nearest(path.name, subfolders(path.parent), 1)
-    what = f"data.root={root} is {'empty' if path.is_dir() else 'not there'}"
+    what = f"data.root={root} is {'empty' if path.is_dir() else 'missing'}"
     fix = f"perhaps data.root={path.parent / near[0]}" if near else None
     raise UserError(what, expected="the folder that holds your images", fix=fix)
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Sorted names of the folders directly inside, hidden ones left out; none of a missing folder."""
+    """Return the sorted names of the folders in a folder, without hidden ones; empty if it is missing."""
     inside = folder.iterdir() if folder.is_dir() else ()
     return sorted(path.name for path in inside if path.is_dir() and not _is_hidden(path))
 
 
 def find_images(folder: Path, suffix: str = "") -> dict[str, Path]:
-    """Every image below a folder by its key: the path below the folder without its ending.
+    """Find every image below a folder, by key: its path relative to the folder, without suffix.
 
     Args:
-        folder: searched with its subfolders; hidden files and files that are no images are passed over.
-        suffix: end of the name before the dot, such as "_mask", that is no part of the key; files without it
-            are passed over.
+        folder: folder to search, with its subfolders; hidden files and files that are not images are skipped.
+        suffix: end of the name before the dot, such as "_mask", that is not part of the key; files without it
+            are skipped.
 
     Raises:
-        UserError: the folder is missing or holds no image, or two files have one key.
+        UserError: the folder is missing or holds no image, or two files have the same key.
     """
     images: dict[str, Path] = {}
     for path in image_files(folder):
@@ -59,25 +59,25 @@ def find_images(folder: Path, suffix: str = "") -> dict[str, Path]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Sorted paths of the images in a folder and in those below it."""
+    """Return the sorted paths of the images in a folder and its subfolders."""
     return sorted(path for path in folder.rglob("*") if is_image(path, folder))
 
 
 def is_image(path: Path, folder: Path) -> bool:
-    """Whether a file below a folder is taken for an image: by its ending, and as nothing hides it.
+    """Whether a file below a folder has the suffix of an image and is not hidden.
 
-    Hidden are names that begin with a dot, such as the `._photo.jpg` that macOS puts beside `photo.jpg`, and
-    whatever is in a hidden folder or in `__MACOSX`.
+    A file is hidden if its name begins with a dot, such as the `._photo.jpg` that macOS writes for
+    `photo.jpg`, or if it is in a hidden folder or in `__MACOSX`.
     """
     is_hidden = any(map(_is_hidden, [path, *path.relative_to(folder).parents]))
     return path.suffix.lower() in SUFFIXES and not is_hidden and path.is_file()
 
 
 def read_headers(paths: Sequence[Path]) -> list[Header]:
-    """Size and orientation of many files at once; threads hide the latency of a network disk.
+    """Read the headers of many files in threads, which hide the latency of a network disk.
 
     Raises:
-        UserError: files are unreadable; the first few are named.
+        UserError: files are unreadable; the message names the first few.
     """
 
     def attempt(path: Path) -> Header | None:

@@ -1,8 +1,8 @@
-"""What nodata means, once for training, evaluation, audit and prediction.
+"""The definition of nodata for training, evaluation, audit and prediction.
 
-A pixel is nodata where all its bands hold the nodata value, where any band is not finite, and where the mask
-or the alpha band of a TIFF leaves it out. The user's `nodata` replaces the file's. Its label is ignored, and
-the network sees the mean of the training images there.
+A pixel is nodata if all its bands hold the nodata value, if any band is not finite, or if the mask or the
+alpha band of a TIFF excludes it. The user's `nodata` replaces the value of the file. Labels of nodata pixels
+are ignored, and the network gets the mean of the training images there.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ from pixelwise.types import FULL_SCALE
 
 
 def nodata_at(pixels: np.ndarray, nodata: float | None) -> np.ndarray:
-    """Which pixels are nodata by their values.
+    """Return which pixels are nodata by their values.
 
     Args:
         pixels: (H, W, C) as stored.
-        nodata: the value that says nothing; None where there is none.
+        nodata: the nodata value; None if there is none.
 
     Returns:
         (H, W) bool.
     """
-    nothing = np.zeros(pixels.shape[:2], bool)
+    mask = np.zeros(pixels.shape[:2], bool)
     if nodata is not None:
-        nothing |= (pixels == nodata).all(-1)
-    if pixels.dtype.kind == "f":  # one NaN would spoil a whole batch
-        nothing |= ~np.isfinite(pixels).all(-1)
-    return nothing
+        mask |= (pixels == nodata).all(-1)
+    if pixels.dtype.kind == "f":  # a single NaN would spread to the whole batch
+        mask |= ~np.isfinite(pixels).all(-1)
+    return mask
 
 
-def filled(pixels: np.ndarray, nothing: np.ndarray, mean: Sequence[float] | None = None) -> np.ndarray:
-    """Pixels with a mean where they are nodata.
+def filled(pixels: np.ndarray, nodata: np.ndarray, mean: Sequence[float] | None = None) -> np.ndarray:
+    """Replace nodata pixels by a mean.
 
     Args:
         pixels: (H, W, C) in any number type.
-        nothing: (H, W) bool.
-        mean: of each channel in units of `pixelwise.models.Normalize`, integers being rounded to the nearest
-            stored value. None takes the mean of the other pixels, so that what interpolates across the edge
-            of a gap sees nothing strange.
+        nodata: (H, W) bool, True for nodata pixels.
+        mean: mean of each channel in the units of `pixelwise.models.Normalize`; integers are rounded to the
+            nearest stored value. None uses the mean of the other pixels, so that interpolation across the
+            edge of a gap gives no extreme values.
 
     Returns:
-        (H, W, C) in the same type; the array itself where nothing is nodata.
+        (H, W, C) in the same type; the input itself if no pixel is nodata.
     """
-    if not nothing.any():
+    if not nodata.any():
         return pixels
     if mean is None:
-        valid = pixels[~nothing]
+        valid = pixels[~nodata]
         values = valid.mean(0, dtype=np.float64) if len(valid) else np.zeros(pixels.shape[-1])
     else:
         values = np.asarray(mean, np.float64) * FULL_SCALE.get(pixels.dtype.name, 1.0)
     if pixels.dtype.kind in "iu":
         limits = np.iinfo(pixels.dtype)
         values = np.rint(values).clip(limits.min, limits.max)
-    return np.where(nothing[..., None], values.astype(pixels.dtype), pixels)
+    return np.where(nodata[..., None], values.astype(pixels.dtype), pixels)

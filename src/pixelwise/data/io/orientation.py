@@ -1,7 +1,7 @@
-"""The orientation tag of photographs: how an image that is stored turned or mirrored is to be shown.
+"""The orientation tag of photographs: how viewers show an image that is stored rotated or mirrored.
 
-Tag 0x0112 of Exif (CIPA DC-008) and of TIFF 6.0. To be shown, the stored image is transposed where the tag is
-5 to 8, and then flipped.
+Tag 0x0112 of Exif (CIPA DC-008) and of TIFF 6.0. A viewer transposes the stored image if the tag is 5 to 8,
+and then flips it.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ _STEPS = {
     7: (True, True, True),
     8: (True, True, False),
 }
-"""By tag: whether to transpose, then to flip the order of rows, and of columns."""
+"""By tag: whether to transpose, then whether to reverse the rows, and the columns."""
 
 
 def check_choice(exif: object) -> str:
-    """The value of `data.source.exif`, or a `UserError` for one that is not known."""
+    """Return the value of `data.source.exif`; raise a `UserError` if it is unknown."""
     if exif not in CHOICES:
-        expected = "apply: images as viewers show them; or ignore: as they are stored"
+        expected = "apply: images as viewers show them; or ignore: as stored"
         raise UserError("data.source.exif", found=exif, expected=expected)
     return str(exif)
 
 
 def valid_tag(value: object) -> int:
-    """The value of the tag; 1, upright, for one that the standards do not know."""
+    """Return the value of the tag; 1 (upright) for values that the standards do not define."""
     return value if isinstance(value, int) and value in _STEPS else UPRIGHT
 
 
 def swaps_sides(tag: int) -> bool:
-    """Whether height and width of the shown image are width and height of the stored one."""
+    """Whether showing an image swaps its height and width."""
     return _STEPS[tag][0]
 
 
 def shown_size(size: tuple[int, int], tag: int) -> tuple[int, int]:
-    """(H, W) as shown of (H, W) as stored, and the reverse."""
+    """Convert (H, W) as stored into (H, W) as shown, and the reverse."""
     return size[::-1] if swaps_sides(tag) else size
 
 
 def shown(array: np.ndarray, tag: int) -> np.ndarray:
-    """Turn stored pixels (H, W, …) as they are to be shown; contiguous."""
+    """Rotate and mirror stored pixels (H, W, …) as viewers show them; the result is contiguous."""
     transpose, rows, columns = _STEPS[tag]
     array = array.swapaxes(0, 1) if transpose else array
     return np.ascontiguousarray(array[:: -1 if rows else 1, :: -1 if columns else 1])
@@ -63,13 +63,13 @@ def shown(array: np.ndarray, tag: int) -> np.ndarray:
 def stored_window(
     top: int, left: int, height: int, width: int, size: tuple[int, int], tag: int
 ) -> tuple[int, int, int, int]:
-    """Where a window of the shown image lies in the stored one: top, left, height, width.
+    """Convert a window of the shown image to the stored image: top, left, height, width.
 
     Args:
         top: first row of the window in the shown image.
-        left: its first column.
-        height: its rows.
-        width: its columns.
+        left: first column of the window.
+        height: number of rows.
+        width: number of columns.
         size: (H, W) of the shown image.
         tag: the orientation.
     """

@@ -1,7 +1,7 @@
-"""Image files that are no TIFF, decoded as a whole by Pillow, as viewers show them.
+"""Image files that are not TIFFs, decoded as a whole by Pillow, as viewers show them.
 
-OpenCV would accept half a JPEG and multiply colours by alpha; it decodes PNGs of several channels of 16 bits,
-which Pillow cuts to 8.
+OpenCV would accept truncated JPEGs and multiply colours by alpha. It decodes only PNGs with several 16-bit
+channels, which Pillow reduces to 8 bits.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.data.io import orientation
-from pixelwise.data.io.channels import check_type, fit_channels, misfit
+from pixelwise.data.io.channels import channel_error, check_type, fit_channels
 from pixelwise.data.io.unreadable import readable
 from pixelwise.errors import UserError, counted
 
-# Pillow refuses images of twice this many pixels. Its own limit suits servers; aerial mosaics exceed it.
+# Pillow refuses images of twice this many pixels. Aerial mosaics exceed its default limit.
 Image.MAX_IMAGE_PIXELS = 2**29
 
 
 def decode(
     path: Path, channels: int, bands: Sequence[int] | None, exif: str, exact: bool, option: str
 ) -> np.ndarray:
-    """(H, W, C) uint8 or uint16; C may still have to be adapted.
+    """Decode an image into (H, W, C) uint8 or uint16; C may still need to be converted.
 
     The arguments are those of `pixelwise.data.io.images.ImageReader`.
 
     Raises:
-        UnreadableImage: the file is missing, damaged or no image.
-        UserError: its channels or its number type do not fit.
+        UnreadableImage: the file is missing, damaged or not an image.
+        UserError: its channels or its number type are wrong.
     """
     with readable(path), Image.open(path) as image:
         tag = orientation_of(image) if exif == "apply" else orientation.UPRIGHT
@@ -54,13 +54,13 @@ def decode(
     count = pixels.shape[2]
     adapts = bands is None and not exact and fit_channels(count, channels)
     if count != channels and not adapts:
-        chooses = is_plain and stored > channels
-        raise misfit(path, count, channels, found, option, chooses)
+        selectable = is_plain and stored > channels
+        raise channel_error(path, count, channels, found, option, selectable)
     return orientation.shown(pixels, tag)
 
 
 def _decode_deep(path: Path) -> np.ndarray:
-    """(H, W, C) uint16 of a PNG with several channels of 16 bits."""
+    """Decode a PNG with several 16-bit channels into (H, W, C) uint16."""
     deep = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is None:
         raise OSError("image file is damaged")
@@ -68,12 +68,12 @@ def _decode_deep(path: Path) -> np.ndarray:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation of an opened file; of a PNG, only where it stands before the pixels."""
+    """Return the EXIF orientation of an open file; for a PNG, only if it is stored before the pixels."""
     if image.format == "PNG" and "exif" not in image.info:
-        return orientation.UPRIGHT  # to look further, Pillow would decode the pixels
+        return orientation.UPRIGHT  # to search further, Pillow would decode the pixels
     return orientation.valid_tag(image.getexif().get(orientation.TAG))
 
 
 def is_deep_colour(image: Image.Image) -> bool:
-    """Whether an opened PNG has several channels of 16 bits, which Pillow would cut to 8."""
+    """Whether an open PNG has several 16-bit channels, which Pillow would reduce to 8 bits."""
     return image.format == "PNG" and ";16" in str(getattr(image, "tile", "")) and image.mode != "I;16"

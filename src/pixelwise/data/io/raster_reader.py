@@ -1,4 +1,4 @@
-"""Rasters of any size, read by windows: where they lie on earth, their pixels, and where they are nodata."""
+"""Rasters of any size, read in windows: georeference, pixels and nodata."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pixelwise.data.io.nodata import filled
 
 
 class GeoReference(NamedTuple):
-    """Where on earth the pixels of a raster lie."""
+    """Size and georeference of a raster."""
 
     height: int
     width: int
@@ -26,16 +26,16 @@ class GeoReference(NamedTuple):
 
 
 class RasterReader:
-    """A `Reader` of a TIFF, to be used in a `with` block.
+    """A `Reader` of a TIFF, for use in a `with` block.
 
     Args:
         file: a TIFF, georeferenced or not.
-        reader: how training read its images.
-        mean: of each channel, in units of `pixelwise.models.Normalize`: what nodata pixels become; None takes
-            the mean of the other pixels of what is read.
+        reader: the reader of the training images.
+        mean: mean of each channel in the units of `pixelwise.models.Normalize`, which replaces nodata pixels;
+            None uses the mean of the other pixels that are read.
 
     Raises:
-        UserError: the file is damaged, or its bands or its number type do not fit.
+        UserError: the file is damaged, or its bands or its number type are wrong.
     """
 
     def __init__(self, file: Path, reader: ImageReader, mean: Sequence[float] | None = None) -> None:
@@ -61,37 +61,37 @@ class RasterReader:
 
     @property
     def nodata(self) -> float | None:
-        """The value that says nothing: the user's, or else the file's."""
+        """The nodata value: the user's, or else the file's."""
         return self._tiff.nodata
 
     def read(self, top: int, left: int, height: int, width: int) -> np.ndarray | None:
-        """Pixels (height, width, C); None where none is valid."""
-        pixels, nothing = self._tiff.read(top, left, height, width)
-        return None if nothing.all() else filled(pixels, nothing, self.mean)
+        """Read pixels (height, width, C); None if all of them are nodata."""
+        pixels, nodata = self._tiff.read(top, left, height, width)
+        return None if nodata.all() else filled(pixels, nodata, self.mean)
 
     def valid(self, top: int, rows: int) -> np.ndarray:
-        """Which pixels of these full rows are valid: (rows, W) bool."""
+        """Return which pixels of these full rows are valid: (rows, W) bool."""
         if not self._tiff.may_be_nodata:
             return np.ones((rows, self.shape[1]), bool)
         return ~self._tiff.read(top, 0, rows, self.shape[1])[1]
 
     def thumbnail(self, height: int, width: int) -> np.ndarray:
-        """The image (height, width, 3) uint8 for the eye; deep bands from their 2nd to 98th percentile."""
-        pixels, nothing = self._tiff.overview(height, width)
+        """Return a preview (height, width, 3) uint8; uint16 and float show the 2nd to 98th percentile."""
+        pixels, nodata = self._tiff.overview(height, width)
         bands = pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=-1)
         if self.dtype == np.uint8:
-            return np.where(nothing[..., None], np.uint8(0), bands)
-        return np.stack([_stretched(band, ~nothing) for band in np.moveaxis(bands, -1, 0)], axis=-1)
+            return np.where(nodata[..., None], np.uint8(0), bands)
+        return np.stack([_stretched(band, ~nodata) for band in np.moveaxis(bands, -1, 0)], axis=-1)
 
 
 def read_small(file: Path, height: int, width: int) -> np.ndarray:
-    """The first band of a raster at another size, by its nearest pixels."""
+    """Read the first band of a raster at another size, by nearest neighbour."""
     with rasterio.open(file) as dataset:
         return dataset.read(1, out_shape=(height, width), resampling=Resampling.nearest)
 
 
 def _stretched(band: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """uint8, from the 2nd to the 98th percentile of the valid pixels."""
+    """Scale a band to uint8, from the 2nd to the 98th percentile of its valid pixels."""
     values = band[valid & np.isfinite(band)]
     low, high = np.percentile(values, (2, 98)) if len(values) else (0, 1)
     scaled = (np.where(valid, band, low).astype(np.float32) - low) / max(high - low, 1e-12)

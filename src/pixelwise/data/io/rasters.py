@@ -1,4 +1,4 @@
-"""GeoTIFFs and other rasters of any size, read in strips of rows so that none is in memory as a whole."""
+"""GeoTIFFs and other rasters of any size, read in strips of rows to limit the use of memory."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rasterio.windows import Window
 
 from pixelwise.errors import UserError
 
-# Photographs lie nowhere on earth. For the whole process, as a filter for a while is none among threads.
+# Photographs have no georeference. The filter is global, as a temporary one is not thread-safe.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 CACHE = 64
-"""Megabytes of decoded blocks that GDAL may keep. Its own limit is 5 % of the machine's memory."""
+"""Size of GDAL's cache of decoded blocks in megabytes. GDAL's default is 5 % of the machine's memory."""
 
 ROWS = 512
-"""Height of a strip."""
+"""Height of a strip in rows."""
 
 
 class Header(NamedTuple):
-    """What a raster says of itself."""
+    """The header of a raster."""
 
     height: int
     width: int
@@ -36,28 +36,28 @@ class Header(NamedTuple):
 
 @contextmanager
 def gdal() -> Iterator[None]:
-    """Bound GDAL's cache."""
+    """Limit GDAL's cache inside the block."""
     with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True):
         yield
 
 
 @contextmanager
 def opened(address: object, name: object = None) -> Iterator[Any]:
-    """A rasterio data set; what is read from it is to be read under `faults_of`.
+    """Open a raster as a rasterio dataset; reads from it must be inside `raster_errors`.
 
     Raises:
-        UserError: the file is missing, damaged or no raster.
+        UserError: the file is missing, damaged or not a raster.
     """
     with gdal():
-        with faults_of(name or address):
+        with raster_errors(name or address):
             dataset = rasterio.open(str(address))
         with dataset:
             yield dataset
 
 
 @contextmanager
-def faults_of(name: object) -> Iterator[None]:
-    """Turn what GDAL raises inside the block into one `UserError` that names the file."""
+def raster_errors(name: object) -> Iterator[None]:
+    """Turn errors of GDAL inside the block into one `UserError` that names the file."""
     try:
         yield
     except (RasterioError, OSError) as error:
@@ -70,22 +70,22 @@ def faults_of(name: object) -> Iterator[None]:
 
 
 def header(address: object, name: object = None) -> Header:
-    """Size, bands and number type of a raster, without its pixels."""
+    """Read size, bands and number type of a raster, without its pixels."""
     with opened(address, name) as dataset:
         return Header(dataset.height, dataset.width, dataset.count, dataset.dtypes[0], dataset.nodata)
 
 
 def read(dataset: Any, name: object, window: Window | None = None) -> np.ndarray:
-    """Pixels (h, W, C) of a strip, or of all of the raster, in its own dtype.
+    """Read pixels (h, W, C) of a strip, or of the whole raster, in its own dtype.
 
     Raises:
         UserError: the file is damaged.
     """
-    with faults_of(name):
+    with raster_errors(name):
         return np.moveaxis(dataset.read(window=window), 0, -1)
 
 
 def windows(height: int, width: int) -> Iterator[Window]:
-    """The strips of a raster, from top to bottom."""
+    """Yield the strips of a raster, from top to bottom."""
     for top in range(0, height, ROWS):
         yield Window(0, top, width, min(ROWS, height - top))

@@ -1,8 +1,8 @@
-"""TIFFs of any size, read by windows through GDAL, with their pixels as viewers show them.
+"""TIFFs of any size, read in windows through GDAL, with their pixels as viewers show them.
 
-GDAL gives the numbers as they are stored. What they mean is resolved here: WhiteIsZero is inverted, fewer
-than 8 bits are stretched to 0…255, a colour table becomes its colours (or its greys), and an orientation tag
-is applied unless the file is georeferenced: then it lies on the map as it is stored.
+GDAL returns the stored numbers. This module interprets them: WhiteIsZero is inverted, fewer than 8 bits are
+scaled to 0…255, indices of a colour table become colours (or greys), and an orientation tag is applied unless
+the file is georeferenced, as the georeference is that of the stored pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.windows import Window
 
 from pixelwise.data.io import orientation
-from pixelwise.data.io.channels import check_type, fit, fit_channels, misfit
+from pixelwise.data.io.channels import channel_error, check_type, fit, fit_channels
 from pixelwise.data.io.nodata import nodata_at
 from pixelwise.data.io.rasters import gdal
 from pixelwise.data.io.unreadable import readable
@@ -32,26 +32,26 @@ section 2, and the BigTIFF design)."""
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether a file is a TIFF by its first bytes, whatever its name ends in."""
+    """Whether a file is a TIFF by its first bytes, independent of its suffix."""
     with readable(path), path.open("rb") as file:
         return file.read(4) in _MAGIC
 
 
 class Tiff:
-    """An image file whose windows are read one by one, to be used in a `with` block.
+    """A TIFF that is read in windows, for use in a `with` block.
 
     Args:
-        file: a TIFF of any kind that GDAL reads; of several pages the first.
-        channels: of what is read; see `pixelwise.data.io.channels.fit`.
-        bands: which of the file's bands these are, as they are stored, counted from 1; None takes the image
-            as it is shown.
-        nodata: a value that says nothing, in place of the file's.
-        exif: "apply" turns the image by its orientation tag, "ignore" does not.
-        exact: refuse a number of channels other than asked for, instead of adapting it.
-        option: the config key of `bands` for messages, or "" where there is none.
+        file: a TIFF of any kind that GDAL reads; if it has several pages, the first is read.
+        channels: number of channels to return; see `pixelwise.data.io.channels.fit`.
+        bands: the bands of the file to read, as stored, counted from 1; None reads the image as viewers show
+            it.
+        nodata: the nodata value, in place of the one of the file.
+        exif: "apply" rotates the image by its orientation tag, "ignore" does not.
+        exact: raise an error for another number of channels, instead of converting it.
+        option: config key of `bands` for messages, or "" if there is none.
 
     Raises:
-        UserError: the file is damaged, or its bands or its number type do not fit.
+        UserError: the file is damaged, or its bands or its number type are wrong.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Tiff:
         self.has_mask = all(MaskFlags.per_dataset in flag for flag in flags)
 
     def _find_meaning(self) -> None:
-        """How stored numbers become those that are shown."""
+        """Find how stored numbers are converted to those that viewers show."""
         structure, of_band = (self._dataset.tags(band, ns="IMAGE_STRUCTURE") for band in (0, 1))
         stored = np.dtype(self._dataset.dtypes[0])
         self._bits = int(of_band.get("NBITS", 8 * stored.itemsize))
@@ -94,11 +94,11 @@ class Tiff:
             for index, colour in self._dataset.colormap(1).items():
                 table[index] = colour[:3]
             self._table = table[:, :1] if (table == table[:, :1]).all() else table
-        # GDAL has libtiff convert these to colours, and adds an alpha band that the file does not have
+        # GDAL lets libtiff convert these to RGB, and adds an alpha band that the file does not have
         self._is_converted = structure.get("SOURCE_COLOR_SPACE") in ("CMYK", "CIELAB")
 
     def _shown_bands(self) -> list[int]:
-        """All bands but alpha, where it is not asked for; `exact` keeps it, as it may be none."""
+        """All bands except an alpha band that is not needed; `exact` keeps it, as it may be data."""
         count = self._dataset.count
         is_alpha = self._dataset.colorinterp[-1] is ColorInterp.alpha or self.channels in (1, 3)
         adapts = count in (2, 4) and count != self.channels and is_alpha and not self.exact
@@ -109,7 +109,7 @@ class Tiff:
             raise UserError(
                 f"{self.option or 'bands'}={list(bands)}: {self.file} has no such band",
                 expected=f"1 to {self._dataset.count}",
-                fix=f"{self.option}=null reads the image as it is shown" if self.option else None,
+                fix=f"{self.option}=null reads the image as viewers show it" if self.option else None,
             )
         return list(bands)
 
@@ -121,13 +121,13 @@ class Tiff:
         if stored != self.channels and (
             self.exact or self.as_stored or not fit_channels(stored, self.channels)
         ):
-            raise misfit(
+            raise channel_error(
                 self.file,
                 stored,
                 self.channels,
                 f"{chosen}{counted(self._dataset.count, 'band')} ({colours})",
                 self.option,
-                chooses=plain and self._dataset.count > self.channels,
+                selectable=plain and self._dataset.count > self.channels,
             )
 
     def __enter__(self) -> Tiff:
@@ -138,7 +138,7 @@ class Tiff:
 
     @property
     def stored_size(self) -> tuple[int, int]:
-        """(H, W) as the file says."""
+        """(H, W) as stored."""
         return self._dataset.height, self._dataset.width
 
     @property
@@ -148,34 +148,34 @@ class Tiff:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of what is read."""
+        """Number type of the pixels that are read."""
         return np.dtype(self._dataset.dtypes[self.bands[0] - 1] if self._table is None else np.uint8)
 
     @property
     def may_be_nodata(self) -> bool:
-        """Whether pixels may be nodata, as far as the header tells."""
+        """Whether pixels may be nodata, as far as the header shows."""
         return self.nodata is not None or self.dtype.kind == "f" or self.has_mask
 
     @property
     def georeference(self) -> tuple[rasterio.crs.CRS | None, rasterio.Affine]:
-        """CRS and transform; of a turned image, which has none, nothing and the identity."""
+        """CRS and transform; None and the identity for a rotated image, which has no georeference."""
         if self.tag != orientation.UPRIGHT:
             return None, rasterio.Affine.identity()
         return self._dataset.crs, self._dataset.transform
 
     def read(self, top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """A window of the shown image.
+        """Read a window of the image as shown.
 
         Returns:
-            Pixels (height, width, C), and which of them are nodata (height, width) bool; see
-            `pixelwise.data.io.nodata`. In a valid pixel of a float image, a band that holds nodata is 0.
+            Pixels (height, width, C), and a nodata mask (height, width) bool; see `pixelwise.data.io.nodata`.
+            In a valid pixel of a float image, a band that holds the nodata value is set to 0.
         """
         place = orientation.stored_window(top, left, height, width, self.shape, self.tag)
         return self._read(Window(place[1], place[0], place[3], place[2]), place[2:], Resampling.nearest)
 
     def overview(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """The whole image at another size, as `read` gives it."""
-        numbers = self._table is None and self._bits >= 8  # an average of indices is no index
+        """Read the whole image at another size; returns the same as `read`."""
+        numbers = self._table is None and self._bits >= 8  # averages of indices have no meaning
         method = Resampling.average if numbers else Resampling.nearest
         return self._read(None, orientation.shown_size((height, width), self.tag), method)
 
@@ -186,16 +186,16 @@ class Tiff:
             shape = (len(self.bands), *size)
             planes = self._dataset.read(self.bands, window=window, out_shape=shape, resampling=method)
             stored = cv2.merge(list(planes)).reshape(*size, -1)  # thirty times as fast as NumPy's copy
-            nothing = nodata_at(stored, self.nodata)
+            nodata = nodata_at(stored, self.nodata)
             if self.has_mask:
-                nothing |= self._dataset.read_masks(self.bands[0], window=window, out_shape=size) == 0
+                nodata |= self._dataset.read_masks(self.bands[0], window=window, out_shape=size) == 0
         if self.nodata is not None and stored.dtype.kind == "f":
             stored[stored == self.nodata] = 0
-        pixels = fit(self._meant(stored), self.channels)
-        return orientation.shown(pixels, self.tag), orientation.shown(nothing, self.tag)
+        pixels = fit(self._displayed(stored), self.channels)
+        return orientation.shown(pixels, self.tag), orientation.shown(nodata, self.tag)
 
-    def _meant(self, stored: np.ndarray) -> np.ndarray:
-        """What stored numbers (h, w, C) show."""
+    def _displayed(self, stored: np.ndarray) -> np.ndarray:
+        """Convert stored numbers (h, w, C) to those that viewers show."""
         if self.as_stored:
             return stored
         if self._table is not None:
@@ -207,19 +207,19 @@ class Tiff:
 
 
 def tiff_header(file: Path) -> tuple[tuple[int, int], int]:
-    """(H, W) as stored, and the orientation by which it is to be turned."""
+    """Read (H, W) as stored, and the orientation to apply."""
     with gdal(), readable(file), rasterio.open(file, driver="GTiff") as dataset:
         return (dataset.height, dataset.width), tag_of(dataset, file)
 
 
 def tag_of(dataset: rasterio.DatasetReader, file: Path) -> int:
-    """The orientation by which an opened TIFF is to be turned: 1 of one that is georeferenced."""
+    """Return the orientation to apply to an open TIFF: 1 (upright) if it is georeferenced."""
     is_on_map = dataset.crs is not None or not dataset.transform.is_identity or dataset.gcps[0]
     return orientation.UPRIGHT if is_on_map else _orientation(file)
 
 
 def _orientation(file: Path) -> int:
-    """The orientation tag of a TIFF's first page, which GDAL does not tell."""
+    """Read the orientation tag of a TIFF's first page, which GDAL does not return."""
     with readable(file), file.open("rb") as stream:
         head = stream.read(16)
         order = "<" if head[:2] == b"II" else ">"

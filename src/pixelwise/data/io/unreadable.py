@@ -1,4 +1,4 @@
-"""The one error for a file that no decoder takes."""
+"""The error for image files that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pixelwise.errors import UserError
 
 
 class UnreadableImage(UserError):
-    """A file that is missing, damaged, cut short or no image at all."""
+    """A file is missing, damaged, truncated or not an image."""
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises inside the block into one `UnreadableImage` that names the file."""
+    """Turn errors of a decoder inside the block into one `UnreadableImage` that names the file."""
     try:
         yield
     except UserError:

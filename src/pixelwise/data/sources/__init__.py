@@ -1,1 +1,1 @@
-"""Where images and labels come from: one module a layout on disk."""
+"""Data sources: one module per layout on disk."""

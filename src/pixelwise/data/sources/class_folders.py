@@ -1,4 +1,4 @@
-"""A user's own images with one class each: a folder per class, or a CSV table."""
+"""Images with one class each: one folder per class, or a CSV table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, subfolders
-from pixelwise.data.remarks import of_orientation
+from pixelwise.data.remarks import orientation_remarks
 from pixelwise.data.sources.folder import FolderSplit, Item
-from pixelwise.data.splits import SPLITS, deal, split_folders
+from pixelwise.data.splits import SPLITS, random_split, split_folders
 from pixelwise.errors import UserError, nearest, some
 from pixelwise.types import Source
 
@@ -21,21 +21,21 @@ class FolderClassification(Source):
     """Images with one class each, in one of three layouts.
 
         root/train/cat/a.jpg        likewise val, test
-        root/cat/a.jpg              dealt at random by `split`, class by class
-        root/labels.csv             columns file, label and, if the table deals the splits, split
+        root/cat/a.jpg              split at random by `split`, class by class
+        root/labels.csv             columns file, label and, optionally, split
 
     Args:
         root: the data set's folder.
         classes: names of the class folders, in the order of their indices.
         channels: channels of every image.
-        csv: the table's path, absolute or below `root`, as its files are; null reads folders.
-        skip: labels to leave out; any other label that is no class is an error.
-        split: shares of "val" and "test", and a "seed", where neither folders nor the table tell.
-        exif: "apply" turns images by their EXIF orientation, as viewers show them; "ignore" takes them as
-            they are stored.
+        csv: path of the table, absolute or relative to `root`, like the paths inside it; null reads folders.
+        skip: labels to leave out; any other label that is not a class is an error.
+        split: shares of "val" and "test", and a "seed", if neither folders nor the table define the splits.
+        exif: "apply" rotates images by their EXIF orientation, as viewers show them; "ignore" reads them as
+            stored.
 
     Raises:
-        UserError: the root is missing, or its labels are not the classes.
+        UserError: the root is missing, or the labels do not match the classes.
     """
 
     exact_bands = False
@@ -56,33 +56,34 @@ class FolderClassification(Source):
         self.skip = {str(name) for name in skip}
         self.shares = dict(split or {})
         self.items: dict[str, list[Item]] = defaultdict(list)
-        """By split; under "" where neither folders nor the table tell."""
+        """Items by split; under "" if neither folders nor the table define the splits."""
         if csv is None:
             self._list_folders()
         else:
             self._list_table(self.root / csv)
 
     def split(self, name: str) -> FolderSplit | None:
-        """The split, or None.
+        """Return the split, or None if it is empty.
 
         Raises:
             UserError: files are missing or unreadable.
         """
         items = list(self.items.get(name, ()))
         for index in range(len(self.classes)):  # class by class, so that a rare class is in every split
-            free = {item.key: item for item in self.items.get("", ()) if item.target == index}
-            items += [free[key] for key in deal(list(free), **self.shares)[name]]
+            of_class = {item.key: item for item in self.items.get("", ()) if item.target == index}
+            items += [of_class[key] for key in random_split(list(of_class), **self.shares)[name]]
         if not items:
             return None
-        found = FolderSplit(items, self.reader)
-        headers = {item.key: header for item, header in zip(found.items, found.headers, strict=True)}
-        found.remarks = of_orientation(headers, self.reader.exif)
-        return found
+        split = FolderSplit(items, self.reader)
+        headers = {item.key: header for item, header in zip(split.items, split.headers, strict=True)}
+        split.remarks = orientation_remarks(headers, self.reader.exif)
+        return split
 
     def describe(self) -> str:
-        """Where the splits come from, for the start of a run."""
-        dealt = f"splits dealt at random: data.source.split={self.shares}"
-        return dealt if "" in self.items else f"splits as the data set gives them: {', '.join(self.items)}"
+        """Describe the origin of the splits, for the start of a run."""
+        if "" in self.items:
+            return f"splits drawn at random: data.source.split={self.shares}"
+        return f"splits defined by the data set: {', '.join(self.items)}"
 
     def _list_folders(self) -> None:
         parents = split_folders(self.root, others=self.classes) or {"": self.root}
@@ -95,46 +96,50 @@ class FolderClassification(Source):
 
     def _list_table(self, table: Path) -> None:
         if not table.is_file():
-            raise UserError(f"{table} is not there", expected="the table that data.source.csv names")
+            raise UserError(f"{table} does not exist", expected="the table of data.source.csv")
         header, lines = _read_table(table)
         if not {"file", "label"} <= {*header}:
             found = some(header, 10) or "nothing"
-            raise UserError(f"{table}: the columns", found=found, expected="file, label[, split]")
-        if halves := [number for number, row in lines if not (row["file"] and row["label"])]:
-            what = f"{table}: without file or label"
-            raise UserError(what, found=f"line {some(halves)}", expected="both in every line")
+            raise UserError(f"{table} has the wrong columns", found=found, expected="file, label[, split]")
+        if incomplete := [number for number, row in lines if not (row["file"] and row["label"])]:
+            what = f"{table}: file or label is missing"
+            raise UserError(what, found=f"line {some(incomplete)}", expected="both in every line")
         rows = [row for _, row in lines if row["label"] not in self.skip]
         self._check_labels({row["label"] for row in rows}, f"the labels in {table}")
         splits = {row.get("split", "") for row in rows}
         if not splits <= {*SPLITS} and splits != {""}:
             found = some(repr(name) for name in sorted(splits))
-            raise UserError(f"{table}: the column split", found=found, expected=", ".join(SPLITS))
+            raise UserError(
+                f"{table}: wrong values in the column split", found=found, expected=", ".join(SPLITS)
+            )
         for row in rows:
             key = Path(row["file"]).with_suffix("").as_posix()
             item = Item(key, self.root / row["file"], self.classes.index(row["label"]))
             self.items[row.get("split", "")].append(item)
         keys = Counter(item.key for items in self.items.values() for item in items)
-        if twice := [key for key, count in keys.items() if count > 1]:
-            raise UserError(f"{table} names images more than once", found=some(twice), fix="keep one each")
+        if repeated := [key for key, count in keys.items() if count > 1]:
+            raise UserError(
+                f"{table} lists images more than once", found=some(repeated), fix="keep one line each"
+            )
 
     def _check_labels(self, labels: set[str], where: str, complete: bool = True) -> None:
-        """Labels are matched to classes by name; `complete` asks for every class, too."""
+        """Check that all labels are names of classes and, with `complete`, that every class occurs."""
         extra = sorted(labels - {*self.classes})
         missing = [name for name in self.classes if name not in labels] if complete else []
         if extra or missing:
-            near = [f"{name} → {found[0]}" for name in missing if (found := nearest(name, extra, 1))]
+            similar = [f"{name} → {match[0]}" for name in missing if (match := nearest(name, extra, 1))]
             skip = f"; 'data.source.skip=[{','.join(extra)}]' leaves labels out" if extra else ""
             without = f"; without {some(missing)}" if missing else ""
             raise UserError(
-                f"{where} are not the classes",
+                f"{where} do not match the classes",
                 found=(some(sorted(labels), 20) or "none") + without,
                 expected=f"{some(self.classes, 20)} (data.classes)",
-                fix=f"perhaps in data.classes: {some(near)}" if near else f"mend data.classes{skip}",
+                fix=f"perhaps in data.classes: {some(similar)}" if similar else f"correct data.classes{skip}",
             )
 
 
 def _read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The header, and each row by the number of the line that it ends in."""
+    """Read the header, and each row with the number of its last line."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv_format.DictReader(file, restval="", skipinitialspace=True)
@@ -142,4 +147,4 @@ def _read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]
             return list(reader.fieldnames or ()), rows
     except UnicodeDecodeError as error:
         fix = "save the table as CSV UTF-8"
-        raise UserError(f"{table} is no text in UTF-8", found=error, fix=fix) from error
+        raise UserError(f"{table} is not text in UTF-8", found=error, fix=fix) from error

@@ -5,7 +5,7 @@
     ROOT/annotations/list.txt                      image, class, species (1 cat, 2 dog), breed
     ROOT/annotations/{trainval,test}.txt           the same lines, by split
 
-The images folder holds a few files that no list names; only what is listed counts.
+The images folder contains a few files that are not listed; they are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.listing import existing_root
 from pixelwise.data.labels import Labels
 from pixelwise.data.sources.folder import FolderSplit, Item
-from pixelwise.data.splits import deal
+from pixelwise.data.splits import random_split
 from pixelwise.errors import UserError, guess, some
 from pixelwise.types import Source
 
@@ -28,34 +28,34 @@ SPECIES = {"1": "cat", "2": "dog"}
 
 
 class Animal(NamedTuple):
-    """One line of a list."""
+    """One line of a list file."""
 
     name: str
-    """Of the image, without its ending."""
+    """Name of the image without suffix."""
     species: str
 
     @property
     def breed(self) -> str:
-        """What its name says before the number."""
+        """The part of the name before the number."""
         return self.name.rpartition("_")[0]
 
 
 class _Pets(Source):
-    """What both sources share; a subclass says what the target of an animal is.
+    """Base class of both sources; a subclass defines the target of an animal.
 
     Args:
-        root: the folder that holds `images` and `annotations`, or one above it.
+        root: the folder that holds `images` and `annotations`, or its parent.
         classes: names in the order of their indices.
         val: share of the validation split, taken from the published training images, breed by breed.
-        test: share of the test split where the published one is not there.
-        seed: of the draw.
+        test: share of the test split if the published one is missing.
+        seed: seed of the random split.
 
     Raises:
-        UserError: the layout is another one, or a list cannot be read.
+        UserError: the folder has another layout, or a list cannot be read.
     """
 
     reader = ImageReader(3, exif="ignore")
-    """The trimaps were drawn on the images as they are stored."""
+    """The trimaps were drawn on the images as stored."""
 
     def __init__(
         self, root: str | Path, classes: Sequence[str], val: float = 0.15, test: float = 0.15, seed: int = 0
@@ -70,14 +70,14 @@ class _Pets(Source):
         self.animals: dict[str, list[Animal]] = {"train": [], "val": [], "test": []}
         for breed in sorted({animal.breed for animal in lists[0]}):
             of_breed = {animal.name: animal for animal in lists[0] if animal.breed == breed}
-            for split, dealt in deal(list(of_breed), **shares).items():
-                self.animals[split] += [of_breed[name] for name in dealt]
+            for split, keys in random_split(list(of_breed), **shares).items():
+                self.animals[split] += [of_breed[key] for key in keys]
         if self.published:
             self.animals["test"] = lists[1]
         self.shares = shares
 
     def split(self, name: str) -> FolderSplit | None:
-        """The split, or None.
+        """Return the split, or None if it is empty.
 
         Raises:
             UserError: files are missing or unreadable.
@@ -86,25 +86,25 @@ class _Pets(Source):
         return FolderSplit(items, self.reader, self.read) if items else None
 
     def item(self, animal: Animal) -> Item:
-        """Where image and target of an animal are."""
+        """Return the files of an animal's image and target."""
         raise NotImplementedError
 
     def read(self, target: Any) -> np.ndarray | int:
-        """An item's target as a mask or a class index."""
+        """Read an item's target: a mask or a class index."""
         return int(target)
 
     def image(self, animal: Animal) -> Path:
-        """The image's path."""
+        """Path of the image."""
         return self.root / "images" / f"{animal.name}.jpg"
 
     def describe(self) -> str:
-        """Where the splits come from, for the start of a run."""
+        """Describe the origin of the splits, for the start of a run."""
         origin = "published trainval.txt and test.txt" if self.published else "list.txt"
-        return f"splits of {origin}; the rest dealt breed by breed: {self.shares}"
+        return f"splits from {origin}, divided at random within each breed: {self.shares}"
 
 
 class PetsSegmentation(_Pets):
-    """Background, cat and dog by pixel; the outline, which the trimaps leave open, is ignored."""
+    """Background, cat and dog per pixel; the outline, which the trimaps leave undecided, is ignored."""
 
     def __init__(self, root: str | Path, classes: Sequence[str], **options: Any) -> None:
         super().__init__(root, classes, **options)
@@ -126,16 +126,16 @@ class PetsSegmentation(_Pets):
 
 
 class PetsClassification(_Pets):
-    """Cat or dog, or one of the 37 breeds, by image.
+    """Cat or dog, or one of the 37 breeds, per image.
 
     Args:
         root: as in `PetsSegmentation`.
-        classes: names in the order of their indices: the species, or the breeds as the files name them.
+        classes: names in the order of their indices: the species, or the breeds as in the file names.
         label: "species" or "breed".
         **options: shares and seed of the splits.
 
     Raises:
-        UserError: the lists name what is no class.
+        UserError: the lists contain a name that is not a class.
     """
 
     def __init__(
@@ -145,13 +145,13 @@ class PetsClassification(_Pets):
         if label not in ("species", "breed"):
             raise UserError("data.label", found=label, expected="species or breed")
         self.label = label
-        named = {getattr(animal, label) for animals in self.animals.values() for animal in animals}
-        if unknown := sorted(named - {*self.classes}):
+        names = {getattr(animal, label) for animals in self.animals.values() for animal in animals}
+        if unknown := sorted(names - {*self.classes}):
             raise UserError(
-                f"the lists in {self.root / 'annotations'} name what is no class",
+                f"the lists in {self.root / 'annotations'} contain names that are not classes",
                 found=some(unknown),
                 expected=f"{some(self.classes, 8)} (data.classes)",
-                fix=guess(f"perhaps … in data.classes is to be {unknown[0]}?", unknown[0], self.classes),
+                fix=guess(f"perhaps … in data.classes should be {unknown[0]}?", unknown[0], self.classes),
             )
 
     def item(self, animal: Animal) -> Item:
@@ -160,27 +160,27 @@ class PetsClassification(_Pets):
 
 
 def read_list(file: Path) -> list[Animal]:
-    """The animals of a list, in its order.
+    """Read the animals of a list file, in its order.
 
     Raises:
-        UserError: a line is no image, class, species and breed.
+        UserError: a line does not consist of image, class, species and breed.
     """
     animals = []
     for number, line in enumerate(file.read_text().splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
-        words = line.split()
-        if len(words) != 4 or words[2] not in SPECIES:
+        columns = line.split()
+        if len(columns) != 4 or columns[2] not in SPECIES:
             expected = "image, class, species (1 cat, 2 dog), breed: Abyssinian_1 1 1 1"
             raise UserError(f"{file}, line {number}", found=line, expected=expected)
-        animals.append(Animal(words[0], SPECIES[words[2]]))
+        animals.append(Animal(columns[0], SPECIES[columns[2]]))
     if not animals:
-        raise UserError(f"{file} names no image")
+        raise UserError(f"{file} lists no image")
     return animals
 
 
 def _find_root(root: Path) -> Path:
-    """The folder of the layout, at most one below."""
+    """Find the folder with this layout: the given one, or a folder directly inside."""
     for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
         if (folder / "annotations/list.txt").is_file() and (folder / "images").is_dir():
             return folder

@@ -15,7 +15,15 @@ from pixelwise.data.corner_palette import CornerPalette
 from pixelwise.data.io.listing import existing_root
 from pixelwise.data.io.rasters import header, opened, read, windows
 from pixelwise.data.labels import LabelError, pack
-from pixelwise.data.sources.potsdam_files import BANDS, Found, Stored, check_known, find, require, tile_name
+from pixelwise.data.sources.potsdam_files import (
+    BANDS,
+    FilesByKind,
+    Stored,
+    check_known,
+    find,
+    require,
+    tile_name,
+)
 from pixelwise.data.splits import SPLITS
 from pixelwise.data.tiles.cache import FileStamp, RowBlock, prepare
 from pixelwise.data.tiles.split import CropSampling, TileSplit
@@ -30,15 +38,15 @@ class PotsdamTile:
     """One tile, as a `pixelwise.data.tiles.cache.Tile`.
 
     Args:
-        name: its id, such as "2_10".
+        name: id of the tile, such as "2_10".
         images: the files whose bands are stacked, in this order.
-        label: the full label, or None where only the eroded one is there.
+        label: the full label, or None if only the eroded one exists.
         eroded: the label without borders, or None.
-        full: whether `target` is the full label; else it is the eroded one.
-        palette: what the labels' colours mean.
+        full: whether `target` is the full label; otherwise it is the eroded one.
+        palette: decoder of the label colours.
 
     Raises:
-        UserError: the files differ in size, or have not the bands they should have.
+        UserError: the files differ in size, or do not have the expected bands.
     """
 
     dtype: np.dtype = np.dtype(np.uint8)
@@ -56,18 +64,18 @@ class PotsdamTile:
         self.name, self.images, self.palette, self.full = name, dict(images), palette, full
         self.labels = [stored for stored in ((label, eroded) if full else (eroded or label,)) if stored]
         self.erode = full or eroded is None
-        self.hide = not full
+        self.mask_border = not full
         self.meaning = sorted(palette.meanings.items())
         self.reading = "-".join([*images, "full" if full else "eroded"])
         sizes = {}
         for kind, stored in [*images.items(), *((LABELS[0], stored) for stored in self.labels)]:
-            found = header(stored.address, stored)
-            sizes[stored] = found[:2]
-            if found.bands != (expected := BANDS.get(kind, 3)) or found.dtype != "uint8":
+            raster = header(stored.address, stored)
+            sizes[stored] = raster[:2]
+            if raster.bands != (expected := BANDS.get(kind, 3)) or raster.dtype != "uint8":
                 raise UserError(
-                    f"{stored} is not what its name says",
-                    found=f"{found.bands} bands of {found.dtype}",
-                    expected=f"{expected} of uint8",
+                    f"{stored} does not match its name",
+                    found=f"{raster.bands} bands of {raster.dtype}",
+                    expected=f"{expected} bands of uint8",
                 )
         if len({*sizes.values()}) > 1:
             raise UserError(
@@ -78,48 +86,48 @@ class PotsdamTile:
         self.shape = (*next(iter(sizes.values())), sum(BANDS[kind] for kind in images))
 
     def stamps(self) -> list[FileStamp]:
-        """Those of images and labels."""
+        """Return the stamps of images and labels."""
         return [FileStamp.of(*stored) for stored in (*self.images.values(), *self.labels)]
 
     def strips(self) -> Iterator[RowBlock]:
-        """All rows from top to bottom, labels decoded."""
+        """Yield all rows from top to bottom, with decoded labels."""
         with ExitStack() as stack:
             images, labels = (
-                [(stack.enter_context(opened(each.address, each)), each) for each in stored]
-                for stored in (self.images.values(), self.labels)
+                [(stack.enter_context(opened(file.address, file)), file) for file in files]
+                for files in (self.images.values(), self.labels)
             )
             for window in windows(*self.shape[:2]):
-                image = np.concatenate([read(*each, window) for each in images], axis=-1)
-                target, *eroded = (self._decoded(*each, window) for each in labels)
-                yield RowBlock(image, target, *((each == IGNORE) & (target != IGNORE) for each in eroded))
+                image = np.concatenate([read(*dataset, window) for dataset in images], axis=-1)
+                target, *eroded = (self._decoded(*dataset, window) for dataset in labels)
+                yield RowBlock(image, target, *((rows == IGNORE) & (target != IGNORE) for rows in eroded))
 
     def _decoded(self, label: Any, stored: Stored, window: Window) -> np.ndarray:
         """(h, W) uint8 class indices."""
         try:
             return self.palette.decode(pack(read(label, stored, window)), stored)
-        except LabelError:  # found in these rows: look at all of them, to count the faults and tell the first
+        except LabelError:  # decode all rows, to count the faults of the whole file
             self.palette.decode(pack(read(label, stored)), stored)
             raise
 
 
 class Potsdam(Source):
-    """The release below a folder, unpacked in any way or still zipped.
+    """The Potsdam release below a folder, unpacked in any way or still zipped.
 
-    Labels are decoded and images laid out for random access once; see `pixelwise.data.tiles.cache`.
+    Labels are decoded and images prepared for random access once; see `pixelwise.data.tiles.cache`.
 
     Args:
-        root: the folder.
+        root: the folder that contains the release.
         classes: names in the order of the palette.
         palette: colours of the classes in the label files, corners of the colour cube.
-        inputs: what the images are made of, in this order: RGB, IRRG or RGBIR, and nDSM.
-        labels: "full", or "eroded" for targets without object borders (files called noBoundary; computed
-            where only full labels are at hand). With full labels, scores count eroded ones besides.
-        split: tiles of "train", "val" and "test" by id.
-        partial: leave out tiles of `split` that are not there, instead of refusing to start.
-        prepared: folder of the prepared tiles, absolute or below `root`.
-        window: side, or [height, width], of the windows in which validation and test see a tile.
-        overlap: share of the window that it has at least in common with the next one.
-        draws: how training crops are drawn.
+        inputs: the files that are stacked to an image, in this order: RGB, IRRG or RGBIR, and nDSM.
+        labels: "full", or "eroded" for targets without object borders (the noBoundary files; computed
+            if only full labels exist). With full labels, scores of eroded labels are reported as well.
+        split: tile ids of "train", "val" and "test".
+        partial: leave out tiles of `split` that do not exist, instead of raising an error.
+        prepared: folder of the prepared tiles, absolute or relative to `root`.
+        window: side, or [height, width], of the windows that validation and test read.
+        overlap: minimum overlap of neighbouring windows, as a share of the window.
+        draws: how training crops are sampled.
         ignore: further colours of the label files, which become 255.
 
     Raises:
@@ -159,28 +167,28 @@ class Potsdam(Source):
         self.split_ids = self._check_split(split, partial)
 
     @cached_property
-    def found(self) -> Found:
-        """The files of the release that are of use here."""
+    def files(self) -> FilesByKind:
+        """The files of the release that this source reads."""
         return find(self.root, [*self.inputs, *LABELS])
 
     def split(self, name: str) -> TileSplit | None:
-        """The split, prepared if it was not, or None where none of its tiles has a label.
+        """Return the split, prepared on first use, or None if none of its tiles has a label.
 
         Raises:
-            UserError: files are missing, damaged or do not fit together.
+            UserError: files are missing, damaged or do not match.
         """
         ids = self.split_ids.get(name, [])
-        if name == "test" and self._is_blind:
+        if name == "test" and self._lacks_test_labels:
             return None
-        files_of = {kind: self.found[kind] for kind in self.inputs} | {LABELS[0]: self._labels}
-        for kind, files in files_of.items():
+        required = {kind: self.files[kind] for kind in self.inputs} | {LABELS[0]: self._labels}
+        for kind, files in required.items():
             require(files, kind, ids, name)
         tiles = [
             PotsdamTile(
                 tile,
-                {each: self.found[each][tile] for each in self.inputs},
-                self.found[LABELS[0]].get(tile),
-                self.found[LABELS[1]].get(tile),
+                {kind: self.files[kind][tile] for kind in self.inputs},
+                self.files[LABELS[0]].get(tile),
+                self.files[LABELS[1]].get(tile),
                 self.full,
                 self.palette,
             )
@@ -191,33 +199,33 @@ class Potsdam(Source):
         return TileSplit(prepared, self.classes, self.tiling, draws) if tiles else None
 
     def describe(self) -> str:
-        """Which tiles are in which split, for the start of a run."""
+        """List the tiles of each split, for the start of a run."""
         listed = (f"{name} {some(ids, 8)}" for name, ids in self.split_ids.items() if ids)
-        absent = f"; not below data.root: {some(self.absent, 8)}" if self.absent else ""
-        blind = "; no test tile has a label, so that there is no test split" if self._is_blind else ""
-        return f"tiles: {'; '.join(listed)}{absent}{blind}"
+        absent = f"; missing below data.root: {some(self.absent, 8)}" if self.absent else ""
+        no_test = "; no test tile has a label, so there is no test split" if self._lacks_test_labels else ""
+        return f"tiles: {'; '.join(listed)}{absent}{no_test}"
 
     @property
     def _labels(self) -> dict[str, Stored]:
-        """The label files that will do."""
-        return self.found[LABELS[0]] | ({} if self.full else self.found[LABELS[1]])
+        """The label files that can be the target."""
+        return self.files[LABELS[0]] | ({} if self.full else self.files[LABELS[1]])
 
     @property
-    def _is_blind(self) -> bool:
-        """Whether only participants' labels are there: none of the test tiles."""
+    def _lacks_test_labels(self) -> bool:
+        """Whether no test tile has a label, as in the release for participants."""
         test = self.split_ids["test"]
         return bool(test) and not {*test} & self._labels.keys()
 
     def _check_split(self, split: Mapping[str, Sequence[str | int]], partial: bool) -> dict[str, list[str]]:
-        """Ids by split; if `partial`, of tiles that are there."""
+        """Return the ids by split; with `partial`, only those of tiles that exist."""
         if unknown := {*split} - {*SPLITS}:
             raise UserError("data.source.split", found=sorted(unknown), expected="train, val and test")
         ids = {name: [tile_name(tile) for tile in split.get(name) or ()] for name in SPLITS}
-        named = [tile for tiles in ids.values() for tile in tiles]
-        if twice := {tile for tile in named if named.count(tile) > 1}:
-            raise UserError("data.source.split names tiles more than once", found=some(sorted(twice)))
-        there = {tile for kind in self.inputs for tile in self.found[kind]}
-        if not partial or not there & {*named}:
-            check_known(named, sorted(there), "data.source.split")
-        self.absent = [tile for tile in named if tile not in there]
-        return {name: [tile for tile in tiles if tile in there] for name, tiles in ids.items()}
+        listed = [tile for tiles in ids.values() for tile in tiles]
+        if repeated := {tile for tile in listed if listed.count(tile) > 1}:
+            raise UserError("data.source.split lists tiles more than once", found=some(sorted(repeated)))
+        existing = {tile for kind in self.inputs for tile in self.files[kind]}
+        if not partial or not existing & {*listed}:
+            check_known(listed, sorted(existing), "data.source.split")
+        self.absent = [tile for tile in listed if tile not in existing]
+        return {name: [tile for tile in tiles if tile in existing] for name, tiles in ids.items()}

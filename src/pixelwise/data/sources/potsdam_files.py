@@ -1,7 +1,7 @@
-"""How the files of the ISPRS Potsdam release are named, and where they are found.
+"""File names of the ISPRS Potsdam release, and the search for these files.
 
-Orthophotos and surface models unzip into doubly nested folders, labels do not, and some leave the zips as
-they are: so whatever lies below the root counts, in folders or in zips.
+Orthophotos and surface models unzip into doubly nested folders, labels do not, and some users keep the zips.
+So all files below the root are searched, in folders and in zips.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KINDS = {
     "label": r"top_potsdam_(\d+)_(\d+)_label\.tif",
     "noBoundary": r"top_potsdam_(\d+)_(\d+)_label_noBoundary\.tif",
 }
-"""The files that a tile is read from, by what they hold."""
+"""Pattern of the file names, by kind of content."""
 
 FOLDERS = {
     "RGB": "2_Ortho_RGB",
@@ -32,7 +32,7 @@ FOLDERS = {
     "label": "5_Labels_all",
     "noBoundary": "5_Labels_all_noBoundary",
 }
-"""The folder of each, and the name of its zip."""
+"""Name of the folder of each kind, and of its zip."""
 
 BANDS = {"RGB": 3, "IRRG": 3, "RGBIR": 4, "nDSM": 1}
 
@@ -45,47 +45,47 @@ class Stored(NamedTuple):
 
     @property
     def address(self) -> str:
-        """What GDAL opens."""
+        """The path that GDAL opens."""
         return f"/vsizip/{{{self.file}}}/{self.member}" if self.member else str(self.file)
 
     def __str__(self) -> str:
         return f"{self.file}, member {self.member}" if self.member else str(self.file)
 
 
-Found = dict[str, dict[str, Stored]]
+FilesByKind = dict[str, dict[str, Stored]]
 """Files by kind, then by tile."""
 
 
 def tile_name(name: str | int) -> str:
-    """The id of a tile as the orthophotos write it: "2_10", also from "02_10", and from 210.
+    """Return the id of a tile in the spelling of the orthophotos: "2_10", also for "02_10" and for 210.
 
-    YAML and Hydra take an underscore between digits for a thousands separator: 2_10 arrives as 210.
+    YAML and Hydra read an underscore between digits as a thousands separator: 2_10 arrives as 210.
     """
     digits = str(name).split("_")
     if len(digits) == 1 and digits[0].isdigit() and len(digits[0]) > 1:
         digits = [digits[0][0], digits[0][1:]]
     if len(digits) != 2 or not all(part.isdigit() for part in digits):
-        raise UserError(f"data: {name!r} is no tile", expected="row and column, such as 2_10")
+        raise UserError(f"data: {name!r} is not a tile", expected="row and column, such as 2_10")
     return "_".join(str(int(part)) for part in digits)
 
 
-def find(root: Path, kinds: Iterable[str] = KINDS) -> Found:
-    """Files of some kinds below a folder; unpacked ones go before zipped ones, then the first by path.
+def find(root: Path, kinds: Iterable[str] = KINDS) -> FilesByKind:
+    """Find the files of some kinds below a folder; unpacked files come before zipped ones, then by path.
 
     Raises:
         UserError: a zip is damaged.
     """
-    found: Found = {kind: {} for kind in kinds}
+    files: FilesByKind = {kind: {} for kind in kinds}
     for stored in _below(root):
         name = (stored.member or stored.file.name).rsplit("/", 1)[-1]
-        for kind, tiles in found.items():
+        for kind, tiles in files.items():
             if match := re.fullmatch(KINDS[kind], name, re.IGNORECASE):
                 tiles.setdefault(f"{int(match[1])}_{int(match[2])}", stored)
-    return found
+    return files
 
 
 def _below(root: Path) -> list[Stored]:
-    """Every file below a folder, then every member of its zips; hidden ones are passed over."""
+    """List every file below a folder, then every member of its zips, without hidden ones."""
     paths = [path for path in sorted(root.rglob("*")) if not path.name.startswith(("._", "__MACOSX"))]
     files = [Stored(path) for path in paths if path.suffix.lower() != ".zip" and path.is_file()]
     for path in paths:
@@ -102,10 +102,10 @@ def _below(root: Path) -> list[Stored]:
 
 
 def require(files: Mapping[str, Stored], kind: str, tiles: Iterable[str], split: str) -> None:
-    """Every tile of a split has a file of a kind.
+    """Check that every tile of a split has a file of a kind.
 
     Raises:
-        UserError: it has not; the first few are named.
+        UserError: files are missing; the message names the first few tiles.
     """
     if missing := [tile for tile in tiles if tile not in files]:
         row, column = missing[0].split("_")
@@ -113,23 +113,23 @@ def require(files: Mapping[str, Stored], kind: str, tiles: Iterable[str], split:
         example = pattern.replace("(d+)", row, 1).replace("(d+)", column, 1)
         raise UserError(
             f"data: the {split} split has tiles without {kind}: {some(missing)}",
-            found=f"{kind} below data.root of {some(sorted(files), 8) or 'no tile'}",
+            found=f"{kind} below data.root for {some(sorted(files), 8) or 'no tile'}",
             expected=f"{example}, as in {FOLDERS[kind]}, unpacked anywhere below data.root or in its zip",
         )
 
 
 def check_known(tiles: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Ids that a split names exist.
+    """Check that the tile ids of a split exist.
 
     Raises:
-        UserError: they do not; the nearest ones are named.
+        UserError: some do not; the message names similar ids.
     """
     known = list(known)
     if missing := [tile for tile in tiles if tile not in known]:
         near = nearest(missing[0], known)
         raise UserError(
-            f"{where} names {counted(len(missing), 'tile')} not below data.root: {some(missing)}",
+            f"{where} lists {counted(len(missing), 'tile')} not below data.root: {some(missing)}",
             found=some(known, 12) or "no tile at all",
             fix=(f"for {missing[0]} perhaps {' or '.join(near)}; " if near and len(missing) == 1 else "")
-            + "data.source.partial=true leaves tiles out that are not there",
+            + "data.source.partial=true leaves out missing tiles",
         )

@@ -1,1 +1,1 @@
-"""Images too large for memory: prepared once on disk, cropped and windowed from there."""
+"""Images too large for memory: prepared once on disk, then read as crops and windows."""

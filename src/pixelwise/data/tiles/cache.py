@@ -1,8 +1,8 @@
-"""Large images and their labels, decoded once into files that are mapped into memory.
+"""Large images and their labels, decoded once into memory-mapped files.
 
-A folder for each tile and each way of reading it, below the cache folder, whose name ends in a hash of names,
-sizes and times of the files that it was made from. It appears whole or not at all, and may be removed at any
-time between runs.
+The cache folder has one folder for each tile and each way of reading it. Its name ends in a hash of the
+names, sizes and modification times of the source files. It is complete or does not exist, and may be removed
+at any time between runs.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from pixelwise.types import IGNORE, NODATA
 log = logging.getLogger(__name__)
 
 CELL = 64
-"""Side of the squares, in pixels, by which classes are looked up."""
+"""Side, in pixels, of the squares whose classes are counted."""
 
 VERSION = 3
-"""Of the prepared files; another one makes them anew."""
+"""Version of the prepared files; tiles of another version are prepared again."""
 
 
 class FileStamp(NamedTuple):
-    """What changes when a file does."""
+    """Name, size and modification time of a file, which show whether it has changed."""
 
     name: str
     size: int
     """Bytes."""
     time: int
-    """Of the last change, in nanoseconds."""
+    """Time of the last change, in nanoseconds."""
 
     @classmethod
     def of(cls, file: Path, member: str = "") -> FileStamp:
-        """That of a file, or of a member of a zip."""
+        """Return the stamp of a file, or of a member of a zip."""
         status = file.stat()
         return cls(f"{file.name}/{member}" if member else file.name, status.st_size, status.st_mtime_ns)
 
@@ -57,11 +57,11 @@ class RowBlock(NamedTuple):
     target: np.ndarray
     """(h, W) uint8 class indices with `IGNORE`, and `NODATA` where the image is nodata."""
     border: np.ndarray | None = None
-    """(h, W) bool, where the eroded label comes with the data."""
+    """(h, W) bool, if the data set contains the eroded label."""
 
 
 class Tile(Protocol):
-    """A large image with its label, as it is stored."""
+    """A large image with its label, as stored."""
 
     name: str
     """Unique within the data set."""
@@ -69,51 +69,50 @@ class Tile(Protocol):
     """(H, W, C)."""
     dtype: np.dtype
     reading: str
-    """How it is read, in a word that may stand in a folder's name: bands and kind of label."""
+    """How it is read (bands and kind of label), as a part of the folder name."""
     erode: bool
-    """Whether borders are wanted; those that the strips do not bring are computed."""
-    hide: bool
-    """Whether these borders become `IGNORE` in the target, instead of being kept beside it."""
-
+    """Whether borders are needed; they are computed if `strips` does not yield them."""
+    mask_border: bool
+    """Whether the borders become `IGNORE` in the target, instead of a separate array."""
     meaning: object
-    """What else decides how it is read, such as the classes of the label's values; compared by its `repr`."""
+    """All other settings that decide how it is read, such as the label values; compared by `repr`."""
 
     def stamps(self) -> Sequence[FileStamp]:
-        """Those of its files."""
+        """Return the stamps of its files."""
         ...
 
     def strips(self) -> Iterator[RowBlock]:
-        """All rows from top to bottom.
+        """Yield all rows from top to bottom.
 
         Raises:
-            UserError: a file is damaged, or a label without a meaning.
+            UserError: a file is damaged, or a label has no meaning.
         """
         ...
 
 
 class Prepared(NamedTuple):
-    """A tile ready to be cut. The files are opened for each look, so that no tile stays in memory."""
+    """A prepared tile. Its files are opened on each access, so that no tile stays in memory."""
 
     name: str
     folder: Path
     height: int
     width: int
     stored_bytes: int
-    """Of the files that it was made from."""
+    """Size of the source files in bytes."""
 
     @property
     def image(self) -> np.ndarray:
-        """(H, W, C), mapped."""
+        """(H, W, C), memory-mapped."""
         return self._open("image")
 
     @property
     def target(self) -> np.ndarray:
-        """(H, W) uint8 with `IGNORE` and `NODATA`, mapped."""
+        """(H, W) uint8 with `IGNORE` and `NODATA`, memory-mapped."""
         return self._open("target")
 
     @property
     def border(self) -> np.ndarray | None:
-        """(H, W) bool, mapped, or None."""
+        """(H, W) bool, memory-mapped, or None."""
         return self._open("border") if (self.folder / "border.npy").exists() else None
 
     @property
@@ -130,15 +129,15 @@ class Prepared(NamedTuple):
 
 
 def prepare(tiles: Sequence[Tile], cache: Path, classes: int) -> list[Prepared]:
-    """Decode what was not decoded yet, with a progress bar.
+    """Decode the tiles that are not prepared yet, with a progress bar.
 
     Args:
-        tiles: in any order.
-        cache: folder of the prepared files; made if it is missing.
+        tiles: tiles in any order.
+        cache: folder of the prepared files; created if it is missing.
         classes: number K of classes.
 
     Raises:
-        UserError: a tile is damaged, or the folder cannot be written or is too small.
+        UserError: a tile is damaged, the folder is not writable, or its disk is too small.
     """
     places = [_place(tile, cache, classes) for tile in tiles]
     waiting = [(tile, place) for tile, place in zip(tiles, places, strict=True) if not place.folder.is_dir()]
@@ -160,12 +159,12 @@ def prepare(tiles: Sequence[Tile], cache: Path, classes: int) -> list[Prepared]:
 
 
 def _place(tile: Tile, cache: Path, classes: int) -> Prepared:
-    """Where a tile is, or will be, prepared."""
-    way = _hash(VERSION, classes, str(tile.dtype), tile.erode, tile.hide, tile.meaning)[:8]
+    """Return a tile with the folder in which it is, or will be, prepared."""
+    variant = _hash(VERSION, classes, str(tile.dtype), tile.erode, tile.mask_border, tile.meaning)[:8]
     stamps = tile.stamps()
     stamp = _hash(tile.shape, *stamps)
-    folder = cache / f"{tile.name.replace('/', '+')}_{tile.reading}_{way}_{stamp}"
-    return Prepared(tile.name, folder, *tile.shape[:2], sum(each.size for each in stamps))
+    folder = cache / f"{tile.name.replace('/', '+')}_{tile.reading}_{variant}_{stamp}"
+    return Prepared(tile.name, folder, *tile.shape[:2], sum(file.size for file in stamps))
 
 
 def _hash(*facts: object) -> str:
@@ -186,14 +185,16 @@ def _check_space(cache: Path, tiles: Sequence[Tile]) -> None:
 
 
 def _prepare_alone(tile: Tile, folder: Path, classes: int) -> Iterator[int]:
-    """Prepare a tile, while other processes that want the same one wait; yields finished rows."""
+    """Prepare a tile while other processes wait for it; yields the number of finished rows."""
     kind = folder.name.removesuffix(folder.name.rsplit("_", 1)[-1])
     with FileLock(folder.parent / f".{kind}lock"):
         if folder.is_dir():
             yield tile.shape[0]
             return
         part = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed: the lock is ours
+        shutil.rmtree(
+            part, ignore_errors=True
+        )  # left by a process that was killed: this process holds the lock
         try:
             part.mkdir()
             yield from _write(tile, part, classes)
@@ -202,7 +203,7 @@ def _prepare_alone(tile: Tile, folder: Path, classes: int) -> Iterator[int]:
             shutil.rmtree(part, ignore_errors=True)
         for other in folder.parent.iterdir():
             if other.name.startswith(kind) and len(other.name) == len(folder.name) and other != folder:
-                shutil.rmtree(other, ignore_errors=True)  # of files that have changed since
+                shutil.rmtree(other, ignore_errors=True)  # prepared from files that have changed since
 
 
 def _write(tile: Tile, part: Path, classes: int) -> Iterator[int]:
@@ -213,28 +214,28 @@ def _write(tile: Tile, part: Path, classes: int) -> Iterator[int]:
         return np.lib.format.open_memmap(part / f"{name}.npy", "w+", dtype, shape)
 
     image, target = new("image", tile.shape, tile.dtype), new("target", (height, width), np.uint8)
-    border, top, low, high, gaps = None, 0, [], [], False
+    border, top, low, high, has_nodata = None, 0, [], [], False
     for strip in tile.strips():
         rows = slice(top, top + len(strip.image))
         image[rows], target[rows] = strip.image, strip.target
         low.append(strip.image.min((0, 1)))
         high.append(strip.image.max((0, 1)))
-        gaps |= bool((strip.target == NODATA).any())
+        has_nodata |= bool((strip.target == NODATA).any())
         if strip.border is not None:
             border = new("border", (height, width), bool) if border is None else border
             border[rows] = strip.border
         top = rows.stop
         yield len(strip.image)
-    if not gaps and np.array_equal(np.min(low, 0), np.max(high, 0)):
+    if not has_nodata and np.array_equal(np.min(low, 0), np.max(high, 0)):
         values = np.min(low, 0).tolist()
-        what = f"tile {tile.name} shows nothing: every pixel is {values}"
+        what = f"tile {tile.name} is empty: every pixel is {values}"
         raise UserError(
             what, expected="an image", fix="restore its file, or leave the tile out of the splits"
         )
     if tile.erode and border is None:
         border = new("border", (height, width), bool)
         _erode(target, border)
-    if tile.hide and border is not None:
+    if tile.mask_border and border is not None:
         for top in range(0, height, ROWS):
             target[top : top + ROWS][border[top : top + ROWS]] = IGNORE
         (part / "border.npy").unlink()
@@ -243,7 +244,7 @@ def _write(tile: Tile, part: Path, classes: int) -> Iterator[int]:
 
 
 def _count(target: np.ndarray, classes: int) -> np.ndarray:
-    """Pixels of each class in each square of a strip: (K, rows, columns). Strips begin at squares."""
+    """Count the pixels of each class in each square of a strip: (K, rows, columns)."""
     padding = [(0, -side % CELL) for side in target.shape]
     squares = np.pad(target, padding, constant_values=IGNORE)
     squares = squares.reshape(squares.shape[0] // CELL, CELL, -1, CELL)
@@ -251,9 +252,9 @@ def _count(target: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _erode(target: np.ndarray, border: np.ndarray) -> None:
-    """Fill in the borders, looking a little beyond each strip."""
+    """Compute the borders strip by strip, with `REACH` more rows on either side."""
     for top in range(0, len(target), ROWS):
         above, below = max(0, top - REACH), min(len(target), top + ROWS + REACH)
         rows = np.array(target[above:below])
-        found = eroded(np.where(rows == NODATA, np.uint8(IGNORE), rows))
-        border[top : top + ROWS] = found[top - above : top - above + ROWS]
+        strip = eroded(np.where(rows == NODATA, np.uint8(IGNORE), rows))
+        border[top : top + ROWS] = strip[top - above : top - above + ROWS]

@@ -1,4 +1,4 @@
-"""Splits of large tiles: windows to score them by, and random places to train on."""
+"""Splits of large tiles: windows for evaluation, and random crops for training."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from pixelwise.types import IGNORE, NODATA, Raw, Split
 
 
 class CropSampling:
-    """How training crops are drawn from tiles.
+    """How training crops are sampled from tiles.
 
     Args:
-        count: crops an epoch; null takes as many as the tiles have windows.
-        rare: names of classes that are to be seen more often.
-        share: of the crops that are made to hold a pixel of a rare class, all of these equally often.
+        count: crops per epoch; null uses the number of windows of the tiles.
+        rare: names of classes to sample more often.
+        share: share of the crops that must contain a pixel of a rare class; all rare classes equally often.
 
     Raises:
         UserError: an argument is out of range.
     """
 
     def __init__(self, count: int | None = None, rare: Sequence[str] = (), share: float = 0.0) -> None:
-        key, crops = "data.source.draws.count", "crops an epoch, 1 or more, or null"
+        key, crops = "data.source.draws.count", "crops per epoch, 1 or more, or null"
         self.count = None if count is None else checks.whole(key, count, 1, expected=crops)
         self.rare = tuple(rare)
         self.share = checks.strength("data.source.draws.share", share, 1)
 
     def indices(self, classes: Sequence[str]) -> list[int]:
-        """The rare classes' indices."""
+        """Return the indices of the rare classes."""
         if unknown := [name for name in self.rare if name not in classes]:
             raise UserError(
-                f"data.source.draws.rare: {some(unknown)} is no class",
+                f"data.source.draws.rare: {some(unknown)} is not a class",
                 expected=some(classes, 12),
                 fix=guess("perhaps …?", unknown[0], classes),
             )
@@ -47,10 +47,10 @@ class TileSplit(Split):
     """Overlapping windows of prepared tiles, in reading order.
 
     Args:
-        tiles: in the order of the items.
+        tiles: prepared tiles in the order of the items.
         classes: names in the order of the indices.
-        tiling: the windows.
-        draws: how training draws its crops; None for a split that is not trained on.
+        tiling: size and overlap of the windows.
+        draws: how training crops are sampled; None for a split that is not used for training.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class TileSplit(Split):
         )
 
     def draw(self, index: int, rng: np.random.Generator) -> Raw:
-        """A whole tile to cut a crop from, still on disk; perhaps with a pixel that the crop has to show.
+        """Return a memory-mapped tile to cut a crop from, perhaps with a pixel that the crop must contain.
 
         Args:
-            index: of the crop within the epoch. Tiles are drawn in proportion to their area, and evenly:
-                crop `index` falls into that part of their joint area.
-            rng: decides the rest.
+            index: index of the crop within the epoch. Tiles are drawn in proportion to their area: the total
+                area is divided into one equal part per crop, and crop `index` falls into its part.
+            rng: random number generator of the crop.
         """
         assert self.draws is not None
-        position, lucky = rng.random(2)
-        if self._rare and lucky < self._share:
+        position, chance = rng.random(2)
+        if self._rare and chance < self._share:
             squares = self._rare[rng.integers(len(self._rare))]
             index, label, row, column = squares[rng.integers(len(squares))].tolist()
             tile = self.tiles[index]
@@ -114,7 +114,7 @@ class TileSplit(Split):
         return Raw(tile.image, tile.target, tile.name)
 
     def key(self, index: int) -> str:
-        """Tile, row and column."""
+        """Name of the tile, first row and first column of the window."""
         row, column = self.windows[index]
         return f"{self._tile(index).name}/{row.start}_{column.start}"
 
@@ -128,14 +128,14 @@ class TileSplit(Split):
         return np.array(self._tile(index).image[self.windows[index].area])
 
     def target(self, index: int) -> np.ndarray:
-        """(h, w) uint8 index mask of what no later window shows: together they hold each pixel once."""
+        """(h, w) uint8 index mask without the pixels of later windows: all targets hold each pixel once."""
         (top, _, _, rows, _), (left, _, _, columns, _) = self.windows[index]
         target = np.array(self._tile(index).target[top : top + rows, left : left + columns])
         target[target == NODATA] = IGNORE
         return target
 
     def stored_bytes(self, index: int) -> int:
-        """Bytes of the window's tile."""
+        """Size in bytes of the files of the window's tile."""
         return self._tile(index).stored_bytes
 
     @property
@@ -147,6 +147,8 @@ class TileSplit(Split):
         return self.tiles[self.tile_of[index]]
 
     def _squares(self, label: int) -> np.ndarray:
-        """(N, 4) tile, label, row and column of every square that holds the class."""
-        found = [np.argwhere(tile.cells[label] > 0) for tile in self.tiles]
-        return np.concatenate([np.insert(at, 0, [[i], [label]], 1) for i, at in enumerate(found)]).astype(int)
+        """(N, 4) tile, class, row and column of every square that contains the class."""
+        squares = [np.argwhere(tile.cells[label] > 0) for tile in self.tiles]
+        return np.concatenate([np.insert(at, 0, [[i], [label]], 1) for i, at in enumerate(squares)]).astype(
+            int
+        )

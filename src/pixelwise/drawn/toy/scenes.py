@@ -25,9 +25,9 @@ Scene = tuple[np.ndarray, np.ndarray]
 
 
 # ---------------------------------------------------------------------------------------------- scenes
-def _spread(rng: np.random.Generator, count: int, gap: float, tries: int = 16) -> np.ndarray:
-    """Return centres (count,), complex from 0 to 1, with distances of `gap` or the largest in all tries."""
-    centres = rng.uniform(0.2, 0.8, (tries, count)) + 1j * rng.uniform(0.32, 0.7, (tries, count))
+def _spread(rng: np.random.Generator, count: int, gap: float) -> np.ndarray:
+    """Return centres (count,), complex from 0 to 1, with distances of `gap` or the largest of 16 tries."""
+    centres = rng.uniform(0.2, 0.8, (16, count)) + 1j * rng.uniform(0.32, 0.7, (16, count))
     distances = np.abs(centres[:, :, None] - centres[:, None]) + 2 * np.eye(count)
     return centres[distances.min((1, 2)).clip(max=gap).argmax()]
 

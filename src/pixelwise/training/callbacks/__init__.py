@@ -1,1 +1,1 @@
-"""What happens beside the steps of a training."""
+"""Lightning callbacks."""

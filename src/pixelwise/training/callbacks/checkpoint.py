@@ -1,4 +1,4 @@
-"""Which weights are kept: the best so far, the last, and the one before it."""
+"""Checkpoints: the best weights, the last state and the state before it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoint(L.Callback):
-    """Write `checkpoints/best.ckpt` (weights) and `last.ckpt`, `previous.ckpt` (all of the state).
+    """Write `checkpoints/best.ckpt` (weights only) and `last.ckpt`, `previous.ckpt` (full state).
 
-    The state is saved between two optimizer steps, when everything before is logged and validated: at
-    the start of each epoch but the first, at the end of training, and as often within an epoch as said.
+    The state is saved between two optimizer steps, after logging and validation: at the start of each epoch
+    except the first, at the end of training and, if configured, within epochs.
 
     Args:
-        monitor: the logged score that chooses the best epoch.
+        monitor: the logged score that selects the best epoch.
         mode: "max" or "min".
-        every_n_steps: optimizer steps between two checkpoints within an epoch; None for none.
-        every_n_minutes: likewise by the clock.
+        every_n_steps: optimizer steps between two checkpoints within an epoch; None for no such checkpoints.
+        every_n_minutes: minutes between two checkpoints within an epoch; None for no such checkpoints.
+
+    Raises:
+        UserError: an argument is invalid, or the monitored score is not logged.
     """
 
     def __init__(
@@ -56,13 +59,13 @@ class Checkpoint(L.Callback):
         self._ended_early = False
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """What a run starts from needs no saving."""
+        """Mark the initial state as saved."""
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
 
     def on_train_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Save before this batch, if it is time."""
+        """Save the state before this batch if a checkpoint is due."""
         if between_steps(trainer, batch_idx) and self._due(trainer, batch_idx):
             self._save(trainer)
 
@@ -74,72 +77,72 @@ class Checkpoint(L.Callback):
             return True
         if self.seconds is None:
             return False
-        late = time.monotonic() - self._saved_at > self.seconds
-        return trainer.strategy.reduce_boolean_decision(late, all=False)
+        due = time.monotonic() - self._saved_at > self.seconds
+        return trainer.strategy.reduce_boolean_decision(due, all=False)
 
     def _save(self, trainer: L.Trainer) -> None:
         save_last(trainer)
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Keep the weights if they are the best yet; of equal ones, the first; any score beats NaN."""
+        """Save the weights if their score is better than all before; every score is better than NaN."""
         if trainer.state.fn != "fit":
             return
         self._check_monitor(trainer.callback_metrics)
         score = float(trainer.callback_metrics[self.monitor])
-        first = math.isnan(self.best) and not math.isnan(score)  # no comparison with NaN holds
+        first = math.isnan(self.best) and not math.isnan(score)  # comparisons with NaN are always false
         if self.best_epoch < 0 or first or self.better(score, self.best):
             self.best, self.best_epoch = score, trainer.current_epoch
             trainer.save_checkpoint(path(trainer, "best"), weights_only=True)
 
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Refuse a score that will not be there, unless scores or a callback of the user's own may log it."""
-        own, callbacks = cast(Any, module), cast(Any, trainer).callbacks
-        names = getattr(own.scores["val"], "names", None)
+        """Refuse a score that will not be logged, unless the user's own scores or callbacks might log it."""
+        built, callbacks = cast(Any, module), cast(Any, trainer).callbacks
+        names = getattr(built.scores["val"], "names", None)
         packages = {type(callback).__module__.split(".")[0] for callback in callbacks}
         if names is not None and packages <= {"pixelwise", "lightning"}:
-            parts = [f"loss/{part}" for loss in own.losses for part in loss.parts]
+            parts = [f"loss/{part}" for loss in built.losses for part in loss.parts]
             eroded = [f"{ERODED}/{name}" for name in names()]
             self._check_monitor([f"val/{name}" for name in ("loss", *parts, *names(), *eroded)])
 
     def _check_monitor(self, logged: Iterable[str]) -> None:
-        known = [name for name in logged if name.startswith("val/")]
-        if self.monitor not in known:
+        scores = [name for name in logged if name.startswith("val/")]
+        if self.monitor not in scores:
             raise UnknownName(
                 f"task.monitor: {self.monitor!r} is not among the validation scores",
-                expected="one of " + ", ".join(nearest(self.monitor, known) or known),
+                expected="one of " + ", ".join(nearest(self.monitor, scores) or scores),
             )
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """The state that a longer run would go on from."""
+        """Save the final state, from which a longer run can resume."""
         self._ended_early = trainer.should_stop and trainer.global_step < trainer.max_steps
         self._save(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on comparing."""
+        """Return the best score so far, for a resumed run."""
         return {"best": self.best, "best_epoch": self.best_epoch, "ended_early": self._ended_early}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the comparison."""
+        """Restore the best score so far."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Forget what was logged after it; a run that stopped early has nothing left to train."""
+        """Remove rows logged after the checkpoint; do not train a run further that stopped early."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSVLogger):
-                logger.go_on(checkpoint["global_step"])
+                logger.truncate(checkpoint["global_step"])
         trainer.should_stop = checkpoint["callbacks"][self.state_key]["ended_early"]
 
 
 class WholeFile(TorchCheckpointIO):
-    """Checkpoints that are there whole, or not at all."""
+    """Writes checkpoints atomically: a file is complete or does not exist."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        """Write beside the file and onto the disk, then take its place."""
+        """Write to a temporary file, flush it to the disk, then rename it."""
         file = Path(path)
         with whole_files(file, [""]) as part, part[""].open("wb") as stream:
             torch.save(checkpoint, stream)
@@ -148,17 +151,17 @@ class WholeFile(TorchCheckpointIO):
 
 
 def between_steps(trainer: L.Trainer, batch_idx: int) -> bool:
-    """Whether no gradients are being accumulated, which a checkpoint would not hold."""
+    """Return whether no gradients are accumulated: a checkpoint does not store them."""
     return batch_idx % trainer.accumulate_grad_batches == 0
 
 
 def path(trainer: L.Trainer, name: str) -> Path:
-    """Where a checkpoint of the run lies."""
+    """Return the path of a checkpoint of the run."""
     return file_of(Path(trainer.default_root_dir), name)
 
 
 def save_last(trainer: L.Trainer) -> None:
-    """Write the whole state, after what was logged up to it; the one before becomes `previous`."""
+    """Write the logged rows and the full state to `last.ckpt`; the old file becomes `previous.ckpt`."""
     for logger in trainer.loggers:
         logger.save()
     last = path(trainer, "last")

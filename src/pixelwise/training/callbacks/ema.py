@@ -1,4 +1,4 @@
-"""A moving average of the weights: what is evaluated and saved, with the weights themselves beside it."""
+"""Exponential moving average (EMA) of the weights; checkpoints hold the average and the raw weights."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pixelwise import checks
 
 
 class EMA(WeightAveraging):
-    """Exponential moving average of weights and batch-norm statistics, after every optimizer step.
+    """Exponential moving average of weights and batch-norm statistics, updated after every optimizer step.
 
-    Lightning's callback with PyTorch's average (Polyak & Juditsky, SIAM J. Control Optim. 30, 1992). While
-    training, validation sees the average; every checkpoint holds it as its weights, from which `evaluate.py`,
-    `predict.py`, `export.py` and `encoder.weights` go on, and the weights themselves beside it, with which a
-    resumed run goes on.
+    This is Lightning's callback with PyTorch's average (Polyak & Juditsky, SIAM J. Control Optim. 30, 1992).
+    During training, validation uses the average. Every checkpoint stores the average as its weights, which
+    `evaluate.py`, `predict.py`, `export.py` and `encoder.weights` load, and also the raw weights, from which
+    a resumed run continues.
 
-    Three things differ from Lightning's. The decay grows with the step t as min(decay, (1 + t) / (10 + t)),
-    as in TensorFlow's `ExponentialMovingAverage`: a short run would be an average of its first weights. What
-    is scored after training is what was loaded, not the last average in its place. The state at the end of
-    training holds both, like any other.
+    Three things differ from Lightning's callback. The decay grows with the step t as
+    min(decay, (1 + t) / (10 + t)), as in TensorFlow's `ExponentialMovingAverage`; otherwise the first weights
+    would dominate the average of a short run. Evaluation after training uses the loaded weights, not the last
+    average. The checkpoint at the end of training also stores both.
 
     Args:
-        decay: of the average, which goes back over about 1 / (1 - decay) steps.
+        decay: decay of the average, which covers about the last 1 / (1 - decay) steps.
 
     Raises:
         UserError: the decay is out of range.
@@ -38,24 +38,24 @@ class EMA(WeightAveraging):
         self._decay = 0.0
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """After every step, never at the end of an epoch; sets the decay of this step."""
+        """Return True after every step and False at the end of an epoch; set the decay of the step."""
         if step_idx is not None:
             self._decay = min(self.decay, (1 + step_idx) / (10 + step_idx))
         return step_idx is not None
 
     def _move(self, averages: Any, weights: Any, count: Tensor | int) -> None:
-        """Move the averages towards the weights; where both are equal, not by a bit."""
+        """Move the averages towards the weights; equal values stay exactly equal."""
         get_ema_multi_avg_fn(self._decay)(averages, weights, count)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put the average in the place of the weights, while training."""
+        """During training, replace the weights by the average."""
         if trainer.state.fn == "fit":
             super().on_validation_epoch_start(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put the weights back."""
+        """During training, restore the weights."""
         if trainer.state.fn == "fit":
             super().on_validation_epoch_end(trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave the weights as they are, for the checkpoint that is made now."""
+        """Keep the raw weights: the last checkpoint is written now. Lightning would replace them here."""

@@ -1,4 +1,4 @@
-"""Validation and test as one, for callbacks that look at evaluations."""
+"""A base class for callbacks that treat validation and test alike."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from pixelwise.types import Batch
 
 
 class EvaluationCallback(L.Callback):
-    """Is told of each evaluation's batches and of its end, and of which split it is."""
+    """Calls the same hooks for batches and ends of validation and test, with the name of the split."""
 
     def on_evaluation_batch(
         self, trainer: L.Trainer, module: Module, split: str, logits: Tensor, batch: Batch, index: int
     ) -> None:
-        """The module answered a batch of "val" or "test"."""
+        """Called after each batch of "val" or "test"."""
 
     def on_evaluation_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
-        """The module answered all of them."""
+        """Called after all batches of "val" or "test"."""
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, module: Any, outputs: Any, batch: Batch, batch_idx: int, *_: int
     ) -> None:
-        """One of "val"."""
+        """Call `on_evaluation_batch` for "val"."""
         self.on_evaluation_batch(trainer, module, "val", outputs["logits"], batch, batch_idx)
 
     def on_test_batch_end(
         self, trainer: L.Trainer, module: Any, outputs: Any, batch: Batch, batch_idx: int, *_: int
     ) -> None:
-        """One of "test"."""
+        """Call `on_evaluation_batch` for "test"."""
         self.on_evaluation_batch(trainer, module, "test", outputs["logits"], batch, batch_idx)
 
     def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
-        """That of "val"."""
+        """Call `on_evaluation_end` for "val"."""
         self.on_evaluation_end(trainer, module, "val")
 
     def on_test_end(self, trainer: L.Trainer, module: Any) -> None:
-        """That of "test"."""
+        """Call `on_evaluation_end` for "test"."""
         self.on_evaluation_end(trainer, module, "test")
 
 
 def loader_of(trainer: L.Trainer, split: str) -> EvaluationLoader:
-    """The loader that "val" or "test" was evaluated with."""
+    """Return the loader of "val" or "test"."""
     return trainer.test_dataloaders if split == "test" else trainer.val_dataloaders  # type: ignore[return-value]
 
 
 def batches_of(trainer: L.Trainer, split: str) -> int:
-    """How many batches of it are evaluated; `trainer.limit_val_batches` and the like count."""
+    """Return the number of evaluated batches, after limits such as `trainer.limit_val_batches`."""
     return int(sum(trainer.num_test_batches if split == "test" else trainer.num_val_batches))

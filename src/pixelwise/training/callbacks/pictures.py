@@ -1,4 +1,4 @@
-"""Images with their labels drawn on them."""
+"""Pictures of training batches and predictions."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ log = logging.getLogger(__name__)
 
 
 class Pictures(EvaluationCallback):
-    """Draw what the network is fed and what it answers, into the run folder's `pictures/`.
+    """Draw training batches and predictions into `pictures/` of the run folder.
 
     `batch_<phase>.png`: the first training batch of each phase, augmented, with its labels.
-    `<split>.png`: samples of the final evaluation, with truth and prediction side by side.
+    `<split>.png`: samples of the final evaluation, with ground truth and prediction side by side.
 
     Args:
         classes: names of the classes.
-        palette: their colours, or None for a default.
-        most: number of samples shown.
+        palette: colours of the classes; None for the default colours.
+        most: largest number of samples in a picture.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class Pictures(EvaluationCallback):
         self.table = colours(len(classes), palette)
         self.most = most
         self._phase: str | None = None
-        self._answers: list[np.ndarray] = []
+        self._kept: list[np.ndarray] = []
 
     def on_train_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Draw the batch that is about to be trained on, where its phase is a new one."""
+        """Draw the first batch of each phase."""
         assert isinstance(module, Module)
         if module.phase != self._phase:
             self._phase = module.phase
@@ -62,33 +62,33 @@ class Pictures(EvaluationCallback):
     def on_evaluation_batch(
         self, trainer: L.Trainer, module: Module, split: str, logits: Tensor, batch: Batch, index: int
     ) -> None:
-        """Keep samples from all over the split, where this is the final evaluation."""
+        """Keep evenly spread samples of the final evaluation."""
         total = batches_of(trainer, split)
         if trainer.state.fn != "fit" and index % math.ceil(total / self.most) == 0:
-            self._answers += self._tiles(module, batch, math.ceil(self.most / total), logits)
+            self._kept += self._tiles(module, batch, math.ceil(self.most / total), logits)
 
     def on_evaluation_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
-        """Draw what was kept."""
-        if self._answers:
-            self._save(trainer, split, self._answers)
+        """Draw the kept samples."""
+        if self._kept:
+            self._save(trainer, split, self._kept)
 
     def _tiles(
         self, module: Module, batch: Batch, most: int, logits: Tensor | None = None
     ) -> list[np.ndarray]:
-        """Images with their labels and, if there are logits, the predictions."""
+        """Return the images of a batch with their labels and, if logits are given, the predictions."""
         count = min(most, int(batch["valid"].sum()))
         step = max(1, max(batch["image"].shape[-2:]) // LARGEST)
         pixels = module.model.normalize.undo(batch["image"][:count, :, ::step, ::step])
         images = pixels.float().cpu().permute(0, 2, 3, 1).numpy()
-        answers = [batch["target"]]
+        columns = [batch["target"]]
         if logits is not None:
-            answers.append(module.decide(logits))
-        labels = np.stack([answer[:count].cpu().numpy().astype(np.uint8) for answer in answers], axis=1)
+            columns.append(module.predict_labels(logits))
+        labels = np.stack([column[:count].cpu().numpy().astype(np.uint8) for column in columns], axis=1)
         labels = labels[..., ::step, ::step] if labels.ndim == 4 else labels
         return [self.tile(rgb(image), label) for image, label in zip(images, labels, strict=True)]
 
     def tile(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """An image with its labels (truth, then prediction): as masks beside it, or as names above it."""
+        """Return an image with its labels (truth, then prediction): masks beside it or names above it."""
         if labels.ndim == 1:
             return captioned(image, " > ".join(self.classes[label] for label in labels))
         if labels.ndim == 2:

@@ -1,4 +1,4 @@
-"""The callback that leaves in the run folder what its report shows and nothing else tells."""
+"""The callback that writes the confusion matrix and selected samples for the report of a run."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from pixelwise.files import write_json
 from pixelwise.metrics.per_sample import sample_scores
 from pixelwise.reports.drawing import colours, in_words, save_picture
 from pixelwise.training.callbacks.evaluation import EvaluationCallback, batches_of, loader_of
-from pixelwise.training.callbacks.samples import SamplePrediction, answers, choose
+from pixelwise.training.callbacks.samples import SamplePrediction, choose, predict_samples
 from pixelwise.training.module import Module
 from pixelwise.types import IGNORE, Batch
 
 log = logging.getLogger(__name__)
 
 SAMPLED_BATCHES = 8
-"""Batches of a validation within training whose samples may be shown where the run is interrupted."""
+"""Number of validation batches during training whose samples an interrupted run can show."""
 WRONG = (230, 0, 60)
-"""Colour of wrong pixels, on the image in grey."""
+"""Colour of wrong pixels on the grey image."""
 
 
-class Record(EvaluationCallback):
+class EvaluationRecorder(EvaluationCallback):
     """Write `confusion.json` after each evaluation, and the best, median and worst samples after the last.
 
-    `samples.json` lists them; the pictures lie in `pictures/samples/`. A run that is interrupted gets them,
-    too, with the weights of that moment.
+    `samples.json` lists the samples; their pictures are in `pictures/samples/`. They are also written when a
+    run is interrupted, with the weights at that time.
 
     Args:
         classes: names of the classes.
-        palette: their colours, or None for a default.
+        palette: colours of the classes; None for the default colours.
         most: number of samples of each kind.
-        side: longest side of their pictures in pixels.
+        side: longest side of a picture in pixels.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class Record(EvaluationCallback):
     def on_evaluation_batch(
         self, trainer: L.Trainer, module: Module, split: str, logits: Tensor, batch: Batch, index: int
     ) -> None:
-        """Note how well each sample was answered; while training, of some batches only.
+        """Store the score of each sample; during training of some batches only.
 
-        Rows of (index, score), as many on each process, with NaN for what only fills up a batch.
+        Each sample is a pair (index, score), with the same number on each process; padding rows score NaN.
         """
         if trainer.state.fn == "fit" and index % math.ceil(batches_of(trainer, split) / SAMPLED_BATCHES):
             return
@@ -80,12 +80,12 @@ class Record(EvaluationCallback):
         self._scores.append(torch.stack([indices, scores.where(batch["valid"], torch.nan)]))
 
     def on_exception(self, trainer: L.Trainer, module: Any, exception: BaseException) -> None:
-        """Where a signal ended training (all processes leave at the same step), show where it stood."""
+        """Write the samples if a signal ended the training; all processes stop at the same step."""
         if isinstance(exception, SystemExit) and self._chosen and trainer.state.fn == "fit":
             self._draw(trainer, module, "val")
 
     def on_evaluation_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
-        """What was confused with what; the samples only where this is the final evaluation."""
+        """Write the confusion matrix and, in the final evaluation, the samples."""
         gathered = trainer.strategy.all_gather(torch.cat(self._scores, dim=1))
         indices, scores = gathered.transpose(-1, -2).reshape(-1, 2).T.tolist()
         self._chosen = {int(indices[i]): kind for i, kind in choose(scores, self.most).items()}
@@ -99,7 +99,7 @@ class Record(EvaluationCallback):
             self._draw(trainer, module, split)
 
     def _draw(self, trainer: L.Trainer, module: Module, split: str) -> None:
-        found = answers(trainer, module, loader_of(trainer, split), list(self._chosen))
+        predictions = predict_samples(trainer, module, loader_of(trainer, split), list(self._chosen))
         if not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir)
@@ -107,34 +107,35 @@ class Record(EvaluationCallback):
         pictures.mkdir(parents=True, exist_ok=True)
         for old in pictures.iterdir():
             old.unlink()
-        chosen = zip(found, self._chosen.values(), strict=True)
+        chosen = zip(predictions, self._chosen.values(), strict=True)
         facts = {"split": split, "step": trainer.global_step, "classes": self.classes}
         content = {
             **facts,
             "colours": self.table[: len(self.classes)].tolist(),
             "samples": [
-                self._save(folder, f"{i}_{kind}", a) | {"kind": kind} for i, (a, kind) in enumerate(chosen)
+                self._save(folder, f"{i}_{kind}", sample) | {"kind": kind}
+                for i, (sample, kind) in enumerate(chosen)
             ],
         }
         write_json(folder / "samples.json", content)
 
-    def _save(self, folder: Path, name: str, answer: SamplePrediction) -> dict[str, Any]:
-        """Write a sample's pictures; return what there is to say of it."""
+    def _save(self, folder: Path, name: str, sample: SamplePrediction) -> dict[str, Any]:
+        """Write the pictures of a sample; return its entry in `samples.json`."""
         files = {}
-        for view, picture in self.pictures(answer).items():
+        for view, picture in self.pictures(sample).items():
             suffix = "png" if picture.mode == "P" else "jpg"  # sharp masks, small photographs
             files[view] = f"pictures/samples/{name}_{view}.{suffix}"
             save_picture(picture, folder / files[view])
-        return {"key": answer.key, "score": answer.score, **self.said(answer), "pictures": files}
+        return {"key": sample.key, "score": sample.score, **self.labels_in_words(sample), "pictures": files}
 
-    def pictures(self, answer: SamplePrediction) -> dict[str, Image.Image]:
-        """The image and, for masks, truth, prediction and where they differ; none larger than `side`."""
-        drawn = {"image": Image.fromarray(answer.image)}
-        if answer.target.ndim == 2:
-            for name, mask in (("truth", answer.target), ("prediction", answer.prediction)):
+    def pictures(self, sample: SamplePrediction) -> dict[str, Image.Image]:
+        """Return the image and, for masks, truth, prediction and an error map; no side exceeds `side`."""
+        drawn = {"image": Image.fromarray(sample.image)}
+        if sample.target.ndim == 2:
+            for name, mask in (("truth", sample.target), ("prediction", sample.prediction)):
                 drawn[name] = Image.fromarray(mask)
                 drawn[name].putpalette(self.table.tobytes())
-            drawn["error"] = Image.fromarray(error_map(answer))
+            drawn["error"] = Image.fromarray(error_map(sample))
         for name, picture in drawn.items():
             scale = self.side / max(picture.size)
             if scale < 1:
@@ -143,20 +144,20 @@ class Record(EvaluationCallback):
                 drawn[name] = picture.resize((size[0], size[1]), smooth)
         return drawn
 
-    def said(self, answer: SamplePrediction) -> dict[str, str]:
-        """Truth and prediction in words, where they are no masks."""
-        if answer.target.ndim == 2:
+    def labels_in_words(self, sample: SamplePrediction) -> dict[str, str]:
+        """Return truth and prediction as class names; nothing for masks."""
+        if sample.target.ndim == 2:
             return {}
         return {
-            "truth": in_words(answer.target, self.classes),
-            "prediction": in_words(answer.prediction, self.classes),
+            "truth": in_words(sample.target, self.classes),
+            "prediction": in_words(sample.prediction, self.classes),
         }
 
 
-def error_map(answer: SamplePrediction) -> np.ndarray:
-    """(H, W, 3) uint8: the image in pale grey, wrong pixels in red, pixels that do not count in white."""
-    grey = 100 + answer.image.mean(axis=2, keepdims=True) * 0.5
+def error_map(sample: SamplePrediction) -> np.ndarray:
+    """Return (H, W, 3) uint8: the image in light grey, wrong pixels in red, ignored pixels in white."""
+    grey = 100 + sample.image.mean(axis=2, keepdims=True) * 0.5
     picture = np.repeat(grey, 3, axis=2)
-    picture[answer.prediction != answer.target] = WRONG
-    picture[answer.target == IGNORE] = 255
+    picture[sample.prediction != sample.target] = WRONG
+    picture[sample.target == IGNORE] = 255
     return picture.astype(np.uint8)

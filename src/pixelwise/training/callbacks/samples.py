@@ -1,4 +1,4 @@
-"""Single samples of an evaluation: how well each was answered, and the answers to a chosen few."""
+"""Single samples of an evaluation: selection by score, and predictions for selected samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pixelwise.data.loader import EvaluationLoader, Samples
-from pixelwise.data.samplers import Draw, EvaluationBatches
+from pixelwise.data.samplers import EvaluationBatches, SampleIndex
 from pixelwise.metrics.per_sample import sample_scores
 from pixelwise.reports.drawing import rgb
 from pixelwise.training.module import Module
@@ -19,14 +19,14 @@ from pixelwise.types import Batch
 
 @dataclass(frozen=True)
 class SamplePrediction:
-    """A sample with its truth and what the model says of it.
+    """A sample with its ground truth and prediction.
 
     Attributes:
         key: the sample's name.
         image: (H, W, 3) uint8.
-        target: (H, W) or () class indices with `IGNORE`, or (K,) yes and no; uint8.
-        prediction: likewise.
-        score: as `sample_scores`.
+        target: (H, W) or () class indices with `IGNORE`, or (K,) labels 0 and 1; uint8.
+        prediction: like `target`.
+        score: the score that `sample_scores` gives.
     """
 
     key: str
@@ -37,7 +37,7 @@ class SamplePrediction:
 
 
 def choose(scores: Sequence[float], most: int) -> dict[int, str]:
-    """Positions of the best, the middle and the worst scores, `most` of each: position → "best" and so on."""
+    """Select up to `most` positions each with best, median and worst scores: position → "best" and so on."""
     order = sorted((i for i, score in enumerate(scores) if score == score), key=lambda i: -scores[i])
     most = min(most, max(1, len(order) // 3))
     middle = max(0, (len(order) - most) // 2)
@@ -46,37 +46,46 @@ def choose(scores: Sequence[float], most: int) -> dict[int, str]:
     return best | chosen | {i: name for i, name in worst.items() if i not in best}
 
 
-def answers(
+def predict_samples(
     trainer: L.Trainer, module: Module, loader: EvaluationLoader, indices: Sequence[int]
 ) -> list[SamplePrediction]:
-    """Ask the model about some samples of a split, in batches as evaluation makes them.
+    """Predict some samples of a split, in batches like those of an evaluation.
 
-    Every process has to ask, and asks the same, as weights may be spread over them.
+    All processes must call this with the same samples, because the weights can be sharded over processes.
+
+    Args:
+        trainer: the trainer of the run.
+        module: the module; its mode (training or evaluation) is restored.
+        loader: the evaluation loader of the split.
+        indices: the samples in the split.
+
+    Returns:
+        The predictions, in the order of the indices.
     """
-    if not indices:  # no label of the split counts
+    if not indices:  # all labels of the split are ignored
         return []
     samples, batch_sampler = loader.dataset, loader.batch_sampler
     assert isinstance(samples, Samples)
     assert isinstance(batch_sampler, EvaluationBatches)
-    found: dict[int, SamplePrediction] = {}
+    predicted: dict[int, SamplePrediction] = {}
     training = module.training
     module.eval()
-    for batch_of in EvaluationBatches(
+    for draws in EvaluationBatches(
         [batch_sampler.sizes[i] for i in indices], batch_sampler.batch_size
     ).batches:
-        drawn = [samples[Draw(0, 0, indices[draw.sample])] for draw in batch_of]
+        drawn = [samples[SampleIndex(0, 0, indices[draw.sample])] for draw in draws]
         batch: Batch = trainer.strategy.batch_to_device(loader.collate_fn(drawn))
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             logits = module(batch["image"])
         images = module.model.normalize.undo(batch["image"]).float().cpu().permute(0, 2, 3, 1).numpy()
         targets = batch["target"]
-        scores, predictions = sample_scores(logits, targets), module.decide(logits)
-        for row, draw in enumerate(batch_of):
+        scores, predictions = sample_scores(logits, targets), module.predict_labels(logits)
+        for row, draw in enumerate(draws):
             target, prediction = (
                 labels[row].cpu().numpy().astype(np.uint8) for labels in (targets, predictions)
             )
-            found[draw.sample] = SamplePrediction(
+            predicted[draw.sample] = SamplePrediction(
                 batch["key"][row], rgb(images[row]), target, prediction, float(scores[row])
             )
     module.train(training)
-    return [found[position] for position in range(len(indices))]
+    return [predicted[position] for position in range(len(indices))]

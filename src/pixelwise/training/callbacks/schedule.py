@@ -1,4 +1,4 @@
-"""The callback that carries out a plan: rates before every step, and what changes with a phase."""
+"""The callback that applies the schedule: learning rates before every step and changes of phase."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 
 
 class ScheduleCallback(L.Callback):
-    """Set rates, freeze parts and exchange the loss, all from the number of optimizer steps taken.
+    """Set learning rates, freeze parts and select the loss from the number of optimizer steps.
 
-    It has no state to save: resumed anywhere, the first batch enters the phase that it belongs to.
+    The callback has no state to save: in a resumed run, the first batch enters the phase that contains it.
 
     Args:
-        plan: of the whole training.
+        plan: the phases of the training.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -31,7 +31,7 @@ class ScheduleCallback(L.Callback):
         self._entered: int | None = None
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """A weight decay that the optimizer does not have would have no effect."""
+        """Refuse a weight decay in a phase if the optimizer has no weight decay."""
         for phase in self.plan.phases:
             if phase.weight_decay is not None and "weight_decay" not in trainer.optimizers[0].defaults:
                 raise UserError(
@@ -40,19 +40,19 @@ class ScheduleCallback(L.Callback):
                 )
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Enter again: validation may have put frozen batch-norm back into training mode."""
+        """Enter the phase again: validation may have set frozen batch-norm to training mode."""
         self._entered = None
 
     def on_train_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Before each step: the phase's state and the step's learning rates."""
+        """Apply the phase if it is new, and set the learning rates of the step."""
         assert isinstance(module, Module)
         step = trainer.global_step
         index = self.plan.index_at(step)
         phase = self.plan.phases[index]
         if index != self._entered:
-            if self._entered is not None:  # within an epoch
+            if self._entered is not None:  # the phase changes within an epoch
                 forget_logged_losses(trainer)
             self._enter(module, index)
             if step == phase.start:
@@ -67,22 +67,22 @@ class ScheduleCallback(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Log what was used; validate before stopping, also where that is within an epoch."""
+        """Log the learning rates and the phase; stop, after a validation, at the last step of the plan."""
         groups = sorted(trainer.optimizers[0].param_groups, key=lambda group: group["lr"])
-        rates = {f"lr/{group['part']}": group["lr"] for group in groups}  # of each part the highest
-        # loggers take numbers: a column a phase, 1 in its own steps
+        rates = {f"lr/{group['part']}": group["lr"] for group in groups}  # the highest rate of each part
+        # loggers accept only numbers: one column for each phase, 1 during the phase and else 0
         names = {f"phase/{p.name}": float(i == self._entered) for i, p in enumerate(self.plan.phases)}
         module.log_dict(rates | names)
         if trainer.global_step >= trainer.max_steps:
             trainer.should_stop = True
 
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """What is scored from now on is scored as `evaluate.py` will, however far the plan went."""
+        """Select the last loss for the final evaluation, like `evaluate.py`, wherever training stopped."""
         assert isinstance(module, Module)
         module.index_of_loss = -1
 
     def _enter(self, module: Module, index: int) -> None:
-        """Freeze and unfreeze after any wrapping by a strategy, which needs all parts trainable."""
+        """Freeze and unfreeze parts, after the strategy has wrapped the model with all parts trainable."""
         phase = self.plan.phases[index]
         for part in Composition.PARTS:
             freeze(getattr(module.model, part), part in phase.freeze)
@@ -93,7 +93,7 @@ class ScheduleCallback(L.Callback):
         self._entered = index
 
     def describe(self, model: Composition, index: int) -> str:
-        """One line: the phase's length, what trains and how fast."""
+        """Return one line: steps and curve of a phase, weights and learning rate of each part."""
         phase = self.plan.phases[index]
         parts = []
         for name, count in parameter_counts(model).items():
@@ -112,5 +112,5 @@ class ScheduleCallback(L.Callback):
 
 
 def forget_logged_losses(trainer: L.Trainer) -> None:
-    """Drop the terms of the loss before; Lightning would log their last values until the epoch ends."""
+    """Drop the loss terms of the previous phase; Lightning would log them until the end of the epoch."""
     trainer.fit_loop.epoch_loop._results.reset(fx="training_step")

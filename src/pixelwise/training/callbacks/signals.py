@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: save, say so, leave with the status that the shell expects."""
+"""Ctrl-C and SIGTERM during training: save a checkpoint and exit with the usual status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class StopOnSignal(L.Callback):
-    """The first signal ends training after the current step, with a checkpoint; the second at once.
+    """The first signal stops the training after the current step, with a checkpoint; the second at once.
 
     The exit status is 130 after Ctrl-C and 143 after SIGTERM.
     """
@@ -28,26 +28,26 @@ class StopOnSignal(L.Callback):
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Listen from the first step on."""
+        """Install the signal handlers."""
         self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._received is not None:
             os._exit(128 + number)
         self._received = number
-        log.info("%s: stopping after this step; once more leaves at once", signal.Signals(number).name)
+        log.info("%s: stopping after this step; a second signal stops at once", signal.Signals(number).name)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Between two steps the state is whole: save it and leave, all processes at the same step."""
+        """Between two steps, save the state and exit, in all processes at the same step."""
         received = trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
         if received and between_steps(trainer, batch_idx):
             save_last(trainer)
             self._leave(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """The state after the last step was saved; scoring it is left to a resumed run."""
+        """Exit after the last step, which was saved; a resumed run computes the final scores."""
         if trainer.strategy.reduce_boolean_decision(self._received is not None, all=False):
             self._leave(trainer)
 
@@ -56,7 +56,7 @@ class StopOnSignal(L.Callback):
         raise SystemExit(128 + (self._received or signal.SIGTERM))
 
     def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}

@@ -1,4 +1,4 @@
-"""What a run says while it trains: one line an epoch, with speed, waiting, memory and time left."""
+"""Progress of a training: one log line per epoch with speed, wait for data, memory and time left."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from pixelwise.types import Batch
 log = logging.getLogger(__name__)
 
 SPEED = ("images_per_s", "waiting", "memory_gb")
-"""What loggers of curves get of each epoch, under names like `speed/waiting`."""
+"""Values that are logged after each epoch, under names like `speed/waiting`."""
 
 
 class EpochBar(RichProgressBar):
-    """Lightning's progress bar, with epochs counted from one as in the lines above it."""
+    """Lightning's progress bar, with epochs counted from 1 as in the log lines."""
 
     def _get_train_description(self, current_epoch: int) -> str:
         return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}".ljust(len(self.validation_description))
 
 
 class Throughput(L.Callback):
-    """Measure steps/s, images/s and the share of time that training waits for data; log and print them.
+    """Measure steps/s, images/s and the share of time spent waiting for data; log them after each epoch.
 
-    They stand in `speed.csv`, a row an epoch, and not in `metrics.csv`, which is to be equal for equal runs.
+    They are written to `speed.csv`, one row per epoch, and not to `metrics.csv`, which is equal for equal
+    runs.
 
     Args:
-        monitor: the score that stands in an epoch's line, beside the losses.
+        monitor: the score in the log line of an epoch, after the losses.
     """
 
     def __init__(self, monitor: str) -> None:
@@ -52,18 +53,18 @@ class Throughput(L.Callback):
         self._since = self._epoch_began = time.perf_counter()
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Time left counts from here, so that a resumed run does not count the time before."""
-        self._reset(trainer.global_step)  # resumed within an epoch, no epoch starts
+        """Start the clock for the time left, so that a resumed run ignores the time before it."""
+        self._reset(trainer.global_step)  # a run resumed within an epoch has no `on_train_epoch_start`
         self._begin, self._first_step = self._since, trainer.global_step
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Start counting; the time of validation belongs to no batch."""
+        """Reset the counters, which excludes the time of the validation."""
         self._reset(trainer.global_step)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """What passed since the last step was waiting for data."""
+        """Count the time since the last step as waiting for data."""
         now = time.perf_counter()
         self._waiting += now - self._since
         self._since = now
@@ -71,7 +72,7 @@ class Throughput(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """What passed since the batch came was work."""
+        """Count the time since the batch arrived as work."""
         now = time.perf_counter()
         self._working += now - self._since
         self._since = now
@@ -85,11 +86,11 @@ class Throughput(L.Callback):
 
     @property
     def wait(self) -> float:
-        """Share of this epoch's training time spent waiting for data."""
+        """Share of the training time of this epoch that was spent waiting for data."""
         return self._waiting / max(self._waiting + self._working, 1e-9)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """The epoch in one line."""
+        """Log one line about the epoch."""
         done = trainer.global_step - self._first_step
         left = trainer.max_steps - trainer.global_step
         seconds = (time.perf_counter() - self._begin) / max(done, 1) * left
@@ -108,26 +109,26 @@ class Throughput(L.Callback):
         self._write(trainer)
 
     def _write(self, trainer: L.Trainer) -> None:
-        """A row for this epoch, validation included in its seconds; the same for every logger of curves."""
+        """Add a row to `speed.csv` (seconds include validation); log the speed to the other loggers."""
         speed = dict(zip(SPEED, (self.speed, self.wait, peak_memory() / 1e9), strict=True))
         for logger in trainer.loggers:
             if not isinstance(logger, MetricsCSVLogger):
-                named = {f"speed/{name}": value for name, value in speed.items()}
-                logger.log_metrics(named, step=trainer.global_step)
+                metrics = {f"speed/{name}": value for name, value in speed.items()}
+                logger.log_metrics(metrics, step=trainer.global_step)
         if trainer.is_global_zero:
             seconds = time.perf_counter() - self._epoch_began
             row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "seconds": seconds, **speed}
             file = Path(trainer.default_root_dir) / "speed.csv"
-            fresh = not file.is_file()
+            is_new = not file.is_file()
             with file.open("a", newline="") as stream:
                 writer = csv.DictWriter(stream, row, lineterminator="\n")
-                if fresh:
+                if is_new:
                     writer.writeheader()
                 writer.writerow({n: f"{v:.4g}" if isinstance(v, float) else v for n, v in row.items()})
 
 
 def peak_memory() -> int:
-    """Largest memory so far in bytes: allocated on the GPU where there is one, else of this process."""
+    """Return the peak memory in bytes: allocated on the GPU if there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

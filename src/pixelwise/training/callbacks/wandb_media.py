@@ -1,10 +1,10 @@
-"""What Weights & Biases gets besides what is logged anyway."""
+"""Media for Weights & Biases: plan, samples, confusion matrix and best weights."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,20 @@ from lightning.pytorch.loggers import WandbLogger
 from pixelwise.reports.drawing import in_words
 from pixelwise.training.callbacks.checkpoint import path
 from pixelwise.training.callbacks.evaluation import EvaluationCallback, loader_of
-from pixelwise.training.callbacks.samples import SamplePrediction, answers
+from pixelwise.training.callbacks.samples import SamplePrediction, predict_samples
 from pixelwise.training.module import Module
 from pixelwise.types import IGNORE, Split
 
 log = logging.getLogger(__name__)
 
 MOST_CELLS = 10_000
-"""Rows that a plot of W&B may have."""
+"""Largest number of rows in a plot of W&B."""
 
 STEP = "trainer/global_step"
-"""Under which Lightning's logger sends the optimizer's step with everything."""
+"""Name under which Lightning's logger sends the optimizer step."""
 
 PLAN, TRUTH, SAMPLES = "plan", "samples/truth", "samples/val"
-"""Under which the pictures are sent: the plan and the truth once, predictions again and again."""
+"""Names of the pictures: plan and ground truth are sent once, predictions repeatedly."""
 
 CONFUSION = "wandb/confusion_matrix/v1"
 CONFUSION_FIELDS = {name: name for name in ("Actual", "Predicted", "nPredictions")}
@@ -36,17 +36,17 @@ CONFUSION_FIELDS = {name: name for name in ("Actual", "Predicted", "nPredictions
 
 
 class WandbMedia(EvaluationCallback):
-    """Confusion matrix and best weights at the end; on request the same few samples again and again.
+    """Log the plan, the final confusion matrix, the best weights and, on request, sample predictions.
 
-    Masks of the ground truth are sent once, before the first step; predictions follow in the same order,
-    under the same keys of samples, also in a resumed run.
+    Masks of the ground truth are sent once, before the first step. Predictions follow for the same samples in
+    the same order, also in a resumed run.
 
     Args:
         classes: names of the classes.
-        images: upload samples of the validation split, with ground truth and predictions.
-        most: number of these samples; rare classes are among them.
-        times: how often they are shown at most, spread over the training, however often it validates.
-        side: longest side of their pictures in pixels.
+        images: whether to upload samples of the validation split, with ground truth and predictions.
+        most: largest number of samples; they include rare classes.
+        times: largest number of uploads, spread evenly over the training.
+        side: longest side of a picture in pixels.
     """
 
     def __init__(
@@ -61,41 +61,41 @@ class WandbMedia(EvaluationCallback):
         self._shown = 0
 
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Choose the samples once; a resumed run chooses the same."""
+        """Select the samples; a resumed run selects the same ones."""
         if not any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
             log.warning("callbacks.wandb has no effect without logger=wandb")
         elif self.images:
             self._panel = panel(trainer.datamodule["val"], len(self.classes), self.most)  # type: ignore[attr-defined]
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
-        """Show the plan, as it was drawn, and masks of the truth; a resumed run did so before."""
+        """Send the picture of the plan and the masks of the ground truth, except in a resumed run."""
         if trainer.global_step > 0:
             return
         plan = Path(trainer.default_root_dir) / "pictures/plan.png"
         if plan.is_file():
             self._log(trainer, {PLAN: lambda: wandb_image(plan)})
         if self._panel:
-            found = answers(trainer, module, loader_of(trainer, "val"), self._panel)
-            if found[0].target.ndim == 2:
-                self._log(trainer, {TRUTH: lambda: [self.picture(answer, truth=True) for answer in found]})
+            samples = predict_samples(trainer, module, loader_of(trainer, "val"), self._panel)
+            if samples[0].target.ndim == 2:
+                self._log(trainer, {TRUTH: lambda: [self.picture(sample, truth=True) for sample in samples]})
 
     def on_evaluation_end(self, trainer: L.Trainer, module: Module, split: str) -> None:
-        """Show the samples, if their time has come; the rest where this is the final evaluation."""
+        """Send the samples if an upload is due; after the final evaluation, confusion matrix and weights."""
         if trainer.state.fn != "fit":
             self._finish(trainer, module, split)
             return
         turn = turn_of(trainer.global_step, trainer.max_steps, self.times)
         if self._panel and turn > self._shown:
-            found = answers(trainer, module, loader_of(trainer, split), self._panel)
-            self._log(trainer, {SAMPLES: lambda: [self.picture(answer) for answer in found]})
+            samples = predict_samples(trainer, module, loader_of(trainer, split), self._panel)
+            self._log(trainer, {SAMPLES: lambda: [self.picture(sample) for sample in samples]})
             self._shown = turn
 
     def state_dict(self) -> dict[str, int]:
-        """What a resumed run must know so that it neither repeats nor leaves out a turn."""
+        """Return the number of uploads, so that a resumed run neither repeats nor omits one."""
         return {"shown": self._shown}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where the saved run was."""
+        """Restore the number of uploads."""
         self._shown = state["shown"]
 
     def _finish(self, trainer: L.Trainer, module: Module, split: str) -> None:
@@ -106,31 +106,32 @@ class WandbMedia(EvaluationCallback):
             self._keep_best(logger, path(trainer, "best"), module.results)
 
     def _loggers(self, trainer: L.Trainer) -> list[WandbLogger]:
-        """Those of the first process, which alone talks to W&B."""
-        found = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
-        return found if trainer.is_global_zero else []
+        """Return the W&B loggers in the first process, and none in the others."""
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+        return loggers if trainer.is_global_zero else []
 
-    def _log(self, trainer: L.Trainer, made: dict[str, Any]) -> None:
+    def _log(self, trainer: L.Trainer, media: dict[str, Callable[[], Any]]) -> None:
         for logger in self._loggers(trainer):
-            logger.log_metrics({name: make() for name, make in made.items()}, step=trainer.global_step)
+            logger.log_metrics({name: make() for name, make in media.items()}, step=trainer.global_step)
 
-    def picture(self, answer: SamplePrediction, truth: bool = False) -> Any:
-        """A sample as W&B shows it: with a mask that can be switched on and off, or labels as its caption."""
+    def picture(self, sample: SamplePrediction, truth: bool = False) -> Any:
+        """Return a sample as an image of W&B, with a mask as overlay or with its labels in the caption."""
         import wandb
 
-        stride = math.ceil(max(answer.image.shape[:2]) / self.side)
-        image = answer.image[::stride, ::stride]
-        if answer.target.ndim != 2:
-            said = [in_words(labels, self.classes) for labels in (answer.target, answer.prediction)]
-            return wandb.Image(image, caption=f"{answer.key}: {said[0]}, taken for {said[1]}")
+        stride = math.ceil(max(sample.image.shape[:2]) / self.side)
+        image = sample.image[::stride, ::stride]
+        if sample.target.ndim != 2:
+            target = in_words(sample.target, self.classes)
+            prediction = in_words(sample.prediction, self.classes)
+            return wandb.Image(image, caption=f"{sample.key}: {target}, predicted as {prediction}")
         labels = dict(enumerate(self.classes)) | {IGNORE: "ignored"}
-        kind, mask = ("ground_truth", answer.target) if truth else ("predictions", answer.prediction)
-        drawn = {kind: {"mask_data": mask[::stride, ::stride], "class_labels": labels}}
-        told = "truth" if truth else f"mean IoU {answer.score:.3f}"
-        return wandb.Image(image, caption=f"{answer.key}: {told}", masks=drawn)
+        kind, mask = ("ground_truth", sample.target) if truth else ("predictions", sample.prediction)
+        masks = {kind: {"mask_data": mask[::stride, ::stride], "class_labels": labels}}
+        note = "truth" if truth else f"mean IoU {sample.score:.3f}"
+        return wandb.Image(image, caption=f"{sample.key}: {note}", masks=masks)
 
     def confusion(self, matrix: np.ndarray, split: str) -> Any:
-        """The confusion matrix as a plot of W&B."""
+        """Return the confusion matrix as a plot of W&B."""
         import wandb
 
         pairs = [(t, p) for t, p in np.ndindex(*matrix.shape) if matrix[t, p]]
@@ -141,46 +142,50 @@ class WandbMedia(EvaluationCallback):
         return wandb.plot_table(CONFUSION, table, CONFUSION_FIELDS, title)
 
     def _keep_best(self, logger: WandbLogger, file: Path, scores: dict[str, float]) -> None:
-        """The best weights as an artifact of this run; uploaded from where they lie, not copied first."""
+        """Log the best weights as an artifact of this run, uploaded without a copy."""
         import wandb
 
-        known = {name: score for name, score in scores.items() if math.isfinite(score)}
-        artifact = wandb.Artifact(f"model-{logger.experiment.id}", type="model", metadata=known)
+        finite = {name: score for name, score in scores.items() if math.isfinite(score)}
+        artifact = wandb.Artifact(f"model-{logger.experiment.id}", type="model", metadata=finite)
         artifact.add_file(str(file), policy="immutable")
         logger.experiment.log_artifact(artifact, aliases=["best"])
 
 
 def turn_of(step: int, steps: int, times: int) -> int:
-    """Which of so many turns, spread evenly over a training, a step belongs to: the last one at its end.
+    """Return the turn of a step if turns are spread evenly over the training; the last turn is at its end.
 
     Args:
-        step: optimizer steps done.
-        steps: those of the whole training.
+        step: number of optimizer steps done.
+        steps: number of optimizer steps of the training.
         times: number of turns.
 
     Returns:
-        From 1 to `times`.
+        The turn, from 1 to `times`.
     """
     return 1 + (times - 1) * min(step, steps) // steps
 
 
 def wandb_image(file: Path) -> Any:
-    """A picture from disk."""
+    """Return a picture file as an image of W&B."""
     import wandb
 
     return wandb.Image(str(file))
 
 
-def panel(split: Split, classes: int, most: int, looked_at: int = 256) -> list[int]:
-    """Indices of samples that show every class where possible, the rarest first; the rest evenly spread.
+def panel(split: Split, classes: int, most: int) -> list[int]:
+    """Select samples that show every class if possible, rare classes first; the others are evenly spread.
+
+    Labels of at most 256 samples are read, evenly spread over the split.
 
     Args:
-        split: with masks, or one class an image.
-        classes: their number.
-        most: number of samples wanted.
-        looked_at: samples whose labels are read, evenly spread over the split.
+        split: a split with masks, classes or labels.
+        classes: the number of classes.
+        most: largest number of samples.
+
+    Returns:
+        Indices of samples in the split.
     """
-    spread = np.unique(np.linspace(0, len(split) - 1, min(looked_at, len(split))).round().astype(int))
+    spread = np.unique(np.linspace(0, len(split) - 1, min(256, len(split))).round().astype(int))
     targets = (np.asarray(split[int(index)].target).ravel() for index in spread)
     shares = np.stack([np.bincount(t, minlength=IGNORE + 1)[:classes] / t.size for t in targets])
     chosen: list[int] = []

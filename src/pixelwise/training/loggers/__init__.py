@@ -1,1 +1,1 @@
-"""Where logged numbers go."""
+"""Lightning loggers."""

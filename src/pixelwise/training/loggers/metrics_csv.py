@@ -1,4 +1,4 @@
-"""`metrics.csv`: whatever is logged, one row a step, written whole so that no kill leaves half of it."""
+"""`metrics.csv`: the logged values, one row per log call, written atomically."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pixelwise.files import write_rows
 
 
 class MetricsCSVLogger(Logger):
-    """Rows by step, columns in alphabetical order; a resumed run goes on below the rows it had.
+    """Write rows in the order of steps, with columns in alphabetical order; a resumed run appends rows.
 
     Args:
-        file: the CSV file; it is written anew, unless `go_on` is called first.
-        flush_every: rows after which it is written, besides every checkpoint.
+        file: the CSV file; it is replaced unless `truncate` is called first.
+        flush_every: number of new rows after which the file is written; every checkpoint also writes it.
     """
 
     def __init__(self, file: Path, flush_every: int = 100) -> None:
@@ -39,7 +39,7 @@ class MetricsCSVLogger(Logger):
         return ""
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The run folder has its own `config.yaml`."""
+        """Do nothing: the run folder has its own `config.yaml`."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -50,8 +50,8 @@ class MetricsCSVLogger(Logger):
             self.save()
 
     @rank_zero_only
-    def go_on(self, step: int) -> None:
-        """Keep the file's rows before a step: that one and all that follow are about to be run again."""
+    def truncate(self, step: int) -> None:
+        """Keep the rows of the file before a step; that step and later ones will run again."""
         if self.file.is_file():
             with self.file.open(newline="") as stream:
                 rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
@@ -59,7 +59,7 @@ class MetricsCSVLogger(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write all rows, or leave the file as it was."""
+        """Write all rows; if this fails, the file is unchanged."""
         columns = sorted({name for row in self._rows for name in row})
         rows = ([row.get(name, "") for name in columns] for row in self._rows)
         write_rows(self.file, [columns, *rows])
@@ -67,6 +67,6 @@ class MetricsCSVLogger(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is left."""
+        """Write the rows that are not written yet."""
         if self._unwritten:
             self.save()

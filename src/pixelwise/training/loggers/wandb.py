@@ -1,4 +1,4 @@
-"""Weights & Biases as a logger that resumes its run."""
+"""A logger for Weights & Biases whose runs can be resumed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lightning.pytorch.loggers import WandbLogger
 
 
 class WandbRun(WandbLogger):
-    """Lightning's logger; the jobs of one sweep are a group, named as the sweep's folder.
+    """Lightning's logger, which puts the jobs of a sweep into a group named after the folder of the sweep.
 
     Args:
         save_dir: the run folder.
-        group: another name for the group.
-        **options: see Lightning's logger.
+        group: name of the group; None for the name of the sweep's folder.
+        **options: arguments of `lightning.pytorch.loggers.WandbLogger`.
     """
 
     def __init__(self, save_dir: str, group: str | None = None, **options: Any) -> None:
@@ -26,13 +26,13 @@ class WandbRun(WandbLogger):
             group = sweep.name
         leave_service_of_parents()
         super().__init__(save_dir=save_dir, group=group, **options)
-        self._wandb_init.pop("anonymous", None)  # Lightning's default, which wandb warns of
+        self._wandb_init.pop("anonymous", None)  # set by Lightning; wandb warns about it
 
     def finalize(self, status: str) -> None:
-        """Finish the run at its end, if it was begun: the next job of a sweep in this process has its own.
+        """Finish the W&B run, if it was started: the next job of a sweep in this process needs its own run.
 
-        Lightning says "success" after fitting and after scoring, when more may follow; `train` says at last
-        that the training is "finished", or that it "failed".
+        Lightning calls this with "success" after fitting and after scoring, when more can follow. At the end,
+        `train` calls it with "finished" or "failed".
         """
         super().finalize(status)
         import wandb
@@ -42,10 +42,11 @@ class WandbRun(WandbLogger):
 
 
 def leave_service_of_parents() -> None:
-    """Let this process start a W&B service of its own where it was handed that of a process above it.
+    """Make this process start its own W&B service instead of using that of a parent process.
 
-    A notebook that uses wandb hands its service down to `!python train.py`. A run that is killed would stay
-    "in use" there, and could not be resumed. One of `wandb beta core start` is meant to be shared, and is.
+    `!python train.py` in a notebook that uses wandb inherits the service of the notebook. A killed run would
+    stay "in use" in that service and could not be resumed. A service of `wandb beta core start` is kept, as
+    it is meant to be shared.
     """
     starter = re.match(r"\d+-(\d+)-", os.environ.get("WANDB_SERVICE", ""))
     if starter and int(starter[1]) in {parent.pid for parent in psutil.Process().parents()}:
