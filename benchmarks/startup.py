@@ -3,8 +3,8 @@
     python benchmarks/startup.py            the median of 15 starts per case, in turns
     python benchmarks/startup.py 40
 
-The minimal program has three lines and does not use its config. Hydra composes twice before it runs a job, and
-once for `--cfg job`: both cases are measured.
+The minimal program has three lines and does not use its config. Hydra composes twice before it runs a job,
+and once for `--cfg job`: both cases are measured.
 """
 
 import subprocess
