@@ -1,6 +1,6 @@
 """Compute the scores of a finished run again.
 
-    python evaluate.py run=RUN                     the split of metrics.json
+    python evaluate.py run=RUN                     as at the end of training
     python evaluate.py run=RUN split=val           another split
     python evaluate.py run=RUN data.root=DIR       data in another folder
     python evaluate.py run=RUN output=scores.json  and write scores.json

@@ -6,12 +6,12 @@
                                                      and pixelwise.load
     python export.py run=RUN format=onnx output=DIR  instead of RUN/export/
 
-model.onnx and model.pt2 map raw images (B, C, H, W) to logits. Batch size,
-height and width are dynamic; the dtype is that of the training images. Scaling
-and normalization are part of the graph; resizing is not.
+model.onnx and model.pt2 map raw images (B, C, H, W), in the dtype of the
+training images, to logits. They accept any batch size, and any image size that
+the encoder accepts. They include scaling and normalization, but no resizing.
 
 The command opens each export again and compares its logits with those of the
-trained model. It writes the image of this test and its logits to sample.npz.
+trained model. It writes the test image and its logits to sample.npz.
 sample=photo.jpg replaces the image, which is otherwise taken from the data set
 of the run. checkpoint=last exports the last weights instead of the best.
 """

@@ -4,7 +4,7 @@
     python predict.py run=RUN 'input=FOLDER/*.png' output=DIR
     python predict.py run=RUN input=FOLDER output=DIR    all images below FOLDER
     python predict.py run=RUN input=TILE.tif output=DIR  a georeferenced map
-    python predict.py run=RUN input=TILE.tif output=DIR tta=d4 bands=[4,1,2]
+    python predict.py run=RUN input=TILE.tif output=DIR tta=d4 'bands=[4,1,2]'
 
 A segmentation model writes for each image, at its original size:
 
