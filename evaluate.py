@@ -1,4 +1,4 @@
-"""Score a finished run again: `python evaluate.py --help` says more."""
+"""Compute the scores of a finished run again: `python evaluate.py --help`."""
 
 from pixelwise.commands.evaluate import main
 

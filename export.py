@@ -1,4 +1,4 @@
-"""Hand a finished run over to other programs: `python export.py --help` says more."""
+"""Export the model of a finished run: `python export.py --help`."""
 
 from pixelwise.commands.export import main
 

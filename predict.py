@@ -1,4 +1,4 @@
-"""Predict images with a finished run: `python predict.py --help` says more."""
+"""Predict images with a finished run: `python predict.py --help`."""
 
 from pixelwise.commands.predict import main
 

@@ -1,4 +1,4 @@
-"""The wheel holds conf/ as `pixelwise/conf`. All else stands in pyproject.toml."""
+"""Adds conf/ to the wheel as `pixelwise/conf`. All other settings are in pyproject.toml."""
 
 import shutil
 from pathlib import Path
@@ -8,10 +8,10 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithConf(build_py):
-    """Copy conf/ beside the modules; an editable install reads it where it is."""
+    """Copy conf/ into the package; an editable install reads it from the clone."""
 
     def run(self) -> None:
-        """Build what setuptools builds, and add the config files."""
+        """Build the modules and add the config files."""
         super().run()
         if not self.editable_mode:
             target = Path(self.build_lib) / "pixelwise/conf"

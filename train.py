@@ -1,4 +1,4 @@
-"""Train a model: `python train.py --help` says more."""
+"""Train a model: `python train.py --help`."""
 
 from pixelwise.commands.train import main
 

@@ -1,10 +1,10 @@
-"""How long a command takes to answer, beside a bare program of Hydra over the same conf/.
+"""Measure the start of a command, compared with a minimal Hydra program on the same conf/.
 
-    python benchmarks/startup.py            the median of 15 starts of each, in turns
+    python benchmarks/startup.py            the median of 15 starts per case, in turns
     python benchmarks/startup.py 40
 
-The bare program has three lines and does nothing with its config. Hydra composes twice before it runs a job,
-and once for `--cfg job`: both are shown.
+The minimal program has three lines and does not use its config. Hydra composes twice before it runs a job,
+and once for `--cfg job`: both cases are measured.
 """
 
 import subprocess
@@ -20,7 +20,7 @@ import hydra
 hydra.main(version_base="1.3", config_path={str(ROOT / "conf")!r}, config_name="train")(lambda config: None)()
 """
 CASES = {
-    "bare Hydra, nothing to do": ("bare.py", "hydra.run.dir=."),
+    "bare Hydra, empty job": ("bare.py", "hydra.run.dir=."),
     "bare Hydra, --cfg job": ("bare.py", "--cfg", "job"),
     "bare Hydra, --help": ("bare.py", "--help"),
     "train.py --help": (str(ROOT / "train.py"), "--help"),
@@ -31,7 +31,7 @@ CASES = {
 
 
 def main(rounds: int) -> None:
-    """Time all cases once a round, so that a busy moment of the machine meets all of them."""
+    """Time every case once per round, so that load on the machine affects all cases equally."""
     seconds: dict[str, list[float]] = {name: [] for name in CASES}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "bare.py").write_text(BARE)
@@ -41,7 +41,7 @@ def main(rounds: int) -> None:
                 subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, check=False)
                 seconds[name].append(time.perf_counter() - start)
     bare = median(seconds["bare Hydra, --cfg job"])
-    print(f"{'':28}  median s   least s   of bare Hydra, --cfg job")
+    print(f"{'':28}  median s   least s   / bare Hydra, --cfg job")
     for name, values in seconds.items():
         print(f"{name:28}  {median(values):8.3f}  {min(values):8.3f}   {median(values) / bare:.2f}")
 

@@ -1,4 +1,4 @@
-"""Look through a data set before training on it: `python scripts/audit.py --help` says more."""
+"""Check a data set before training: `python scripts/audit.py --help`."""
 
 from pixelwise.commands.audit import main
 

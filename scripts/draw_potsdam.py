@@ -1,4 +1,4 @@
-"""Draw tiles in the layout of the Potsdam release: `python scripts/draw_potsdam.py --help` says more."""
+"""Draw synthetic tiles in the layout of the Potsdam release: `python scripts/draw_potsdam.py --help`."""
 
 from pixelwise.commands.draw_potsdam import main
 

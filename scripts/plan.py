@@ -1,4 +1,4 @@
-"""Draw what a training would do: `python scripts/plan.py --help` says more."""
+"""Draw the schedule of a training without training: `python scripts/plan.py --help`."""
 
 from pixelwise.commands.plan import main
 

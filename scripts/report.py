@@ -1,4 +1,4 @@
-"""Write the report.html of a run or a sweep again: `python scripts/report.py --help` says more."""
+"""Write report.html of a run or a sweep again: `python scripts/report.py --help`."""
 
 from pixelwise.commands.report import main
 

@@ -1,4 +1,4 @@
-"""Search a space of settings: `python scripts/search.py --help` says more."""
+"""Search hyperparameters with Optuna: `python scripts/search.py --help`."""
 
 from pixelwise.commands.search import main
 

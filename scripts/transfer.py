@@ -1,4 +1,4 @@
-"""Train segmenters with and without the encoder of a classifier: `--help` says more."""
+"""Compare segmenters trained from scratch and from a classifier: `python scripts/transfer.py --help`."""
 
 from pixelwise.commands.transfer import main
 

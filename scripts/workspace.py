@@ -1,4 +1,4 @@
-"""Make a dashboard on Weights & Biases: `python scripts/workspace.py --help` says more."""
+"""Create a Weights & Biases dashboard: `python scripts/workspace.py --help`."""
 
 from pixelwise.commands.workspace import main
 

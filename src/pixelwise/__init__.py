@@ -1,4 +1,4 @@
-"""pixelwise: from image-level to pixel-level classification with one composition."""
+"""pixelwise: image classification and semantic segmentation with exchangeable parts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ __version__ = "0.1.0"
 
 
 def compose(*words: str) -> DictConfig:
-    """The config that `python train.py WORDS` would start from, for notebooks and scripts of your own.
+    """The config of `python train.py WORDS`, for notebooks and your own scripts.
+
+    Args:
+        *words: overrides, such as "loss=dice" and "optimizer.lr=3e-4".
 
     Raises:
-        UserError: for a word that fits nothing, with what was probably meant.
+        UserError: an override cannot be applied; the message suggests the nearest name.
     """
     from pixelwise.cli.application import compose_alone
 
@@ -27,7 +30,7 @@ def compose(*words: str) -> DictConfig:
 def load(path: str | Path, weights: str = "best") -> Predictor:
     """A trained model with its preprocessing, from a run folder, a hub folder or a checkpoint file.
 
-    See `pixelwise.build.restore.load`, which is imported (with torch) when it is first called.
+    See `pixelwise.build.restore.load`. The first call imports torch.
     """
     from pixelwise.build.restore import load
 

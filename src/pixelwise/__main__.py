@@ -1,4 +1,4 @@
-"""`pixelwise COMMAND …` and `python -m pixelwise COMMAND …`: the scripts of a clone, from any folder."""
+"""The program `pixelwise COMMAND …`, also `python -m pixelwise COMMAND …`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMMANDS = {file.stem: file for file in sorted(Path(__file__).parent.glob("comma
 
 
 def main() -> None:
-    """Run the command that was named; only its own module is imported."""
+    """Run a command; only the module of this command is imported."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in COMMANDS:
         importlib.import_module(f"pixelwise.commands.{name}").main()
@@ -33,8 +33,8 @@ def main() -> None:
 
 
 def overview() -> str:
-    """All commands, each with the first line of its help."""
-    lines = ["pixelwise COMMAND …, where `pixelwise COMMAND --help` says more", ""]
+    """The help text: all commands, each with the first line of its own help."""
+    lines = ["pixelwise COMMAND …", "", "Commands (pixelwise COMMAND --help shows more):", ""]
     for name, file in COMMANDS.items():
         first = (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines()[0]
         lines.append(f"  {name:14}{first}")

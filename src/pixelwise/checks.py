@@ -1,4 +1,4 @@
-"""Arguments as they come from a YAML file, turned into plain numbers or into an error that names the key."""
+"""Check values of the config: return plain numbers, or raise an error that names the key."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def number(
     """`value` as a float.
 
     Args:
-        key: the config's key, for the message.
-        value: what the config says.
-        low: the smallest number allowed.
-        high: the largest one.
-        above: a number that it must exceed.
-        below: a number that it must stay below.
-        expected: what is expected, in words, where the limits do not say it all.
-        fix: what to do about it.
+        key: the config key, for the message.
+        value: the value in the config.
+        low: the smallest allowed number.
+        high: the largest allowed number.
+        above: the exclusive lower limit.
+        below: the exclusive upper limit.
+        expected: the expectation in words; None describes the limits.
+        fix: how to correct the value.
 
     Raises:
-        UserError: `value` is no finite number, or beyond its limits.
+        UserError: `value` is not a finite number, or outside its limits.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if is_number and low <= value <= high and above < value < below:
@@ -51,10 +51,10 @@ def whole(
     expected: str | None = None,
     fix: str | None = None,
 ) -> int:
-    """`value`, a whole number; arguments as in `number`.
+    """`value` as a whole number; the arguments are those of `number`.
 
     Raises:
-        UserError: `value` is no whole number, or beyond its limits.
+        UserError: `value` is not a whole number, or outside its limits.
     """
     if type(value) is int and low <= value <= high:
         return value
@@ -64,22 +64,22 @@ def whole(
 
 
 def strength(key: str, value: Any, high: float) -> float:
-    """`value` as a float from 0, which switches something off, to `high`.
+    """`value` as a float from 0 (switched off) to `high`.
 
     Raises:
-        UserError: it is not.
+        UserError: `value` is not such a number.
     """
     return number(key, value, 0, high, fix=f"{key}=0 switches it off")
 
 
 def numbers(key: str, values: Any, count: int, above: float = -math.inf) -> list[float]:
-    """`values` as a list of `count` floats, each above a limit.
+    """`values` as a list of `count` floats, each greater than `above`.
 
     Raises:
-        UserError: they are not.
+        UserError: `values` is not such a list.
     """
     limit = f" above {above:g}" if above > -math.inf else ""
-    expected = f"{count} numbers{limit}, one a channel"
+    expected = f"{count} numbers{limit}, one per channel"
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != count:
         raise UserError(key, found=_shown(values), expected=expected)
     return [number(key, value, above=above, expected=expected) for value in values]
@@ -89,7 +89,7 @@ def interval(key: str, value: Any) -> tuple[float, float]:
     """`value` as (low, high).
 
     Raises:
-        UserError: `value` is not two numbers with 0 < low ≤ high.
+        UserError: `value` is not a pair of numbers with 0 < low ≤ high.
     """
     expected, fix = "[low, high] with 0 < low <= high", f"'{key}=[0.8,1.25]', for example"
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
@@ -117,12 +117,12 @@ def extent(
 
 
 def _shown(value: Any) -> str:
-    """As a config has it: text in quotes, unlike numbers."""
+    """The value as in a config: strings in quotes, to tell them from numbers."""
     return "null" if value is None else repr(value) if isinstance(value, str) else str(value)
 
 
 def _range(low: float, high: float, above: float = -math.inf, below: float = math.inf) -> str:
-    """Limits in words: " from 0 to 1", " from 0 to below 1", " above 0", " from 1"."""
+    """The limits in words: " from 0 to 1", " from 0 to below 1", " above 0", " from 1"."""
     start = f" above {above:g}" if above > -math.inf else f" from {low:g}" if low > -math.inf else ""
     end = f" below {below:g}" if below < math.inf else f" {high:g}" if high < math.inf else ""
     return start + (f" to{end}" if start else f" up to{end}") if end else start

@@ -1,4 +1,4 @@
-"""The one exception that is meant for users, shown without a traceback; and words for its messages."""
+"""The exception for mistakes of the user, shown without a traceback, and helpers for its message."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend, told in one message.
+    """A mistake that the user can correct, described in one message.
 
     Args:
-        what: what is wrong, naming the file or the config key.
-        found: what stands there now.
-        expected: what should stand there.
-        fix: what to do about it, as a command or an override where one helps.
-        every: all that is affected, a line each, where the message names only the first few; a command leaves
-            them in a file beside what it writes.
+        what: what is wrong, with the file or the config key.
+        found: the current value.
+        expected: the values that are allowed.
+        fix: how to correct it, as a command or an override if possible.
+        every: all affected items, one per line, if the message shows only the first few; a command writes
+            them to problems.txt in its output folder.
     """
 
     def __init__(
@@ -36,27 +36,27 @@ class UserError(ValueError):
 
 
 class UnknownName(UserError):
-    """A name that nothing has: a typo, which ends a command with status 2 like one in a key."""
+    """An unknown name, probably a typo; a command exits with status 2, as for an unknown key."""
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Up to `count` of the known names that look most like `name`, the nearest first."""
+    """Up to `count` of the known names that are most similar to `name`, the most similar first."""
     return get_close_matches(name, list(known), n=count, cutoff=0.5)
 
 
 def guess(words: str, name: str, known: Iterable[str]) -> str | None:
-    """Words such as "perhaps …?" with the known name that looks most like `name`; None where none does."""
+    """`words` with "…" replaced by the known name most similar to `name`; None if no name is similar."""
     near = nearest(name, known, 1)
     return words.replace("…", near[0]) if near else None
 
 
 def some(names: Iterable[object], limit: int = 5, separator: str = ", ") -> str:
-    """The first few names, and how many more there are."""
+    """The first `limit` names, and the number of the remaining ones."""
     texts = [str(name) for name in names]
     rest = len(texts) - limit
     return separator.join(texts[:limit]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things: "1 image", "2 images"."""
+    """A number with its noun: "1 image", "2 images"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Read small files, and write files atomically: completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any
 
 from pixelwise.errors import UserError
 
-RESTORE = "restore it from a copy; what is edited by hand must stay readable"
+RESTORE = "restore it from a copy, or correct the last edit"
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON file's content; nothing where there is none."""
+    """The content of a JSON file; {} if the file does not exist."""
     try:
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except ValueError as error:
-        raise UserError(f"{file} cannot be read", found=error, fix="remove it, or " + RESTORE) from error
+        raise UserError(f"{file} cannot be read", found=error, fix=f"remove it, {RESTORE}") from error
 
 
 def read_rows(file: Path) -> list[dict[str, float]]:
-    """The rows of a CSV file of numbers, each without its empty cells; none where there is no file."""
+    """The rows of a CSV file of numbers, without empty cells; [] if the file does not exist."""
     if not file.is_file():
         return []
     with file.open(newline="") as stream:
@@ -33,29 +33,29 @@ def read_rows(file: Path) -> list[dict[str, float]]:
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Plain content as readable JSON."""
+    """Write plain containers as indented JSON."""
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_rows(file: Path, rows: Iterable[Iterable[Any]]) -> None:
-    """Rows of cells as CSV, the header first."""
+    """Write rows of cells as CSV, the header first."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_text(file, text.getvalue())
 
 
 def write_text(file: Path, text: str) -> None:
-    """Text in UTF-8."""
+    """Write text in UTF-8."""
     with whole_file(file) as part:
         part.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def whole_file(file: Path) -> Iterator[Path]:
-    """Where to write a file that appears when the block ends well; else the one before stays.
+    """A temporary path, renamed to `file` if the block succeeds; otherwise an existing file stays.
 
-    Several processes may write it at once. The path has the file's ending, which tells many libraries what to
-    write.
+    Several processes may write the same file at once. The temporary path has the suffix of the file, from
+    which many libraries derive the format.
     """
     with _appearing({file.with_name(f".{os.getpid()}_{file.name}"): file}) as (part,):
         yield part
@@ -63,9 +63,9 @@ def whole_file(file: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_files(stem: Path, suffixes: Sequence[str]) -> Iterator[dict[str, Path]]:
-    """Where to write files that appear, in this order, when the block ends well; else nothing is left.
+    """Temporary paths by suffix, renamed to the files in this order if the block succeeds, removed otherwise.
 
-    For large files of one process: what it leaves when it is killed is overwritten the next time.
+    For large files of one process: parts that a killed process leaves are overwritten the next time.
     """
     files = {suffix: stem.with_name(stem.name + suffix) for suffix in suffixes}
     parts = {suffix: file.with_name(f"{file.name}.part") for suffix, file in files.items()}
@@ -75,7 +75,7 @@ def whole_files(stem: Path, suffixes: Sequence[str]) -> Iterator[dict[str, Path]
 
 @contextmanager
 def _appearing(files: dict[Path, Path]) -> Iterator[Iterable[Path]]:
-    """Rename each part to its file when the block ends well."""
+    """Rename each part to its file if the block succeeds; remove all parts otherwise."""
     for file in files.values():
         file.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -84,4 +84,4 @@ def _appearing(files: dict[Path, Path]) -> Iterator[Iterable[Path]]:
             part.replace(file)
     finally:
         for part in files:
-            part.unlink(missing_ok=True)  # half of it would only take the room that is missing
+            part.unlink(missing_ok=True)  # the disk may be full

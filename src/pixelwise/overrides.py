@@ -1,4 +1,4 @@
-"""Hydra's overrides and the keys of a config."""
+"""Helpers for Hydra's overrides and for the keys of a config."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from omegaconf import OmegaConf
 
 _HERE = Path(__file__).parent
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parents[1] / "conf"
-"""The project's config files: within the installed package, or at the root of a clone."""
+"""The folder of the project's config files: in the installed package, or at the root of a clone."""
 
 
 def quoted(value: str) -> str:
-    """A text in quotes, so that Hydra takes commas, brackets and the like as part of it."""
+    """The text in quotes, so that Hydra reads special characters such as commas and brackets as text."""
     return "'" + value.replace("'", r"\'") + "'"
 
 
 def key_of(override: str) -> str:
-    """The key that an override is about: `+data.root=x` and `~data.root` are about data.root."""
+    """The key of an override: data.root for `+data.root=x` and for `~data.root`."""
     return override.split("=", 1)[0].lstrip("+~")
 
 
 def nodes(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every (dotted key, node) of a config; interpolations are not followed."""
+    """All (dotted key, node) pairs of a config; interpolations are not followed."""
     for key in config:
         node = config._get_node(key)
         yield f"{prefix}{key}", node

@@ -1,4 +1,4 @@
-"""The plan drawn without training: what the table says, what the picture shows, for every schedule."""
+"""The outline of each schedule without training: its table and its figure."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ def printed(content: object, width: int = 120) -> str:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_every_schedule_is_drawn_as_it_would_be_trained(
-    schedule: str, compose: Compose, tmp_path: Path
-) -> None:
+def test_every_schedule_is_drawn_as_it_is_trained(schedule: str, compose: Compose, tmp_path: Path) -> None:
     config = compose(*SMALL, f"schedule={schedule}")
     plan = outline(config)
     run = build.run(config, tmp_path)
@@ -60,7 +58,7 @@ def test_every_schedule_is_drawn_as_it_would_be_trained(
 
 
 @pytest.mark.fast
-def test_the_table_says_what_three_phases_do(compose: Compose) -> None:
+def test_the_table_describes_three_phases(compose: Compose) -> None:
     text = printed(table(outline(compose(*SMALL, "schedule=three_phase"))), width=240)
     rows = {
         line.split()[0]: re.split(r"\s{2,}", line.strip())[1:] for line in text.splitlines() if line.split()
@@ -79,7 +77,7 @@ def test_the_table_says_what_three_phases_do(compose: Compose) -> None:
 
 
 @pytest.mark.fast
-def test_the_picture_shows_frozen_parts_and_layer_decay(compose: Compose) -> None:
+def test_the_figure_shows_frozen_parts_and_layer_decay(compose: Compose) -> None:
     figure = draw(outline(compose(*SMALL, "schedule=three_phase", "optimizer.layer_decay=0.5")))
     cards, rates, parts = figure.axes
     words = [text.get_text() for text in cards.texts]
@@ -97,7 +95,7 @@ def test_the_picture_shows_frozen_parts_and_layer_decay(compose: Compose) -> Non
 
 
 @pytest.mark.fast
-def test_lines_are_the_plans_rates(compose: Compose) -> None:
+def test_lines_show_the_learning_rates_of_the_plan(compose: Compose) -> None:
     plan = outline(compose(*SMALL, "schedule=cosine"))
     (head,) = (x for x in draw(plan).axes[1].lines if to_hex(x.get_color()) == COLOURS[2].lower())
     phase = plan.plan.phases[0]
@@ -108,13 +106,13 @@ def test_lines_are_the_plans_rates(compose: Compose) -> None:
 
 @pytest.mark.fast
 @pytest.mark.filterwarnings("error")
-def test_rates_of_zero_leave_no_line_and_no_legend(compose: Compose) -> None:
+def test_a_learning_rate_of_zero_draws_no_legend(compose: Compose) -> None:
     rates = draw(outline(compose(*SMALL, "optimizer.lr=0"))).axes[1]
     assert rates.get_legend() is None
 
 
 @pytest.mark.fast
-def test_a_long_phase_is_sampled_with_its_edges() -> None:
+def test_a_long_phase_is_sampled_including_its_ends() -> None:
     settings = {"all": {"steps": 1_000_000, "lr": 1.0, "warmup": 0.123456}}
     steps = sample(make_plan(settings, ["head"], 10).phases[0])
     assert len(steps) <= 1002
@@ -122,7 +120,7 @@ def test_a_long_phase_is_sampled_with_its_edges() -> None:
 
 
 @pytest.mark.fast
-def test_nothing_is_downloaded_and_no_weights_are_drawn(
+def test_outline_downloads_and_initializes_no_weights(
     compose: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.nn.init, "kaiming_normal_", lambda tensor, **_: _on_meta(tensor))
@@ -139,7 +137,7 @@ def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.fast
-def test_a_classifier_has_no_decoder_to_draw(compose: Compose) -> None:
+def test_a_classifier_is_drawn_without_decoder(compose: Compose) -> None:
     plan = outline(compose(*SMALL, "task=classification", "schedule=cosine"))
     assert plan.parts == ["encoder", "head"]
     with pytest.raises(UserError, match=r"phases\.all\.freeze: nothing is left to train"):
@@ -147,7 +145,7 @@ def test_a_classifier_has_no_decoder_to_draw(compose: Compose) -> None:
 
 
 @pytest.mark.fast
-def test_words() -> None:
+def test_augmentations_and_losses_are_described() -> None:
     light = {
         "_target_": "pixelwise.augmentation.Augmentation",
         "size": 64,
@@ -164,7 +162,7 @@ def test_words() -> None:
     assert describe_loss({"parts": {"ce": {}, "dice": {}}}) == "ce + dice"
 
 
-def test_the_script_prints_the_table_and_leaves_the_picture(
+def test_the_script_prints_the_table_and_saves_the_figure(
     script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     done = script("scripts/plan.py", *SMALL, "schedule=progressive_resize")

@@ -1,4 +1,4 @@
-"""What the root scripts answer before any training: help, typos, refusals; and how errors look."""
+"""The command line: help, typos, refused overrides, and error messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUICK = {
 
 @pytest.mark.fast
 @pytest.mark.parametrize("case", QUICK)
-def test_quick_answers_do_not_wait_for_torch(case: str, script: Script) -> None:
+def test_help_and_typos_do_not_import_torch(case: str, script: Script) -> None:
     arguments, status = QUICK[case]
     done = script("train.py", *arguments, python=("-X", "importtime"))
     assert done.returncode == status
@@ -39,9 +39,10 @@ def test_quick_answers_do_not_wait_for_torch(case: str, script: Script) -> None:
 
 
 @pytest.mark.fast
-def test_help_lists_every_group_with_its_options_and_typical_commands(script: Script) -> None:
+def test_help_lists_all_options_and_typical_commands(script: Script) -> None:
     text = script("train.py", "--help").stdout
-    listed = dict(re.findall(r"^(\w[\w/]*): (.*)$", text, re.MULTILINE))
+    assert max(map(len, text.splitlines())) <= 80
+    listed = dict(re.findall(r"^(\w[\w/]*): (.*)$", text.replace("\n    ", " "), re.MULTILINE))
     for group in (path for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"):
         assert set(listed[group.name].split(", ")) == {option.stem for option in group.glob("*.yaml")}
     for command in ("task=segmentation loss=dice", "task=classification", "data=folder data.root=", " -m "):
@@ -50,7 +51,7 @@ def test_help_lists_every_group_with_its_options_and_typical_commands(script: Sc
 
 
 @pytest.mark.fast
-def test_a_name_that_a_value_refers_to_and_that_does_not_exist_suggests_the_nearest(script: Script) -> None:
+def test_an_unknown_split_suggests_the_nearest_name(script: Script) -> None:
     done = script("train.py", "data=potsdam", "data.root=.", "data.split=geosge")
     assert done.returncode == 2
     assert "there is no geosge" in done.stderr
@@ -59,7 +60,7 @@ def test_a_name_that_a_value_refers_to_and_that_does_not_exist_suggests_the_near
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "suggestion"),
     [
         ("optimizer.lrr=1", "optimizer.lr"),
         ("data.batchsize=4", "data.batch_size"),
@@ -73,32 +74,34 @@ def test_a_name_that_a_value_refers_to_and_that_does_not_exist_suggests_the_near
         ("augmentation=meduim", "augmentation=medium"),
     ],
 )
-def test_a_typo_suggests_the_nearest(typed: str, meant: str, script: Script) -> None:
+def test_a_typo_suggests_the_nearest_name(typed: str, suggestion: str, script: Script) -> None:
     done = script("train.py", *typed.split())
     assert done.returncode == 2
-    assert re.search(rf"did you mean {re.escape(meant)}\?", done.stderr)
+    assert re.search(rf"did you mean {re.escape(suggestion)}\?", done.stderr)
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.fast
-def test_a_notebook_composes_what_the_command_would_start_from(script: Script) -> None:
+def test_compose_gives_the_config_of_the_command(script: Script) -> None:
     words = ["task=classification", "schedule=three_phase", "optimizer.lr=0.5", "sweep.name=none"]
     printed = script("train.py", *words, "--cfg", "job").stdout
     assert pixelwise.compose(*words) == OmegaConf.create(printed)
     with pytest.raises(UserError, match=r"decoder=unett[\s\S]*did you mean decoder=unet\?"):
         pixelwise.compose("decoder=unett")
-    assert pixelwise.compose("optimizer.lr=2").optimizer.lr == 2  # the mistake left nothing behind
+    assert (
+        pixelwise.compose("optimizer.lr=2").optimizer.lr == 2
+    )  # the failed call has no effect on the next one
 
 
 @pytest.mark.fast
-def test_what_must_be_given_is_named(script: Script) -> None:
+def test_missing_values_are_named(script: Script) -> None:
     done = script("train.py", "data=folder")
     assert done.returncode == 2
     assert "data.root" in done.stderr
     assert "data.classes" in done.stderr
 
 
-def test_a_sweep_with_a_typo_in_one_value_ends_before_its_first_job(script: Script, tmp_path: Path) -> None:
+def test_a_typo_in_a_sweep_stops_before_the_first_job(script: Script, tmp_path: Path) -> None:
     done = script("train.py", "-m", "seed=1,2", "loss=cross_entropy,dice,focl")
     assert done.returncode == 2
     assert "did you mean loss=focal?" in done.stderr
@@ -106,11 +109,11 @@ def test_a_sweep_with_a_typo_in_one_value_ends_before_its_first_job(script: Scri
 
 
 @pytest.mark.parametrize("name", ["evaluate.py", "predict.py"])
-def test_commands_on_a_run_say_how_they_are_used(name: str, script: Script, tmp_path: Path) -> None:
-    asked, forgotten = script(name, "--help"), script(name)
-    assert (asked.returncode, forgotten.returncode) == (0, 2)
-    assert f"python {name} run=RUN" in asked.stdout
-    assert asked.stdout.strip() == forgotten.stderr.strip()
+def test_commands_print_help_without_a_run(name: str, script: Script, tmp_path: Path) -> None:
+    with_help, without_run = script(name, "--help"), script(name)
+    assert (with_help.returncode, without_run.returncode) == (0, 2)
+    assert f"python {name} run=RUN" in with_help.stdout
+    assert with_help.stdout.strip() == without_run.stderr.strip()
 
     for run, found in {"nowhere": "no such folder", ".": "a folder without config.yaml"}.items():
         done = script(name, f"run={run}", "input=x", "output=y")
@@ -126,11 +129,11 @@ def test_commands_on_a_run_say_how_they_are_used(name: str, script: Script, tmp_
         ("encoder=resnet50", r"a run keeps the encoder"),
         ("splt=val", r"did you mean split\?"),
         ("data.batchsize=2", r"did you mean data.batch_size\?"),
-        ("optimizer.lr=0.1", r"optimizer.lr=0.1 has no effect: the run is trained already"),
-        ("data.mean=[0,0,0]", r"data.mean=\[0,0,0\] has no effect: the run is trained already"),
+        ("optimizer.lr=0.1", r"optimizer.lr=0.1 has no effect: the run is already trained"),
+        ("data.mean=[0,0,0]", r"data.mean=\[0,0,0\] has no effect: the run is already trained"),
     ],
 )
-def test_a_run_keeps_its_choices_and_knows_its_keys(
+def test_overrides_that_a_run_cannot_take_are_refused(
     typed: str, answer: str, script: Script, trained: Path
 ) -> None:
     before = sorted(p.name for p in trained.rglob("*"))
@@ -143,12 +146,12 @@ def test_a_run_keeps_its_choices_and_knows_its_keys(
 @pytest.mark.parametrize(
     ("typed", "answer"),
     [
-        ("sweep.name=losses", "sweep.name=losses has no effect on one training"),
-        ("hydra/launcher=processes", "hydra/launcher=processes has no effect on one training"),
-        ("allow_change=true", "allow_change=true has no effect on a fresh run"),
+        ("sweep.name=losses", "sweep.name=losses has no effect on a single training"),
+        ("hydra/launcher=processes", "hydra/launcher=processes has no effect on a single training"),
+        ("allow_change=true", "allow_change=true has no effect on a new run"),
     ],
 )
-def test_what_only_a_sweep_or_a_resumed_run_heeds_is_refused(
+def test_sweep_overrides_of_a_single_run_are_refused(
     typed: str, answer: str, script: Script, tmp_path: Path
 ) -> None:
     done = script("train.py", typed)
@@ -158,7 +161,7 @@ def test_what_only_a_sweep_or_a_resumed_run_heeds_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "told"),
+    ("file", "content", "message"),
     [
         ("config.yaml", "a: [1", "config.yaml cannot be read"),
         ("config.yaml", "seed: 1\nseed: 2", "config.yaml cannot be read"),
@@ -169,7 +172,7 @@ def test_what_only_a_sweep_or_a_resumed_run_heeds_is_refused(
     ],
 )
 def test_a_damaged_file_of_a_run_is_named(
-    file: str, content: str, told: str, trained: Path, script: Script, tmp_path: Path
+    file: str, content: str, message: str, trained: Path, script: Script, tmp_path: Path
 ) -> None:
     (tmp_path / "run").mkdir()
     for name in ("config.yaml", "overrides.yaml"):
@@ -177,7 +180,7 @@ def test_a_damaged_file_of_a_run_is_named(
     (tmp_path / "run" / file).write_text(content)
     done = script("train.py", "resume=run")
     assert done.returncode == 2
-    assert f"run/{told}" in done.stderr
+    assert f"run/{message}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -190,7 +193,7 @@ def test_a_damaged_file_of_a_run_is_named(
         ("overrides.yaml", "- hydra/launcher=joblib"),
     ],
 )
-def test_a_run_folder_cannot_steer_hydra(
+def test_a_run_folder_cannot_configure_hydra(
     file: str, added: str, trained: Path, script: Script, tmp_path: Path
 ) -> None:
     shutil.copytree(trained, tmp_path / "run")
@@ -215,30 +218,28 @@ def test_a_run_folder_may_have_any_name(
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("encoder.name=resnet188", "resnet18"), ("task.monitor=val/mio", "val/miou")]
+    ("typed", "suggestion"), [("encoder.name=resnet188", "resnet18"), ("task.monitor=val/mio", "val/miou")]
 )
-def test_a_typo_that_only_the_job_can_tell_ends_before_training(
-    typed: str, meant: str, script: Script, tiny: list[str], tmp_path: Path
+def test_an_unknown_encoder_or_score_stops_before_training(
+    typed: str, suggestion: str, script: Script, tiny: list[str], tmp_path: Path
 ) -> None:
     done = script("train.py", *tiny, typed, "hydra.run.dir=run")
     assert done.returncode == 2
-    assert re.search(rf"expected: .*\b{meant}\b", done.stderr)
+    assert re.search(rf"expected: .*\b{suggestion}\b", done.stderr)
     assert not (tmp_path / "run/checkpoints").exists()
 
 
 @pytest.mark.fast
-def test_a_value_that_hydra_cannot_read_is_shown_in_quotes(script: Script) -> None:
+def test_a_value_that_hydra_cannot_read_is_quoted(script: Script) -> None:
     done = script("train.py", "data=folder", "data.root=photos (1)[2]")
     assert done.returncode == 2
     assert (
-        """fix:      a value with such characters in quotes of its own: "data.root='photos (1)[2]'\""""
+        """fix:      put quotes around the value and around the argument: "data.root='photos (1)[2]'\""""
         in done.stderr
     )
 
 
-def test_an_error_in_a_job_is_one_message_and_a_traceback_only_if_asked_for(
-    script: Script, tmp_path: Path
-) -> None:
+def test_an_error_shows_a_traceback_only_on_request(script: Script, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.yaml").touch()
     done = script("train.py", "hydra.run.dir=run")
@@ -253,15 +254,15 @@ def test_an_error_in_a_job_is_one_message_and_a_traceback_only_if_asked_for(
 
 
 @pytest.mark.slow
-def test_images_that_cannot_be_used_are_all_listed_in_a_file(
+def test_all_unusable_images_are_listed_in_a_file(
     script: Script, folders: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
     words = [*folders("segmentation"), "data.root=photos", "hydra.run.dir=run"]
     root = next(word.removeprefix("data.root=") for word in words if word.startswith("data.root="))
     shutil.copytree(root, tmp_path / "photos")
-    cut = sorted((tmp_path / "photos").glob("*/images/*.png"))
-    for image in cut:
-        image.write_bytes(image.read_bytes()[:-400])  # the header is sound, and the rest is cut short
+    truncated = sorted((tmp_path / "photos").glob("*/images/*.png"))
+    for image in truncated:
+        image.write_bytes(image.read_bytes()[:-400])  # the header is intact, the rest is truncated
 
     done = script("train.py", *words)
     assert done.returncode == 1
@@ -269,7 +270,7 @@ def test_images_that_cannot_be_used_are_all_listed_in_a_file(
     assert "and 1 more" in done.stderr
     assert "all:      " in done.stderr
     listed = (tmp_path / "run/problems.txt").read_text().splitlines()
-    assert [line.split(": ")[0] for line in listed] == [f"{p.parts[-3]}/{p.stem}" for p in cut]
+    assert [line.split(": ")[0] for line in listed] == [f"{p.parts[-3]}/{p.stem}" for p in truncated]
     assert not (tmp_path / "run/checkpoints").exists()
 
     done = script("scripts/audit.py", *words[:-1])
@@ -277,14 +278,14 @@ def test_images_that_cannot_be_used_are_all_listed_in_a_file(
     assert f"all 7 items with a problem: {tmp_path}/runs/audit/problems.txt" in done.stdout
     assert len((tmp_path / "runs/audit/problems.txt").read_text().splitlines()) == 7
 
-    for image in cut[1:]:
+    for image in truncated[1:]:
         image.write_bytes(b"")
     done = script("train.py", *words[:-1], "hydra.run.dir=again")
     assert "3 of 4 files cannot be read as images" in done.stderr
     assert len((tmp_path / "again/problems.txt").read_text().splitlines()) == 3
 
 
-def test_a_sweep_makes_a_run_folder_for_each_combination(
+def test_a_sweep_creates_a_folder_for_each_combination(
     script: Script, tiny: list[str], tmp_path: Path
 ) -> None:
     done = script("train.py", "-m", *tiny, "epochs=1", "loss=dice,ce_dice", "hydra.sweep.dir=sweep")

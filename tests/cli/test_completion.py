@@ -1,4 +1,4 @@
-"""What the shell offers while a command is typed, asked through bash as its user does."""
+"""Shell completion of the commands, tested in bash."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="there is no ba
 
 
 def offered(line: str, cwd: Path = ROOT) -> set[str]:
-    """The words that a tab after this line would offer."""
+    """The completions of a line."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = ["bash", "-c", SHELL, "bash", line]
     done = subprocess.run(command, cwd=cwd, env=os.environ | {"PATH": path}, capture_output=True, text=True)
@@ -35,7 +35,7 @@ def offered(line: str, cwd: Path = ROOT) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_a_tab_offers_groups_options_and_keys() -> None:
+def test_completion_offers_groups_options_and_keys() -> None:
     assert offered("python train.py lo") == {"loss=", "loss.", "logger=", "logger."}
     assert offered("python train.py loss=") == {file.stem for file in (ROOT / "conf/loss").glob("*.yaml")}
     assert offered("python train.py loss=dice schedule=thr") == {"three_phase"}
@@ -43,20 +43,20 @@ def test_a_tab_offers_groups_options_and_keys() -> None:
     assert offered("python scripts/plan.py sched") == {"schedule=", "schedule."}
 
 
-def test_keys_follow_what_was_typed_before() -> None:
+def test_completion_uses_the_earlier_overrides() -> None:
     assert "data.inputs=" in offered("python train.py data=potsdam data.")
     assert "data.inputs=" not in offered("python train.py data.")
 
 
 @pytest.mark.fast
-def test_scripts_that_are_no_commands_of_hydra_are_not_started() -> None:
+def test_completion_does_not_start_other_scripts() -> None:
     assert offered("python tools/encoders.py d") == set()
     assert offered("python -m py") == set()
     assert not (ROOT / "-sc").exists()
 
 
 @pytest.mark.fast
-def test_completing_does_not_wait_for_torch() -> None:
+def test_completion_does_not_import_torch() -> None:
     line = "python train.py loss="
     command = [sys.executable, "-X", "importtime", "train.py", "-sc", "query=bash"]
     environment = os.environ | {"COMP_LINE": line, "COMP_POINT": str(len(line))}
@@ -67,11 +67,11 @@ def test_completing_does_not_wait_for_torch() -> None:
     assert not imported & {"torch", "lightning", "timm", "numpy", "cv2"}
 
 
-def test_commands_on_a_run_ask_for_it_first() -> None:
+def test_completion_offers_the_run_key_first() -> None:
     assert offered("python evaluate.py ") == {"run="}
     assert offered("python evaluate.py sp") == set()
 
 
-def test_commands_on_a_run_offer_its_keys(trained: Path) -> None:
+def test_completion_offers_the_keys_of_a_run(trained: Path) -> None:
     assert offered(f"python evaluate.py run={trained} spl") == {"split="}
     assert "data.root=" in offered(f"python predict.py run={trained} data.")

@@ -41,20 +41,20 @@ CHECKS = ("check_given", "check_references", "check_requirements", "check_number
 
 
 def count(cwd: Path, script: str, *words: str) -> Counter[str]:
-    """Run a command as its user does; how often its process composed and called each check."""
+    """Run a command and count how often its process composed a config and called each check."""
     command = [sys.executable, "-c", COUNTED, str(ROOT / script), *words]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return Counter(json.loads((cwd / "counts.json").read_text()))
 
 
-def test_a_training_composes_twice_and_checks_once(tmp_path: Path, tiny: list[str]) -> None:
+def test_training_composes_twice_and_checks_once(tmp_path: Path, tiny: list[str]) -> None:
     counts = count(tmp_path, "train.py", *tiny, "hydra.run.dir=run")
     assert counts["load_configuration"] <= 2
     assert [counts[name] for name in CHECKS] == [1] * len(CHECKS)
 
 
-def test_an_evaluation_composes_and_checks_once(tmp_path: Path, trained: Path) -> None:
+def test_evaluation_composes_and_checks_once(tmp_path: Path, trained: Path) -> None:
     counts = count(tmp_path, "evaluate.py", f"run={trained}")
     assert counts["load_configuration"] == 1
     assert [counts[name] for name in CHECKS] == [1] * len(CHECKS)
@@ -67,25 +67,25 @@ def test_printing_the_config_composes_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_each_job_of_a_sweep_checks_itself_once(tmp_path: Path, tiny: list[str]) -> None:
+def test_each_job_of_a_sweep_is_checked_once(tmp_path: Path, tiny: list[str]) -> None:
     counts = count(tmp_path, "train.py", "-m", *tiny, "epochs=1", "seed=1,2", "loss=dice,focal")
     assert counts["check_numbers"] == 4
-    assert counts["check_given"] == 3 + 4  # the values alone, before the first job
+    assert counts["check_given"] == 3 + 4  # each value before the first job, then each job
 
 
 @pytest.mark.fast
-def test_a_sweep_tries_each_value_and_not_each_product() -> None:
+def test_a_sweep_checks_each_value_not_each_combination() -> None:
     words = ["seed=range(1,11)", "loss=glob(*)", "epochs=1,2,3", "optimizer.lr=1"]
     tried = list(alternatives(words, Application("train").config_loader))
     losses = len(list((ROOT / "conf/loss").glob("*.yaml")))
     assert len(tried) == 1 + 9 + (losses - 1) + 2
     values = [{overrides[place] for overrides in tried} for place in range(4)]
-    assert [len(each) for each in values] == [10, losses, 3, 1]
+    assert [len(choices) for choices in values] == [10, losses, 3, 1]
 
 
 @pytest.mark.fast
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["data=folder"], r"must be given: data\.root, data\.classes"),
         (["trainer.max_steps=0"], r"trainer\.max_steps[\s\S]*a whole number from 1"),
@@ -94,13 +94,13 @@ def test_a_sweep_tries_each_value_and_not_each_product() -> None:
         (["schedule.phases=null"], r"schedule\.phases is empty"),
     ],
 )
-def test_a_notebook_is_told_the_same(words: list[str], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_compose_raises_the_errors_of_the_command(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         compose_alone("train", words)
 
 
 @pytest.mark.fast
-def test_choices_of_several_files_can_be_compared() -> None:
+def test_the_reference_config_allows_several_options() -> None:
     usual: Any = Application("train").usual("train", ["logger=[wandb,tensorboard]"])
     assert usual.hydra.runtime.choices.loss == "cross_entropy"
     assert {"wandb", "tensorboard"} <= usual.logger.keys()

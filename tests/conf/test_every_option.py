@@ -1,4 +1,4 @@
-"""Every file of `conf/` composes, builds and takes a step. A new file is tested without touching this one."""
+"""Every file of `conf/` composes, builds and trains a step. New files are tested without changes here."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ FILES = sorted(CONF.rglob("*.yaml"))
 OPTIONS = [f.relative_to(CONF).with_suffix("") for f in FILES if "hydra" not in f.parts and f.parent != CONF]
 TASKS = sorted(f.stem for f in (CONF / "task").glob("*.yaml"))
 BOTH = ("augmentation", "data", "loss", "schedule")
-"""Groups whose options meet each task differently."""
+"""Groups whose options are tested with every task."""
 
 
 def fits(option: Path, task: str) -> bool:
-    """Whether an option goes with a task: data have a source for it, and few losses take several labels."""
+    """Whether an option supports a task: data sets need a source for it, and tagging needs its own loss."""
     if option.parent == Path("data"):
-        if "source" in OmegaConf.load(CONF / f"{option}.yaml"):  # one that has but one source, of masks
+        if "source" in OmegaConf.load(CONF / f"{option}.yaml"):  # a data set with masks only
             return task == "segmentation"
         return (CONF / f"data/source/{option.name}_{task}.yaml").exists()
     if option.parent == Path("loss"):
@@ -68,13 +68,13 @@ def named(directory: str) -> list[Path]:
 
 
 def small(chosen: list[str]) -> list[str]:
-    """The chosen overrides in the small setting, which gives way to them."""
+    """The chosen overrides, and the small settings of all other groups."""
     groups = {override.split("=")[0] for override in chosen}
     return [override for override in SMALL if override.split("=")[0] not in groups] + chosen
 
 
 def step(config: DictConfig, folder: Path) -> None:
-    """Build and fit: a step must move the weights, and a validation must give the monitored score."""
+    """Build and fit: a step must change the weights, and a validation must compute the monitored score."""
     run = build.run(config, folder)
     before = [p.detach().clone() for p in run.module.model.head.parameters()]
     run.trainer.fit(run.module, datamodule=run.data)
@@ -87,21 +87,21 @@ def step(config: DictConfig, folder: Path) -> None:
 # ----------------------------------------------------------------------------------------- the files
 @pytest.mark.fast
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))
-def test_the_first_line_says_what_the_file_is_for(file: Path) -> None:
+def test_the_first_line_describes_the_file(file: Path) -> None:
     lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
     assert re.match(r"# \S.{20,}", lines[0])
 
 
 @pytest.mark.fast
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))
-def test_every_class_that_it_names_may_be_named_and_exists(file: Path) -> None:
+def test_every_class_in_the_file_is_allowed_and_exists(file: Path) -> None:
     for target in targets(OmegaConf.to_container(OmegaConf.load(file))):
         check_target(target, str(file))
 
 
 # --------------------------------------------------------------------------------------- the options
 @pytest.mark.parametrize(("option", "task"), CASES)
-def test_it_takes_a_training_and_a_validation_step(
+def test_every_option_trains_and_validates_a_step(
     option: Path, task: str, compose: Compose, on_disk: OnDisk, tmp_path: Path
 ) -> None:
     data = on_disk(option.name if option.parent == Path("data") else "toy", task)
@@ -111,22 +111,22 @@ def test_it_takes_a_training_and_a_validation_step(
 
 
 @pytest.mark.parametrize("source", named("data/source"), ids=lambda o: o.name)
-def test_every_source_is_what_its_data_and_task_choose(
-    source: Path, compose: Compose, on_disk: OnDisk
-) -> None:
+def test_data_and_task_choose_the_source(source: Path, compose: Compose, on_disk: OnDisk) -> None:
     data, _, task = source.name.rpartition("_")
     config = compose(*on_disk(data, task))
     OmegaConf.resolve(config)
-    stated = OmegaConf.load(CONF / f"{source}.yaml")
-    if "_target_" not in stated.get("source", {}):  # a file that takes another one's
-        stated = OmegaConf.load(CONF / f"data/source/{stated.defaults[0]}.yaml")
-    assert config.data.source._target_ == stated.source._target_
+    file = OmegaConf.load(CONF / f"{source}.yaml")
+    if "_target_" not in file.get("source", {}):  # a file that includes another one
+        file = OmegaConf.load(CONF / f"data/source/{file.defaults[0]}.yaml")
+    assert config.data.source._target_ == file.source._target_
     assert build.data(config)["train"][0].image.shape[-1] == config.data.channels
 
 
 @pytest.mark.parametrize("decoder", named("decoder"), ids=lambda o: o.name)
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_with_every_decoder(task: str, decoder: Path, compose: Compose, tmp_path: Path) -> None:
+def test_every_task_trains_or_refuses_each_decoder(
+    task: str, decoder: Path, compose: Compose, tmp_path: Path
+) -> None:
     config = compose(*small([f"task={task}", f"decoder={decoder.name}", SCENES]), *ONE_STEP)
     requires = config.task.get("requires") or {}
     if config.decoder._target_ in requires.get("decoder._target_", [config.decoder._target_]):
@@ -142,7 +142,7 @@ def test_every_debug_option_trains_and_validates(option: Path, compose: Compose,
 
 
 @pytest.mark.parametrize("option", named("experiment"), ids=lambda o: o.name)
-def test_every_experiment_takes_a_step(
+def test_every_experiment_trains_a_step(
     option: Path, compose: Compose, on_disk: OnDisk, tmp_path: Path
 ) -> None:
     experiment = f"experiment={option.name}"
@@ -154,7 +154,7 @@ def test_every_experiment_takes_a_step(
 
 
 @pytest.mark.parametrize("option", named("trainer"), ids=lambda o: o.name)
-def test_every_trainer_builds_and_steps_on_one_device(option: Path, compose: Compose, tmp_path: Path) -> None:
+def test_every_trainer_trains_on_one_device(option: Path, compose: Compose, tmp_path: Path) -> None:
     config = compose(*small([f"trainer={option.name}", SCENES]), "trainer.devices=1", *ONE_STEP)
     if "FSDP" in str(config.trainer.strategy):
         with pytest.raises(UserError, match="trainer"):
@@ -167,13 +167,13 @@ def test_every_trainer_builds_and_steps_on_one_device(option: Path, compose: Com
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("option", named("trainer"), ids=lambda o: o.name)
-def test_every_trainer_on_a_gpu(option: Path, compose: Compose, tmp_path: Path) -> None:
+def test_every_trainer_trains_on_a_gpu(option: Path, compose: Compose, tmp_path: Path) -> None:
     where = ["trainer.accelerator=gpu", "trainer.devices=1"]
     step(compose(*small([f"trainer={option.name}", *where, SCENES]), *ONE_STEP), tmp_path)
     leave_process_group()
 
 
-# ------------------------------------------------------------------------------------ what follows what
+# --------------------------------------------------------------------------------- phases and losses
 @pytest.mark.fast
 @pytest.mark.parametrize("option", named("schedule"), ids=lambda o: o.name)
 def test_phases_keep_the_order_of_the_file(option: Path, compose: Compose) -> None:
@@ -182,7 +182,7 @@ def test_phases_keep_the_order_of_the_file(option: Path, compose: Compose) -> No
 
 
 @pytest.mark.fast
-def test_phases_follow_the_global_choices_unless_they_have_their_own(compose: Compose) -> None:
+def test_phases_use_global_options_unless_overridden(compose: Compose) -> None:
     phases = ["schedule=freeze_then_finetune", "augmentation=strong", "loss=focal"]
     config = compose(*phases)
     OmegaConf.resolve(config)
@@ -198,7 +198,7 @@ def test_phases_follow_the_global_choices_unless_they_have_their_own(compose: Co
 
 @pytest.mark.fast
 @pytest.mark.parametrize("option", named("loss"), ids=lambda o: o.name)
-def test_every_loss_instantiates_alone(option: Path, compose: Compose) -> None:
+def test_every_loss_can_be_used_alone(option: Path, compose: Compose) -> None:
     loss = instantiate(compose(f"loss={option.name}").loss)
     logits = torch.randn(2, 3, 4, 5, requires_grad=True)
     labels = torch.randint(0, 3, (2, 4, 5))
@@ -210,7 +210,7 @@ def test_every_loss_instantiates_alone(option: Path, compose: Compose) -> None:
 
 @pytest.mark.fast
 @pytest.mark.parametrize("task", TASKS)
-def test_the_keys_that_always_exist(task: str, compose: Compose) -> None:
+def test_documented_keys_exist_for_every_task(task: str, compose: Compose) -> None:
     config = compose(f"task={task}")
     keys = ["seed", "epochs", "optimizer.lr"]
     keys += [f"data.{k}" for k in ("root", "batch_size", "num_workers", "crop_size")]

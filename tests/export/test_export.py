@@ -266,12 +266,12 @@ def test_load_executes_no_code_of_a_file(trained: Path, hub: Path, tmp_path: Pat
 
 
 def test_folders_and_files_without_a_model_are_refused(trained: Path, hub: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no model"):
+    with pytest.raises(UserError, match="contains no model"):
         pixelwise.load(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds no model"):
+    with pytest.raises(UserError, match="contains no model"):
         pixelwise.load(tmp_path)
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
-    with pytest.raises(UserError, match="does not say what model"):
+    with pytest.raises(UserError, match="contains no config of its model"):
         pixelwise.load(tmp_path / "foreign.ckpt")
 
     broken = tmp_path / "hub"

@@ -1,4 +1,4 @@
-"""The site below docs/ builds without a warning, asks nothing of the network and shows the docstrings."""
+"""The documentation site builds without warnings, needs no network and shows all public docstrings."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = ("augmentation", "export", "inference", "losses", "models", "models.decoders")
-"""Packages that say what is public of them."""
+"""Packages with a list of public names (`__all__`)."""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Each page of the site, by its path."""
+    """The text of each page of the site, by path."""
     pytest.importorskip("mkdocs", reason="pip install 'pixelwise[docs]'")
     target = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(target)]
@@ -32,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.fast
-def test_what_the_readme_links_to_exists() -> None:
+def test_links_of_the_readme_exist() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
     assert len(links) > 20
     assert [link for link in links if not (ROOT / link).exists()] == []
@@ -40,13 +40,13 @@ def test_what_the_readme_links_to_exists() -> None:
 
 @pytest.mark.fast
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda f: f.stem)
-def test_files_that_a_page_speaks_of_exist(page: Path) -> None:
+def test_files_named_in_a_page_exist(page: Path) -> None:
     text = page.read_text()
     file = re.compile(
         r"[^/\w](?:(?:src|tests|conf|scripts|benchmarks|sweeps)/[\w/.-]+\.(?:py|yaml|sbatch|bash))"
     )
-    named = {name[1:] for name in file.findall(text)} - set(re.findall(r'title="(.+?)"', text))
-    assert [name for name in named if not re.search("NAME|OPTION", name) and not (ROOT / name).exists()] == []
+    files = {name[1:] for name in file.findall(text)} - set(re.findall(r'title="(.+?)"', text))
+    assert [name for name in files if not re.search("NAME|OPTION", name) and not (ROOT / name).exists()] == []
 
 
 def test_every_page_is_in_the_navigation(site: dict[str, str]) -> None:
@@ -55,16 +55,16 @@ def test_every_page_is_in_the_navigation(site: dict[str, str]) -> None:
     assert pages <= set(re.findall(r'href="([^"#:]+\.html)"', site["index.html"]))
 
 
-def test_no_page_asks_anything_of_the_network(site: dict[str, str]) -> None:
+def test_no_page_loads_files_from_the_network(site: dict[str, str]) -> None:
     loads = re.compile(r'<(?:script|img|iframe|source)[^>]* src="([^"]+)"|<link [^>]*?href="([^"]+)"')
     for page, text in site.items():
-        wanted = [a or b for a, b in loads.findall(text)]
-        assert wanted
-        assert not [address for address in wanted if re.match(r"(https?:)?//", address)], page
+        addresses = [a or b for a, b in loads.findall(text)]
+        assert addresses
+        assert not [address for address in addresses if re.match(r"(https?:)?//", address)], page
 
 
 @pytest.mark.parametrize("package", PUBLIC)
-def test_every_public_name_is_shown_with_its_docstring(package: str, site: dict[str, str]) -> None:
+def test_every_public_docstring_is_shown(package: str, site: dict[str, str]) -> None:
     module = importlib.import_module(f"pixelwise.{package}")
     text = site[f"api/{package.split('.')[0]}.html"]
     words = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", text)))
@@ -74,12 +74,12 @@ def test_every_public_name_is_shown_with_its_docstring(package: str, site: dict[
         assert re.sub(r"\s+", " ", first) in words, name
 
 
-def test_shapes_are_shown(site: dict[str, str]) -> None:
+def test_shapes_in_docstrings_are_shown(site: dict[str, str]) -> None:
     assert "Scalar loss of (B, K[, H, W]) logits and a (B[, H, W]) target." in site["api/losses.html"]
     assert "(B, D, h, w)" in site["api/models.html"]
 
 
-def test_the_first_page_tells_the_truth_about_its_own_script() -> None:
+def test_the_script_of_the_first_page_runs() -> None:
     (script,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/index.md").read_text(), re.DOTALL)
     names: dict[str, object] = {}
     exec(script.replace("logits = classifier", "labels = classifier"), names)

@@ -1,4 +1,4 @@
-"""The how-tos of docs/ are followed to the letter, in a copy of the repository."""
+"""The files and commands of the how-to pages work in a copy of the repository."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FENCE = re.compile(r'^```(\w+)(?: title="([^"\n]+)")?\n(.*?)^```$', re.MULTILINE
 
 
 def copy_repository(target: Path) -> None:
-    """What a clone would hold, and what was changed in it since."""
+    """Copy the tracked files with their current changes, except docs/."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
-        pytest.skip("this is no clone, so there is no telling which files belong to the repository")
+        pytest.skip("needs a git clone to list the files of the repository")
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file() and not name.startswith("docs/"):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def copy_repository(target: Path) -> None:
 
 
 def follow(page: Path, repository: Path) -> str:
-    """Write the files that a page shows, then type its commands; returns what they printed."""
+    """Write the files of a page and run its commands; returns their output."""
     blocks = FENCE.findall(page.read_text())
     for _, title, text in blocks:
         if title:
@@ -58,7 +58,7 @@ def follow(page: Path, repository: Path) -> str:
         ("data", 3, "_target_: pixelwise.data.arrays.Arrays"),
     ],
 )
-def test_a_page_leads_to_a_trained_run_and_to_tests(
+def test_a_page_leads_to_a_trained_run_and_passing_tests(
     page: str, tested: int, config: str, tmp_path: Path
 ) -> None:
     copy_repository(tmp_path)
@@ -69,12 +69,12 @@ def test_a_page_leads_to_a_trained_run_and_to_tests(
     assert (run / "checkpoints/best.ckpt").is_file()
     counts = [int(count) for count in re.findall(r"(\d+) passed", printed)]
     assert counts
-    assert counts[0] >= tested, "the tests that enumerate conf/ should have found the new option"
+    assert counts[0] >= tested, "the tests of all files of conf/ should include the new option"
 
 
 @pytest.mark.fast
 @pytest.mark.parametrize("page", ["loss", "decoder", "data", "install"])
-def test_the_code_of_a_page_is_as_clean_as_the_rest(page: str) -> None:
+def test_the_code_of_a_page_passes_the_linter(page: str) -> None:
     blocks = FENCE.findall((ROOT / f"docs/howto/{page}.md").read_text())
     files = {title: text for kind, title, text in blocks if title and kind == "python"}
     assert files

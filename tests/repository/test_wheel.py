@@ -1,6 +1,6 @@
-"""The built wheel, installed beside nothing of this repository, in an empty folder.
+"""The built wheel, installed into an environment of its own and used in an empty folder.
 
-Each command is a process of its own, as only the installed program is asked about.
+Each command is a separate process of the installed program.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def program(wheel: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """`program(*words)` runs `pixelwise WORDS`, with the wheel and the libraries that are here."""
-    place = tmp_path_factory.mktemp("environment")
-    venv.create(place, with_pip=False)
-    python = place / "bin/python"
+    """`program(*words)` runs `pixelwise WORDS` with the wheel and the installed libraries."""
+    prefix = tmp_path_factory.mktemp("environment")
+    venv.create(prefix, with_pip=False)
+    python = prefix / "bin/python"
     install = ["-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([sys.executable, *install, str(wheel)], check=True)
-    (site,) = place.glob("lib/python*/site-packages")
+    (site,) = prefix.glob("lib/python*/site-packages")
     libraries = {str(Path(module.__file__).parents[1]) for module in (np, pytest) if module.__file__}
     (site / "libraries.pth").write_text("\n".join(libraries))
     unset = ("PYTHONPATH", "PIXELWISE_PACKAGES", "HYDRA_FULL_ERROR")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
 
     def run(
-        *words: str, cwd: Path = folder, start: tuple[str, ...] = (str(place / "bin/pixelwise"),), **env: str
+        *words: str, cwd: Path = folder, start: tuple[str, ...] = (str(prefix / "bin/pixelwise"),), **env: str
     ) -> subprocess.CompletedProcess[str]:
         command = [str(python) if word == "python" else word for word in start]
         return subprocess.run(
@@ -78,7 +78,7 @@ def program(wheel: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def run(program: Program, folder: Path) -> Path:
-    """A run that `pixelwise train` made."""
+    """The folder of a run of `pixelwise train`."""
     done = program("train", "task=segmentation", "loss=dice", *TINY)
     assert done.returncode == 0, done.stderr
     assert "run folder: " + str(folder / "runs") in done.stdout
@@ -86,30 +86,30 @@ def run(program: Program, folder: Path) -> Path:
 
 
 def succeeds(done: subprocess.CompletedProcess[str]) -> str:
-    """What a command printed that ended well."""
+    """The output of a command that must succeed."""
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_it_holds_every_file_of_conf(wheel: Path) -> None:
-    held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("pixelwise/conf/")}
-    assert held == {f"pixelwise/conf/{file.relative_to(CONF)}" for file in CONF.rglob("*.yaml")}
+def test_the_wheel_contains_every_file_of_conf(wheel: Path) -> None:
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("pixelwise/conf/")}
+    assert packed == {f"pixelwise/conf/{file.relative_to(CONF)}" for file in CONF.rglob("*.yaml")}
 
 
-def test_the_package_comes_from_the_wheel(program: Program) -> None:
+def test_the_package_is_imported_from_the_wheel(program: Program) -> None:
     code = "import pixelwise; print(pixelwise.__file__, pixelwise.compose('loss=dice').loss._target_)"
     file, target = succeeds(program("-c", code, start=("python",))).split()
     assert not Path(file).is_relative_to(ROOT)
     assert target.startswith("pixelwise.losses.")
 
 
-def test_a_training_writes_a_run_below_the_current_folder(run: Path, folder: Path) -> None:
+def test_training_writes_below_the_current_folder(run: Path, folder: Path) -> None:
     assert run.parent == folder / "runs"
     assert (run / "metrics.json").is_file()
     assert "pixelwise train" in (run / "environment.json").read_text()
 
 
-def test_a_run_can_be_evaluated_exported_reported_and_resumed(run: Path, program: Program) -> None:
+def test_a_run_is_evaluated_exported_and_reported(run: Path, program: Program) -> None:
     assert "to the last digit" in succeeds(program("evaluate", "run=runs/latest"))
     assert "config.json" in succeeds(program("export", "run=runs/latest", "format=hub"))
     assert "report.html" in succeeds(program("report", "runs/latest"))
@@ -122,7 +122,7 @@ def test_a_run_predicts_images(run: Path, folder: Path, program: Program) -> Non
     assert Image.open(folder / "maps/photo.png").size == (48, 40)
 
 
-def test_plans_audits_and_searches_run(folder: Path, program: Program) -> None:
+def test_plan_audit_and_search_work(folder: Path, program: Program) -> None:
     assert "plan_three_phase.png" in succeeds(program("plan", *TINY[:1], "schedule=three_phase"))
     succeeds(program("audit", *TINY[2:]))
     pytest.importorskip("optuna")
@@ -153,7 +153,7 @@ def test_several_processes_train_together(program: Program, folder: Path) -> Non
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that docs/howto/install.md shows, and an option that replaces one."""
+    """A folder with the files of docs/howto/install.md, and a file that replaces an option of the project."""
     project = tmp_path_factory.mktemp("project")
     shown = FENCE.findall((ROOT / "docs/howto/install.md").read_text())
     files = {title: text for _, title, text in shown if title}
@@ -165,31 +165,31 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
-def test_own_options_are_added_and_replace_others(program: Program, project: Path) -> None:
+def test_own_options_extend_and_replace_options(program: Program, project: Path) -> None:
     text = succeeds(program("train", "--help", cwd=project))
     assert "brier" in next(line for line in text.splitlines() if line.startswith("loss:"))
     assert "did you mean loss=brier?" in program("train", "loss=brierr", cwd=project).stderr
-    ours, theirs = (
+    own_light, none = (
         succeeds(program("train", "--cfg", "job", "-p", "augmentation", *words, cwd=project))
         for words in (["augmentation=light"], ["augmentation=none"])
     )
-    assert ours == theirs
+    assert own_light == none
 
 
-def test_own_classes_are_called_where_they_are_admitted(program: Program, project: Path) -> None:
+def test_own_classes_are_used_if_allowed(program: Program, project: Path) -> None:
     words = ["train", "loss=brier", *TINY, "hydra.run.dir=runs/own"]
     refused = program(*words, cwd=project)
     assert refused.returncode == 1
     assert "'mine.losses.Brier' is not allowed" in refused.stderr
     assert "fix:      PIXELWISE_PACKAGES=NAME" in refused.stderr
-    words[-1] = "hydra.run.dir=runs/admitted"
+    words[-1] = "hydra.run.dir=runs/allowed"
     assert "brier" in succeeds(program(*words, cwd=project, PIXELWISE_PACKAGES="mine"))
-    again = program("evaluate", "run=runs/admitted", cwd=project, PIXELWISE_PACKAGES="mine")
+    again = program("evaluate", "run=runs/allowed", cwd=project, PIXELWISE_PACKAGES="mine")
     assert "to the last digit" in succeeds(again)
 
 
-def test_a_run_folder_admits_nothing(program: Program, project: Path, run: Path) -> None:
-    """Whoever works within a folder of somebody else's runs neither its conf/ nor its package."""
+def test_a_run_folder_runs_no_code(program: Program, project: Path, run: Path) -> None:
+    """Inside the run folder of somebody else, neither its conf/ nor its package is used."""
     for name, text in {
         "conf/hydra/job_logging/pixelwise.yaml": "version: 1\nhandlers: {a: {class: mine.losses.Evil}}\n",
         "mine/__init__.py": "open('evil', 'w')\n",

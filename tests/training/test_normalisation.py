@@ -245,4 +245,4 @@ def test_sync_batchnorm_with_one_process_is_warned_about(
     option: bool, compose: Compose, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     built(compose, tmp_path / "run", [*of_folder(root), f"trainer.sync_batchnorm={option}"])
-    assert ("sync_batchnorm=true has no effect on one process" in caplog.text) == option
+    assert ("sync_batchnorm=true has no effect with one process" in caplog.text) == option

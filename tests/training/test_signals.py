@@ -41,7 +41,7 @@ def interrupted(cwd: Path, overrides: list[str], moment: str, number: int) -> tu
         finally:
             process.kill()
     assert "Traceback" not in seen
-    assert seen.splitlines()[-1] == f"stopped; go on with: python train.py resume={cwd / 'run'}"
+    assert seen.splitlines()[-1] == f"stopped; resume with: python train.py resume={cwd / 'run'}"
     return process.returncode, seen
 
 

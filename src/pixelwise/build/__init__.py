@@ -1,4 +1,4 @@
-"""From a checked config to objects; the only place where classes that a config names are called."""
+"""From a checked config to objects; only this package calls the classes that a config names."""
 
 from pixelwise.build.instantiate import make
 from pixelwise.build.model import model, resolve_statistics, without_downloads

@@ -1,4 +1,4 @@
-"""`class_weights: auto`: how much a class counts in a loss, from its share of the training labels."""
+"""`class_weights: auto`: weights of the classes in a loss, from their shares of the training labels."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ from pixelwise.files import read_json
 log = logging.getLogger(__name__)
 
 BOUND = 10.0
-"""No weight is larger, and none is smaller than its inverse."""
+"""The largest weight; the smallest weight is its inverse."""
 
 
 def balanced(shares: Sequence[float]) -> list[float]:
-    """Median frequency balancing: the median of the classes' shares over each class's own.
+    """Median frequency balancing: the weight of a class is the median of all shares divided by its share.
 
     After Eigen & Fergus, Predicting Depth, Surface Normals and Semantic Labels, ICCV 2015
-    (arXiv:1411.4734). Their share of a class is taken over the images that hold it, which with one label
-    an image is 1 whatever the class; here it is over the whole split. Weights end at `BOUND` and its
-    inverse, as the few pixels of a class ten times rarer than the median would otherwise steer the steps.
+    (arXiv:1411.4734). They compute the share of a class over the images that contain it; with one label per
+    image, this share is 1 for every class. Here it is computed over the whole split. Weights are limited to
+    [1 / `BOUND`, `BOUND`]; otherwise the few pixels of a very rare class would dominate the gradient.
 
     Args:
-        shares: (K,) of the labelled pixels or images; those of classes without any are 0.
+        shares: (K,) shares of the labelled pixels or images; 0 for classes without labels.
 
     Returns:
-        One weight for each class in four digits, so that what is printed is what is used; 1 for a class
-        that is never labelled, which has nothing to weigh.
+        One weight per class, rounded to four digits as in the log; 1 for a class without labels.
     """
     present = [share for share in shares if share > 0]
     median = float(np.median(present)) if present else 1.0
@@ -41,48 +40,50 @@ def balanced(shares: Sequence[float]) -> list[float]:
     return [float(f"{min(max(weight, 1 / BOUND), BOUND):.4g}") for weight in weights]
 
 
-def resolve(config: DictConfig, data: DataModule, folder: Path) -> None:
-    """Replace each `class_weights: auto` of the losses by numbers, in place, and say so.
+def resolve_auto(config: DictConfig, data: DataModule, folder: Path) -> None:
+    """Replace each `class_weights: auto` of the losses by numbers, in place, and log them.
 
     Args:
-        config: of a run, its interpolations resolved.
-        data: whose training split is counted …
-        folder: … unless this run folder says what it held when the run was started.
+        config: the config of a run, with resolved interpolations.
+        data: the data whose training labels are counted if the run folder has no shares of the classes.
+        folder: the run folder, whose data.json records the shares of the classes when the run was started.
     """
     losses = _losses(config)
-    followed = OmegaConf.to_container(config.loss)
-    told = {key for key, loss in losses.items() if key == "loss" or OmegaConf.to_container(loss) != followed}
+    common = OmegaConf.to_container(config.loss)
+    logged = {key for key, loss in losses.items() if key == "loss" or OmegaConf.to_container(loss) != common}
     automatic = {key: list(_automatic(loss, key)) for key, loss in losses.items()}
     if not any(automatic.values()):
         return
-    shares, counted = _shares(data, folder)
+    shares, origin = _shares(data, folder)
     weights = balanced(shares)
     numbers = "[" + ",".join(f"{weight:g}" for weight in weights) + "]"
-    words = []
+    overrides = []
     for key, places in automatic.items():
         for node, place in places:
             node.class_weights = weights
-            words += [f"{place}={numbers}"] if key in told else []
+            overrides += [f"{place}={numbers}"] if key in logged else []
     log.info(
-        "%s: median share of a class over its own, %s; pin it with these words", " ".join(words), counted
+        "%s: median share of all classes / share of the class, %s; set these overrides to fix the weights",
+        " ".join(overrides),
+        origin,
     )
 
 
 def drop_auto(config: DictConfig) -> None:
-    """Take each `class_weights: auto` out of the losses, in place: their parts need no label counted."""
+    """Replace each `class_weights: auto` of the losses by null, in place, without reading any label."""
     for key, loss in _losses(config).items():
         for node, _ in _automatic(loss, key):
             node.class_weights = None
 
 
 def _losses(config: DictConfig) -> dict[str, Any]:
-    """The global loss and those of phases that have their own, by their places in the config."""
+    """The global loss and the losses of phases, by their config keys."""
     phases = {name: phase for name, phase in config.schedule.phases.items() if phase and phase.get("loss")}
     return {"loss": config.loss} | {f"schedule.phases.{name}.loss": p.loss for name, p in phases.items()}
 
 
 def _automatic(node: Any, key: str) -> Iterator[tuple[DictConfig, str]]:
-    """Every node of a loss that leaves its class weights to the data, with the place of these."""
+    """All nodes of a loss with `class_weights: auto`, with the config key of the weights."""
     if not OmegaConf.is_dict(node):
         return
     for name, value in node.items():
@@ -93,8 +94,8 @@ def _automatic(node: Any, key: str) -> Iterator[tuple[DictConfig, str]]:
 
 
 def _shares(data: DataModule, folder: Path) -> tuple[list[float], str]:
-    """Share of each class in the training labels, and where the shares come from."""
+    """The share of each class in the training labels, and where the shares come from."""
     shares = read_json(folder / "data.json").get("train", {}).get("shares", {})
     if list(shares) == list(data.classes):
-        return list(shares.values()), "as counted when the run was started"
-    return histograms(data)["train"].shares.tolist(), "counted in the training split"
+        return list(shares.values()), "shares recorded when the run was started"
+    return histograms(data)["train"].shares.tolist(), "shares of the training split"

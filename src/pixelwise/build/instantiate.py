@@ -1,4 +1,4 @@
-"""The only place where a class that a config names is called, after a look at which class it is."""
+"""Calls the classes that a config names, after a check that they are allowed."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ ALLOWED = (
     "optuna.samplers.",
     "optuna.pruners.",
 )
-"""Modules whose classes a config may name, besides those of the packages in PIXELWISE_PACKAGES."""
+"""Modules whose classes a config may name, in addition to the packages in PIXELWISE_PACKAGES."""
 
 
 def make(config: Any, key: str, **arguments: Any) -> Any:
-    """Instantiate one config node, after checking every class that it names.
+    """Instantiate a config node, after a check of all classes that it names.
 
     Args:
-        config: a node with `_target_`, or a mapping of such.
-        key: its place in the config, for messages.
-        **arguments: what the config does not say.
+        config: a mapping with `_target_`; its values may be such mappings, too.
+        key: the config key of the node, for messages.
+        **arguments: additional arguments of the class.
 
     Raises:
-        UserError: for a class that may not be named, and for arguments that it does not take.
+        UserError: a class is not allowed, or does not accept its arguments.
     """
     if not isinstance(config, Mapping | DictConfig) or "_target_" not in config:
         found = "null" if config is None else config
         raise UserError(
-            f"{key} is nothing to build", found=found, expected="a class as _target_, and its options"
+            f"{key} cannot be built: it is not a mapping with `_target_`",
+            found=found,
+            expected="a class as _target_, and its arguments",
         )
     for target in targets(config):
         check_target(target, key)
@@ -56,12 +58,14 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
                 f"{key}: {config['_target_']} needs a package that is missing", found=cause
             ) from error
         if isinstance(cause, TypeError | ValueError | OverflowError | AttributeError):
-            raise UserError(f"{key}: {config['_target_']} does not take this", found=cause) from error
+            raise UserError(
+                f"{key}: {config['_target_']} does not accept these arguments", found=cause
+            ) from error
         raise
 
 
 def targets(config: Any) -> Iterator[str]:
-    """Every `_target_` in a tree of containers."""
+    """All values of `_target_` in nested containers."""
     if isinstance(config, Mapping | DictConfig):
         for key, value in config.items():
             if key == "_target_":
@@ -74,22 +78,25 @@ def targets(config: Any) -> Iterator[str]:
 
 
 def check_target(target: str, key: str) -> None:
-    """A config may come from elsewhere: it may name our classes and our libraries', nothing else.
+    """Refuse a target that is not a class of an allowed module: a config may come from an untrusted source.
 
-    The module in which the class was defined counts, so that no allowed module lends its imports; and
-    a function is refused, for some of them run commands or unpickle files.
+    The module that defines the class must be allowed, so that names which an allowed module only imports are
+    refused. Functions are refused because some of them run commands or unpickle files.
+
+    Raises:
+        UserError: the target is not allowed, or cannot be imported.
     """
     allowed = (*ALLOWED, *(f"{name}." for name in own_packages()))
     refused = UserError(
         f"{key}._target_: {target!r} is not allowed",
         expected="a class of " + ", ".join(name.rstrip(".") for name in allowed),
-        fix=f"{VARIABLE}=NAME in the environment admits a package of your own",
+        fix=f"{VARIABLE}=NAME in the environment allows a package of your own",
     )
     if not target.startswith(allowed):
         raise refused
     try:
-        found = get_object(target)
+        imported = get_object(target)
     except Exception as error:
         raise UserError(f"{key}._target_: {target!r} cannot be imported", found=error) from error
-    if not inspect.isclass(found) or not f"{found.__module__}.".startswith(allowed):
+    if not inspect.isclass(imported) or not f"{imported.__module__}.".startswith(allowed):
         raise refused

@@ -1,4 +1,4 @@
-"""The model of a config."""
+"""Builds the model of a config and sets the statistics of its normalization."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def model(config: DictConfig) -> Composition:
-    """Encoder, decoder and head of a config; the weights are random unless the encoder loads some."""
+    """Build the model of a config; its weights are random, except those that the encoder loads."""
     encoder = make(config.encoder, "encoder", in_chans=config.data.channels)
     decoder = make(config.decoder, "decoder", channels=encoder.channels, strides=encoder.strides)
     head = make(
@@ -35,9 +35,13 @@ def model(config: DictConfig) -> Composition:
 
 
 def resolve_statistics(network: Composition, config: DictConfig, data_module: DataModule) -> None:
-    """Where the config leaves mean or std open, take what the loaded weights expect, else measure it.
+    """Set `data.mean` and `data.std` of a config where they are null.
 
-    Both are measured on the training split. What was found is told as the overrides that pin it.
+    They are the values that the encoder's weights expect, otherwise the statistics of the training split.
+    Both are logged as overrides.
+
+    Raises:
+        UserError: the images do not have `data.channels` channels.
     """
     encoder: Any = network.encoder
     open_keys = [key for key in ("mean", "std") if not config.data[key]]
@@ -54,18 +58,18 @@ def resolve_statistics(network: Composition, config: DictConfig, data_module: Da
             expected=f"{len(measured['mean'])}, as in the images",
         )
     missing = {key: measured[key] for key in open_keys if key not in expected}
-    known = {key: config.data[key] or getattr(encoder, key) for key in ("mean", "std")}
-    network.normalize.set(**{key: list(missing.get(key) or known[key]) for key in known})
+    given = {key: config.data[key] or getattr(encoder, key) for key in ("mean", "std")}
+    network.normalize.set(**{key: list(missing.get(key) or given[key]) for key in given})
     log.info("%s: measured on the training split", _overrides(missing))
 
 
 def _overrides(statistics: Mapping[str, Sequence[float]]) -> str:
-    """What to type for these statistics."""
+    """The statistics as overrides."""
     return " ".join(f"data.{key}=[{','.join(f'{v:.6g}' for v in vs)}]" for key, vs in statistics.items())
 
 
 def without_downloads(config: DictConfig) -> DictConfig:
-    """The same model without the weights that it started from, as a checkpoint is about to replace them."""
+    """A copy of the config without initial weights, for models whose weights a checkpoint replaces."""
     config = config.copy()
     config.encoder.pretrained, config.encoder.weights = False, None
     if "checkpoint_path" in config.encoder:  # an option of timm
@@ -74,5 +78,5 @@ def without_downloads(config: DictConfig) -> DictConfig:
 
 
 def _plain(value: Any) -> Any:
-    """A config node's value without OmegaConf's containers."""
+    """The value of a config node in plain containers."""
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

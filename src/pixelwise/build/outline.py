@@ -1,4 +1,4 @@
-"""A plan in words, for people: what each phase trains, how fast, on what and with which loss."""
+"""The outline of a schedule: parts, learning rates, augmentation, crop size and loss of each phase."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pixelwise.schedules.schedule import Plan
 
 
 def outline_of(plan: Plan, model: Composition, config: Mapping[str, Any]) -> ScheduleOutline:
-    """The outline of a plan that is built already.
+    """The outline of a plan.
 
     Args:
         plan: the phases of the training.
@@ -26,15 +26,15 @@ def outline_of(plan: Plan, model: Composition, config: Mapping[str, Any]) -> Sch
         config: the resolved config in plain containers.
     """
     phases = [phase for phase in config["schedule"]["phases"].values() if phase is not None]
-    known = ready_augmentations(config["data"])
-    whole = config["data"]["crop_size"]
-    crops = [phase.crop_size or whole for phase in plan.phases]
+    presets = augmentation_presets(config["data"])
+    full_size = config["data"]["crop_size"]
+    crops = [phase.crop_size or full_size for phase in plan.phases]
     groups = parameter_groups(model, config["optimizer"].get("layer_decay"))
     scales = {part: [g["scale"] for g in groups if g["part"] == part] or [1.0] for part in Composition.PARTS}
     return ScheduleOutline(
         plan=plan,
         augmentations=[
-            describe_augmentation(phase.get("augmentation") or config["augmentation"], known)
+            describe_augmentation(phase.get("augmentation") or config["augmentation"], presets)
             for phase in phases
         ],
         crops=[
@@ -47,11 +47,11 @@ def outline_of(plan: Plan, model: Composition, config: Mapping[str, Any]) -> Sch
     )
 
 
-def ready_augmentations(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The files of `conf/augmentation` as they are for these data, where nothing else decides."""
-    known: dict[str, Any] = {}
+def augmentation_presets(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `conf/augmentation` for a data set, except those that need other parts of the config."""
+    presets: dict[str, Any] = {}
     for name, file in options("augmentation").items():
         with suppress(OmegaConfBaseException):
-            settings = OmegaConf.create({"data": data, "one": OmegaConf.load(file)})
-            known[name] = OmegaConf.to_container(settings.one, resolve=True)
-    return known
+            settings = OmegaConf.create({"data": data, "preset": OmegaConf.load(file)})
+            presets[name] = OmegaConf.to_container(settings.preset, resolve=True)
+    return presets

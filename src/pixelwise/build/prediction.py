@@ -1,4 +1,4 @@
-"""What predict.py needs of a config."""
+"""Builds the objects of predict.py from a config."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ def writer(
     overrides: Sequence[str] = (),
     mean: Sequence[float] | None = None,
 ) -> Any:
-    """What the task writes for each predicted image.
+    """The writer of the task, which predicts images and writes the results.
 
     Args:
-        config: a run's, with the keys of conf/predict.yaml.
-        output: a folder.
-        overrides: what was typed; one that has no effect on this writer is refused.
-        mean: what the model takes off each channel: pixels that are nodata get it.
+        config: the config of a run, with the keys of conf/predict.yaml.
+        output: the folder for the results.
+        overrides: the overrides of the command line.
+        mean: (C,) the mean of each channel that the model subtracts; nodata pixels are set to it.
+
+    Raises:
+        UserError: an override has no effect on this writer.
     """
     tiling = Tiling(_plain(config.window), config.overlap, windows(config.batch_size))
     built = make({**config.task.prediction, "_partial_": True}, "task.prediction")(
@@ -44,17 +47,17 @@ def writer(
     )
     for override in overrides:
         if override.split("=")[0] in built.IGNORED_KEYS:
-            raise UserError(f"{override} has no effect: task={config.task.name} makes no maps")
+            raise UserError(f"{override} has no effect: task={config.task.name} writes no maps")
     return built
 
 
 def prediction_identity(config: DictConfig) -> dict[str, Any]:
-    """What of conf/predict.yaml changes a prediction, in plain containers."""
+    """The settings of conf/predict.yaml that change a prediction, in plain containers."""
     return {key: _plain(config[key]) for key in ("window", "overlap", "tta", "bands", "nodata", "exif")}
 
 
 def prediction_settings(config: DictConfig) -> dict[str, Any]:
-    """How the model of a run computes, and what it looks at."""
+    """The precision and the test-time augmentation of a prediction."""
     return {
         "bf16": precision(config.trainer.precision, config.trainer.accelerator).startswith("bf16"),
         "views": views(config),
@@ -68,10 +71,10 @@ def views(config: DictConfig) -> list[TTA]:
 
 
 def image_reader(config: DictConfig) -> ImageReader:
-    """How a finished run reads image files: as its data set read those that it was trained on.
+    """The reader of image files for a finished run; it reads them as the training images were read.
 
     Args:
-        config: a run's, perhaps with keys of conf/predict.yaml, which replace those of the data set.
+        config: the config of a run. Keys of conf/predict.yaml, if present, replace those of the data set.
     """
     target = config.data.source["_target_"]
     check_target(target, "data.source")

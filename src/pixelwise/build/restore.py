@@ -1,4 +1,4 @@
-"""A trained model ready for use, from whatever it was saved as. Nothing in the files is executed."""
+"""Loads a trained model from a run folder, a hub folder or a checkpoint. Executes no code from the files."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from pixelwise.runs import checkpoints
 
 
 class Predictor(Composition):
-    """A composition with its preprocessing: raw images in, logits out.
+    """A composition with its preprocessing, which maps raw images to logits.
 
-    Its parts, parameters and state dict are those of the `Composition`. Weights are put in afterwards.
+    Parts, parameters and state dict are those of the `Composition`. The weights are loaded afterwards.
 
     Attributes:
-        classes: names, in the order of the logits.
-        channels: bands of the images.
-        view: how evaluation sees an image: as it is, or its middle at a fixed size.
-        config: the plain part of the run's config that builds the model.
+        classes: class names, in the order of the logits.
+        channels: number of channels of the images.
+        view: preprocessing of an image in evaluation: unchanged, or resized and cropped to a fixed size.
+        config: the part of the run's config that builds the model, in plain containers.
     """
 
     def __init__(self, model: Composition, config: DictConfig) -> None:
@@ -46,45 +46,44 @@ class Predictor(Composition):
         """Logits (B, K) or (B, K, H, W) of raw images.
 
         Args:
-            image: an array (H, W, C) or (B, H, W, C), which is seen through `view`; or a tensor (C, H, W)
-                or (B, C, H, W), which is taken at its own size. Pixels are as they are stored: uint8,
-                uint16, or float32 on the scale of the training images.
+            image: an array (H, W, C) or (B, H, W, C), to which `view` is applied; or a tensor (C, H, W) or
+                (B, C, H, W), which keeps its size. The values are those of the image files: uint8, uint16,
+                or float32 on the scale of the training images.
 
         Raises:
-            UserError: for anything else.
+            UserError: the image has another shape.
         """
         axis = -3 if isinstance(image, Tensor) else -1
         if image.ndim not in (3, 4) or image.shape[axis] != self.channels:
             raise UserError(
-                f"the model takes images of {self.channels} channels",
+                f"the model requires images with {self.channels} channels",
                 found=f"{type(image).__name__} of shape {tuple(image.shape)}",
                 expected=f"an array (H, W, {self.channels}) or a tensor ({self.channels}, H, W), or a batch",
             )
-        pixels = image if isinstance(image, Tensor) else self._seen(image)
+        pixels = image if isinstance(image, Tensor) else self._preprocess(image)
         pixels = pixels[None] if pixels.ndim == 3 else pixels
         return super().forward(self.normalize(pixels))
 
     @torch.inference_mode()
     def probabilities(self, image: Tensor | np.ndarray) -> Tensor:
-        """Softmax over the classes, for the same images and of the same shape as the logits."""
+        """The softmax over the classes, with the shape of the logits."""
         return self(image).softmax(1)
 
-    def _seen(self, image: np.ndarray) -> Tensor:
-        """Through the view: (H, W, C) or (B, H, W, C) → (B, C, h, w) on the model's device."""
+    def _preprocess(self, image: np.ndarray) -> Tensor:
+        """Apply the view: (H, W, C) or (B, H, W, C) → (B, C, h, w) on the model's device."""
         images = [self.view(one)[0] for one in (image[None] if image.ndim == 3 else image)]
         return torch.from_numpy(np.stack(images)).movedim(-1, 1).to(self.normalize.mean.device)
 
 
 def load(path: str | Path, weights: str = "best") -> Predictor:
-    """The model in evaluation mode, on the CPU.
+    """Load a trained model, in evaluation mode on the CPU.
 
     Args:
-        path: a run folder, a folder that `export.py format=hub` wrote, or a checkpoint file.
-        weights: which checkpoint of a run folder.
+        path: a run folder, a folder written by `export.py format=hub`, or a checkpoint file.
+        weights: the checkpoint of a run folder: "best", "last" or "previous".
 
     Raises:
-        UserError: nothing of the kind is there, it is damaged, or its config names a class that it may
-            not name.
+        UserError: there is no model, a file is damaged, or the config names a class that is not allowed.
     """
     path = Path(path).expanduser()
     if (path / "config.yaml").is_file():
@@ -93,28 +92,28 @@ def load(path: str | Path, weights: str = "best") -> Predictor:
         return _from_hub(path)
     elif not path.is_file():
         raise UserError(
-            f"{path} holds no model",
-            found="a folder of something else" if path.is_dir() else "no such file or folder",
-            expected="a run folder, a hub folder or a checkpoint",
+            f"{path} contains no model",
+            found="another folder" if path.is_dir() else "no such file or folder",
+            expected="a run folder, a hub folder or a checkpoint file",
         )
     state = checkpoints.read(path)
     if not isinstance(state.get("config"), dict):
-        raise UserError(f"{path} does not say what model it is of", expected="a checkpoint of train.py")
+        raise UserError(f"{path} contains no config of its model", expected="a checkpoint of train.py")
     return restore(OmegaConf.create(state["config"]), checkpoints.model_weights(state), path)
 
 
 def restore(config: DictConfig, weights: Mapping[str, Tensor], file: Path) -> Predictor:
-    """Build what a config describes and put weights from a file into it."""
+    """Build the model of a config and load the weights of a file into it."""
     try:
         predictor = Predictor(build.model(build.without_downloads(config)), config)
     except OmegaConfBaseException as error:
-        raise UserError(f"{file}: its config describes no model", found=error) from error
+        raise UserError(f"{file}: no model can be built from its config", found=error) from error
     checkpoints.fill(predictor, weights, file)
     return predictor
 
 
 def model_config(config: DictConfig) -> dict[str, Any]:
-    """What of a config builds the model and prepares its images, in plain containers."""
+    """The part of a config that builds the model and its preprocessing, in plain containers."""
     config = build.without_downloads(config)
     parts: dict[str, Any] = {
         part: OmegaConf.to_container(config[part], resolve=True)
@@ -135,6 +134,6 @@ def _from_hub(folder: Path) -> Predictor:
         raise UserError(
             f"{folder} cannot be read as a hub folder",
             found=f"{type(error).__name__}: {error}",
-            expected="what `python export.py run=RUN format=hub` writes",
+            expected="a folder written by `python export.py run=RUN format=hub`",
         ) from error
     return restore(OmegaConf.create(config), weights, file)

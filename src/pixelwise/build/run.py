@@ -1,4 +1,4 @@
-"""From config to objects."""
+"""Builds the objects of a training, an evaluation or an outline from a config."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ from pixelwise.types import Source
 log = logging.getLogger(__name__)
 
 GROUPING = ("layer_decay", "decay_norms")
-"""Keys of `optimizer` that say how parameters are grouped, not how they are stepped."""
+"""Keys of `optimizer` that define its parameter groups; they are no arguments of the optimizer class."""
 
 
 def run(config: DictConfig, folder: Path) -> Run:
-    """Build a training. The order matters: the seed first, and the plan after the data it spans.
+    """Build a training. The order matters: the seed comes first, and the plan needs the data.
 
     Args:
-        config: composed and checked; interpolations are resolved here.
+        config: a composed and checked config; a copy is resolved.
         folder: the run folder.
 
     Raises:
-        UserError: for settings that a class of the config refuses, and for a training that could not learn.
+        UserError: a class refuses its settings, or no parameter would be trained.
     """
     config = _prepared(config)
     data_module = data(config)
     if data_module.verify and not (folder / "data.json").is_file():
-        histograms(data_module)  # all that is damaged is told at once, before the first of it stops something
+        histograms(data_module)  # reports all damaged files in one error
     phase_plan = plan(config, data_module)
     network = model(config)
     resolve_statistics(network, config, data_module)
@@ -65,11 +65,11 @@ def run(config: DictConfig, folder: Path) -> Run:
 
 
 def evaluation(config: DictConfig, folder: Path) -> Run:
-    """Build what scores the weights of a finished training, which a checkpoint is about to bring.
+    """Build the evaluation of a finished training; a checkpoint brings the weights later.
 
     Args:
-        config: of the run; interpolations are resolved here.
-        folder: the run folder, of which nothing is written.
+        config: the config of the run; a copy is resolved.
+        folder: the run folder; nothing is written to it.
     """
     config = _prepared(without_downloads(config))
     data_module = data(config)
@@ -81,7 +81,7 @@ def evaluation(config: DictConfig, folder: Path) -> Run:
 
 
 def _prepared(config: DictConfig) -> DictConfig:
-    """A copy with its interpolations resolved; everything random starts from its seed from here on."""
+    """A resolved copy of a config; also seeds all random number generators."""
     hide_warnings()
     config = config.copy()
     OmegaConf.resolve(config)
@@ -97,16 +97,16 @@ def _run(loop: L.Trainer, module: Module, data_module: DataModule, phase_plan: P
 def module(
     config: DictConfig, network: Composition, data_module: DataModule, phase_plan: Plan, folder: Path
 ) -> Module:
-    """The model with its losses, scores and optimizer; the data module gets its augmentations.
+    """The Lightning module: model, losses, scores and optimizer. The data module gets its augmentations.
 
     Args:
-        config: resolved; automatic class weights become numbers in place.
+        config: the resolved config; automatic class weights are replaced by numbers in place.
         network: the model.
-        data_module: its data.
+        data_module: the data.
         phase_plan: the phases of the training.
-        folder: the run folder, which may say what the training split held.
+        folder: the run folder, which may contain the shares of the classes in the training split.
     """
-    class_weights.resolve(config, data_module, folder)
+    class_weights.resolve_auto(config, data_module, folder)
     losses = phase_losses(config)
     data_module.follow(
         augmentations(config, phase_plan),
@@ -129,19 +129,19 @@ def module(
 
 
 def outline(config: DictConfig) -> ScheduleOutline:
-    """What a training with this config would do; nothing is trained or downloaded.
+    """The outline of a training with this config. Nothing is trained or downloaded.
 
-    The data set is listed, for the length of an epoch. The model is built without numbers (on PyTorch's meta
-    device), for the weights in each part and the layers of the encoder.
+    The images are listed to get the length of an epoch. The model is built on PyTorch's meta device, without
+    memory for weights, to count the parameters of each part and the layers of the encoder.
 
     Raises:
-        UserError: what training would raise for the same phases.
+        UserError: as training would for the same phases.
     """
     config = without_downloads(config)
     OmegaConf.resolve(config)
     phase_plan = plan(config, data(config))
     phase_plan.check_accumulation()
-    augmentations(config, phase_plan)  # raises for what cannot be built
+    augmentations(config, phase_plan)  # raises UserError for invalid settings
     with torch.device("meta"):
         network = model(config)
     check_something_trains(phase_plan, network)
@@ -149,13 +149,13 @@ def outline(config: DictConfig) -> ScheduleOutline:
 
 
 def loss(config: DictConfig, key: str = "loss") -> WeightedSum:
-    """Any loss as a weighted sum of named parts, so that every part is logged."""
+    """The loss of a config as a weighted sum of named parts; every part is logged."""
     built = make(config, key)
     return built if isinstance(built, WeightedSum) else WeightedSum({type(built).__name__.lower(): built})
 
 
 def source(config: DictConfig) -> Source:
-    """The data set of a config, as it lies on disk."""
+    """The source of a config, which reads images and labels."""
     return make(config.data.source, "data.source")
 
 
@@ -177,7 +177,7 @@ def data(config: DictConfig) -> DataModule:
 
 
 def plan(config: DictConfig, data_module: DataModule) -> Plan:
-    """The phases of a config laid over the batches that an epoch will really have."""
+    """The phases of a config in steps, for the actual number of batches per epoch."""
     batches = data_module.batches_per_epoch
     limit = config.trainer.limit_train_batches
     if limit is not None:
@@ -188,14 +188,14 @@ def plan(config: DictConfig, data_module: DataModule) -> Plan:
 
 
 def phase_settings(name: str, phase: Any) -> Any:
-    """A phase with its curve built, where the config names the class of one."""
+    """The settings of a phase; a curve that is a mapping with `_target_` is built."""
     if isinstance(phase, Mapping) and isinstance(curve := phase.get("curve"), Mapping):
         return {**phase, "curve": make(curve, f"schedule.phases.{name}.curve")}
     return phase
 
 
 def phase_losses(config: DictConfig) -> list[WeightedSum]:
-    """One loss a phase: its own or the global one."""
+    """One loss per phase: its own or the global one."""
     return [
         loss(phase["loss"], f"schedule.phases.{name}.loss") if phase.get("loss") else loss(config.loss)
         for name, phase in phases(config).items()
@@ -203,7 +203,7 @@ def phase_losses(config: DictConfig) -> list[WeightedSum]:
 
 
 def augmentations(config: DictConfig, phase_plan: Plan) -> list[Any]:
-    """One augmentation a phase: its own or the global one, at its own crop size or the global one."""
+    """One augmentation per phase: its own or the global one, with its own or the global crop size."""
     built = []
     for (name, settings), phase in zip(phases(config).items(), phase_plan.phases, strict=True):
         size = {"size": list(phase.crop_size)} if phase.crop_size else {}
@@ -213,10 +213,10 @@ def augmentations(config: DictConfig, phase_plan: Plan) -> list[Any]:
 
 
 def check_optimizer(module: Module) -> None:
-    """Make the optimizer once, for it looks at its settings only when it gets its parameters."""
+    """Create the optimizer once: PyTorch checks its settings only together with the parameters."""
     try:
         module.configure_optimizers()
     except (TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError("optimizer: PyTorch cannot step with these settings", found=error) from error
+        raise UserError("optimizer: PyTorch does not accept these settings", found=error) from error

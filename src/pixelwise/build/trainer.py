@@ -1,4 +1,4 @@
-"""Lightning's trainer, held to a plan."""
+"""Builds Lightning's trainer for a plan."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ log = logging.getLogger(__name__)
 
 
 class SyncBatchNorm(LayerSync):
-    """Lightning's hook to synchronise batch-norm while training."""
+    """Lightning's plugin that synchronises batch normalization during training."""
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Called before the strategy wraps the module."""
+        """Start to synchronise; Lightning calls it before the strategy wraps the module."""
         synchronise(model)
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Called when training is over."""
+        """Stop to synchronise; Lightning calls it after training."""
         release(model)
         return model
 
 
 def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Trainer:
-    """Lightning's trainer as long as the plan; `trainer.max_epochs` or `max_steps` shorten it.
+    """Lightning's trainer for a plan, which `trainer.max_epochs` and `trainer.max_steps` may shorten.
 
     Args:
-        config: resolved.
+        config: the resolved config.
         folder: the run folder.
         phase_plan: the phases of the training.
     """
     settings = _limits(config, phase_plan)
     phase_plan.check_accumulation()
     check_validates(settings, phase_plan)
-    named = {name: node for name, node in config.logger.items() if OmegaConf.is_dict(node)}
-    loggers = [make(node, f"logger.{name}", save_dir=str(folder)) for name, node in named.items()]
+    chosen = {name: node for name, node in config.logger.items() if OmegaConf.is_dict(node)}
+    loggers = [make(node, f"logger.{name}", save_dir=str(folder)) for name, node in chosen.items()]
     callbacks = [make(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
     trainer = _trainer(
         config,
@@ -71,12 +71,12 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
         ],
     )
     if config.trainer.get("sync_batchnorm") and trainer.world_size == 1:
-        log.warning("trainer.sync_batchnorm=true has no effect on one process")
+        log.warning("trainer.sync_batchnorm=true has no effect with one process")
     return trainer
 
 
 def evaluation_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Trainer:
-    """Lightning's trainer for scoring: it shows its progress, and writes to no run folder and no logger."""
+    """Lightning's trainer for evaluation: with a progress bar, without loggers and other callbacks."""
     callbacks = [make(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
     return _trainer(
         config,
@@ -89,7 +89,7 @@ def evaluation_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Tra
 
 
 def _limits(config: DictConfig, phase_plan: Plan) -> dict[str, Any]:
-    """The settings of Lightning's trainer, held to the plan."""
+    """The settings of Lightning's trainer, limited to the plan."""
     settings = dict(config.trainer)
     settings["precision"] = precision(settings["precision"], settings["accelerator"])
     settings["max_epochs"] = _cut("max_epochs", settings["max_epochs"], phase_plan.epochs)
@@ -111,46 +111,46 @@ def _trainer(
             callbacks=callbacks,
             enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
             enable_checkpointing=False,  # `callbacks.checkpoint` does it
-            enable_model_summary=False,  # each phase prints its parts
+            enable_model_summary=False,  # each phase logs its trained parts
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
         )
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise UserError(
-            "trainer: Lightning cannot work with these settings",
+            "trainer: Lightning does not accept these settings",
             found=error,
-            fix="trainer=default takes the device that is there; or trainer.accelerator=… trainer.devices=…",
+            fix="trainer=default uses the available device; or set trainer.accelerator=… trainer.devices=…",
         ) from error
 
 
 def _cut(key: str, limit: int | None, planned: int) -> int:
-    """How far to follow the plan; a limit beyond its end does not stretch it."""
+    """The smaller one of a limit and the length of the plan, with a warning for a limit without effect."""
     if limit is None:
         return planned
     if limit > planned:
         what = f"trainer.{key}={limit}", planned, key.removeprefix("max_")
-        log.warning("%s has no effect: the schedule has %d %s, and limits only cut it short", *what)
+        log.warning("%s has no effect: the schedule has %d %s, and limits can only shorten it", *what)
     return min(limit, planned)
 
 
 def check_validates(settings: Mapping[str, Any], phase_plan: Plan) -> None:
-    """Refuse a training that ends before its first validation: no epoch could be the best."""
+    """Refuse a training that ends before its first validation, as no epoch could be chosen as the best."""
     epochs = min(settings["max_epochs"], math.ceil(settings["max_steps"] / phase_plan.steps_per_epoch))
     if (settings["check_val_every_n_epoch"] or 1) > epochs:
         raise UserError(
-            "trainer.check_val_every_n_epoch: training would end without a validation",
+            "trainer.check_val_every_n_epoch: the training would end before its first validation",
             found=settings["check_val_every_n_epoch"],
-            expected=f"at most {epochs}, the epochs that are trained",
+            expected=f"at most {epochs}, the number of trained epochs",
         )
 
 
 def strategy(config: DictConfig, phase_plan: Plan) -> Any:
-    """How processes share the work: a name that Lightning knows, or a class with its arguments."""
+    """The strategy of Lightning's trainer: a name of Lightning, or an instance of a configured class."""
     settings = config.trainer.strategy
     if isinstance(settings, str):
         return settings
     settings = dict(settings or {})
     if settings.get("find_unused_parameters", True) is None:
-        # a part that a phase freezes gets no gradient, and costs its search only where there is one
+        # DDP must search for unused parameters only if a phase freezes a part
         settings["find_unused_parameters"] = any(phase.freeze for phase in phase_plan.phases)
     return make(settings, "trainer.strategy")

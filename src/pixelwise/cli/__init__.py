@@ -1,1 +1,1 @@
-"""From words of the shell to a composed, checked config. Hydra is used here; torch is never imported."""
+"""From the command line to a composed and checked config, with Hydra. Never imports torch."""

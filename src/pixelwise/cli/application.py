@@ -1,7 +1,7 @@
-"""Hydra over conf/, which composes once, checks what came out, and explains what cannot be composed.
+"""Hydra on conf/: composes a config once, checks it, and explains why a config cannot be composed.
 
-`hydra.main` composes every config twice, and no option of it puts a folder before the program's own. This is
-put together from the parts that it consists of; pyproject.toml therefore keeps hydra-core below 1.4.
+`hydra.main` composes every config twice and has no option that puts a folder before the program's own search
+path. This module therefore uses parts of Hydra's internals, and pyproject.toml requires hydra-core below 1.4.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pixelwise.overrides import CONF
 
 
 class Loader(ConfigLoaderImpl):
-    """Hydra's config loader, which keeps what the files alone gave: its keys explain a wrong one."""
+    """Hydra's config loader; it keeps the config before overrides, to suggest keys for an unknown key."""
 
     of_files: DictConfig | None = None
 
@@ -39,8 +39,8 @@ class Application(Hydra):
     """Hydra for one command.
 
     Args:
-        name: of the command, and so of its log file.
-        folder: another one to find files in, after all others.
+        name: the name of the command, also of its log file.
+        folder: the folder given with `--config-dir`; it is searched last.
     """
 
     config_loader: Loader
@@ -57,10 +57,11 @@ class Application(Hydra):
     def compose_config(
         self, config_name: str | None, overrides: list[str], run_mode: RunMode, *rest: Any, **settings: Any
     ) -> DictConfig:
-        """Compose; a config that one job is about to run with is checked, too.
+        """Compose a config, and check it if a single job is going to use it.
 
         Raises:
-            UserError: for what cannot be composed (with what was probably meant) and what `check` refuses.
+            UserError: the config cannot be composed (the message suggests the nearest name), or `check`
+                refuses it.
         """
         try:
             config = super().compose_config(config_name, overrides, run_mode, *rest, **settings)
@@ -71,28 +72,28 @@ class Application(Hydra):
         return config
 
     def usual(self, config_name: str, overrides: Sequence[str]) -> DictConfig:
-        """What these words alone give, with Hydra's own part and unchecked: to compare with."""
+        """The unchecked config of these overrides alone, with Hydra's own node, to compare with."""
         return self.config_loader.load_configuration(config_name, list(overrides), RunMode.RUN)
 
 
 def default_choices(config_name: str) -> dict[str, str | None]:
-    """The option of each group that `conf/<config_name>.yaml` names."""
-    named = [entry for entry in OmegaConf.load(options("")[config_name]).defaults if OmegaConf.is_dict(entry)]
-    return {group: option for entry in named for group, option in entry.items()}
+    """The option of each group in the defaults list of `conf/<config_name>.yaml`."""
+    entries = [e for e in OmegaConf.load(options("")[config_name]).defaults if OmegaConf.is_dict(e)]
+    return {group: option for entry in entries for group, option in entry.items()}
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """A config as a job sees it, in place."""
+    """Remove Hydra's own node from a config, in place, as Hydra does for a job."""
     with open_dict(config):
         config.pop("hydra", None)
     return config
 
 
 def compose_alone(config_name: str, words: Sequence[str]) -> DictConfig:
-    """What a command would start from with these words: in a notebook, or within the job of another.
+    """The config of a command with these overrides, for a notebook or for the job of another command.
 
     Raises:
-        UserError: for words that cannot be composed, with what was probably meant.
+        UserError: the overrides cannot be composed; the message suggests the nearest name.
     """
     return without_hydra(
         Application("app").compose_config(config_name, list(words), RunMode.RUN, from_shell=False)

@@ -1,6 +1,6 @@
-"""Choices that cannot work together or would change nothing, refused before a run folder is made.
+"""Checks that refuse settings which cannot work together or have no effect, before a run folder is created.
 
-Imports no torch, so that a refusal comes at once.
+The module does not import torch, so that errors appear at once.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ COUNTS = {
     "trainer.max_epochs": (1, 2**31),
     "trainer.max_steps": (1, 2**31),
 }
-"""Whole numbers, with the least and the most that each may be."""
+"""Keys of whole numbers, with their smallest and largest value."""
 
 OPTIONAL = ("trainer.check_val_every_n_epoch", "trainer.max_epochs", "trainer.max_steps")
-"""Those that may be null."""
+"""Keys of `COUNTS` that may be null."""
 
 
 def phases(config: DictConfig) -> dict[str, Any]:
-    """The phases of a config in their order, as plain containers; one that is null is left out."""
-    found: Any = OmegaConf.to_container(config.schedule.phases, resolve=True)
-    return {name: phase for name, phase in found.items() if phase is not None}
+    """The phases of a config in order, as plain containers, without those that are null."""
+    settings: Any = OmegaConf.to_container(config.schedule.phases, resolve=True)
+    return {name: phase for name, phase in settings.items() if phase is not None}
 
 
 def check(config: DictConfig) -> None:
-    """Refuse a composed config that no command can work with. Whatever is composed comes by here once.
+    """Refuse a config that no command can use. Called once for each composed config.
 
     Raises:
-        UserError: for the first reason.
+        UserError: the first problem.
     """
     check_given(config)
     check_references(config)
@@ -54,26 +54,26 @@ def check(config: DictConfig) -> None:
 
 
 def check_given(config: DictConfig) -> None:
-    """Refuse a config in which something is left open."""
+    """Refuse a config with missing values (`???`)."""
     missing = [key for key, node in nodes(config) if node._is_missing()]
     if missing := [key for key in missing if not key.startswith("hydra.")]:
         raise UserError("must be given: " + ", ".join(missing), fix=f"add {missing[0]}=… to the command")
 
 
 def check_references(config: DictConfig) -> None:
-    """Refuse a value that names a key which does not exist, as data.split=NAME does one of data.splits."""
+    """Refuse a value that selects a key which does not exist, such as data.split=NAME one of data.splits."""
     try:
         of_job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         OmegaConf.to_container(of_job, resolve=True)
     except InterpolationKeyError as error:
-        # the exception knows where the reference stands, and only its text knows what it refers to
-        named = re.search(r"Interpolation key '([^']+)'", str(error))
+        # only the text of the exception contains the key that the interpolation refers to
+        target = re.search(r"Interpolation key '([^']+)'", str(error))
         node: Any = config
-        for name in named[1].split(".") if named else ():
+        for name in target[1].split(".") if target else ():
             if name not in node:
                 options = list(map(str, node))
                 raise UserError(
-                    f"{named[1] if named else name}: there is no {name}",
+                    f"{target[1] if target else name}: there is no {name}",
                     expected=", ".join(options),
                     fix=guess("did you mean …?", name, options),
                 ) from error
@@ -82,24 +82,26 @@ def check_references(config: DictConfig) -> None:
 
 
 def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse overrides that have no effect on a training, as the schedule's phases do not follow them.
+    """Refuse overrides that have no effect because all phases of the schedule have their own settings.
 
     Args:
-        config: composed.
-        overrides: what was typed.
+        config: the composed config.
+        overrides: the overrides of the command line.
 
     Raises:
-        UserError: for the first of them.
+        UserError: the first override without effect.
     """
     if "search" in config:
-        raise UserError("search=… has no effect on one training", fix="python scripts/search.py search=…")
-    followed = str(OmegaConf.to_container(config.schedule, resolve=False))
+        raise UserError(
+            "search=… has no effect on a single training", fix="python scripts/search.py search=…"
+        )
+    schedule = str(OmegaConf.to_container(config.schedule, resolve=False))
     for override in overrides:
         key = override.split("=")[0]
-        if key in ("epochs", "optimizer.lr") and f"${{{key}}}" not in followed:
+        if key in ("epochs", "optimizer.lr") and f"${{{key}}}" not in schedule:
             setting = key.rsplit(".", 1)[-1]
             raise UserError(
-                f"{override} has no effect: the phases of this schedule have their own",
+                f"{override} has no effect: the phases of this schedule set their own {setting}",
                 fix=" ".join(f"schedule.phases.{name}.{setting}=…" for name in phases(config)),
             )
         group = key.split(".")[0]
@@ -114,7 +116,7 @@ def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
             )
         if "." in key and apart:
             log.warning(
-                "%s does not reach %s, with %s of their own; schedule.phases.PHASE.%s does",
+                "%s does not reach %s (own %s); set schedule.phases.PHASE.%s as well",
                 override,
                 " and ".join(apart),
                 group,
@@ -123,14 +125,14 @@ def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _own(config: DictConfig, group: str) -> list[str]:
-    """Names of the phases whose augmentation or loss is not the global one."""
+    """Names of the phases that do not use the global augmentation or loss."""
     common = OmegaConf.to_container(config[group], resolve=True)
     settings = {name: phase for name, phase in phases(config).items() if isinstance(phase, Mapping)}
     return [name for name, phase in settings.items() if phase.get(group) not in (None, {}, common)]
 
 
 def check_requirements(config: DictConfig) -> None:
-    """Refuse what a task cannot work with, such as a decoder for a classifier."""
+    """Refuse settings that the task does not support, such as a decoder for classification."""
     for key, allowed in (config.task.get("requires") or {}).items():
         found = OmegaConf.select(config, key)
         if found not in allowed:
@@ -143,16 +145,17 @@ def check_requirements(config: DictConfig) -> None:
 
 
 def check_numbers(config: DictConfig) -> None:
-    """Refuse numbers that Lightning or NumPy would fail at much later, or take for something else.
+    """Refuse numbers that Lightning or NumPy would reject much later, or understand differently.
 
-    To Lightning -1 steps means "without end" and 0 batches "not at all"; a plan has an end, and a run scores.
+    For Lightning, -1 steps means "without limit" and 0 batches disables a loop. Here a training always has an
+    end, and a run always has scores.
     """
     for key, (low, high) in COUNTS.items():
         value = OmegaConf.select(config, key)
         if not (value is None and key in OPTIONAL) and not (type(value) is int and low <= value <= high):
-            least = f"a whole number from {low} to {high}" if key == "seed" else f"a whole number from {low}"
+            expected = f"a whole number from {low}" + (f" to {high}" if key == "seed" else "")
             raise UserError(
-                key, found=_shown(value), expected=least + (", or null" if key in OPTIONAL else "")
+                key, found=_shown(value), expected=expected + (", or null" if key in OPTIONAL else "")
             )
     for split in ("train", "val", "test"):
         value = OmegaConf.select(config, key := f"trainer.limit_{split}_batches")
@@ -164,23 +167,25 @@ def check_numbers(config: DictConfig) -> None:
 
 
 def check_phases(config: DictConfig) -> None:
-    """Refuse a phase's loss or augmentation that is a name, where the whole of it should stand."""
-    found = phases(config) if config.schedule.phases is not None else {}
-    if not found:
+    """Refuse an empty schedule, and phases whose loss or augmentation is a name instead of its config."""
+    settings = phases(config) if config.schedule.phases is not None else {}
+    if not settings:
         raise UserError("schedule.phases is empty", expected="at least one phase")
-    for name, phase in found.items():
+    for name, phase in settings.items():
         key = f"schedule.phases.{name}"
         if not isinstance(phase, Mapping):
-            raise UserError(f"{key} is no phase", found=phase, expected="keys such as epochs, lr and curve")
+            raise UserError(
+                f"{key} is not a phase", found=phase, expected="keys such as epochs, lr and curve"
+            )
         for group in ("augmentation", "loss"):
             if isinstance(option := phase.get(group), str):
                 raise UserError(
-                    f"{key}.{group}: a name stands where the {group} itself should",
+                    f"{key}.{group} must be the config of the {group}, not its name",
                     found=option,
-                    fix=f"+{group}@{key}.{group}={option}, without the + where the phase has one already",
+                    fix=f"+{group}@{key}.{group}={option} (without + if the phase has one)",
                 )
 
 
 def _shown(value: Any) -> Any:
-    """A value for a message, which leaves out None."""
+    """A value for a message: `UserError` leaves out None."""
     return "null" if value is None else value

@@ -1,6 +1,6 @@
-"""What stands between the shell and Hydra: quick answers, nearest names for typos, errors in one piece.
+"""The command line in front of Hydra: help, suggestions for typos, and errors as one message.
 
-Imports neither torch nor Lightning, so that `--help`, `--cfg job` and a typo are answered at once.
+Imports neither torch nor Lightning, so that `--help`, `--cfg job` and errors for typos appear at once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import functools
 import logging
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -38,13 +39,13 @@ log = logging.getLogger(__name__)
 def command(
     config_name: str, *settings: str, starts_from: Literal["run", "resume"] | None = None
 ) -> Callable[[Job], Callable[[], None]]:
-    """Make a function a command. Its config is `conf/<config_name>.yaml`, its help its module's docstring.
+    """Make a function a command, with `conf/<config_name>.yaml` as config and its module's docstring as help.
 
     Args:
         config_name: a file of conf/, without suffix.
-        *settings: overrides that always hold for this command.
-        starts_from: the key that names a run folder: "run" where the command needs one and takes its config,
-            "resume" where it may repeat what was typed for one.
+        *settings: overrides that this command always adds.
+        starts_from: the key of a run folder: "run" if the command requires one and starts from its config,
+            "resume" if the command can repeat the overrides of a run.
     """
     typed: list[str] = []
     unknown: list[UnknownName] = []
@@ -56,7 +57,7 @@ def command(
         @functools.wraps(job)
         def guarded(config: DictConfig) -> Any:
             find_own_packages()
-            sys.argv[:] = typed  # what a launcher of further processes repeats, and what the run folder notes
+            sys.argv[:] = typed  # repeated by launchers of further processes, recorded in the run folder
             try:
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     check(config)
@@ -64,16 +65,15 @@ def command(
             except UserError as error:
                 unknown[:] = [error] if isinstance(error, UnknownName) else []
                 listed = write_problem_list(error.every) if error.every and rank() == 0 else None
-                all_of_it = f"\n  all:      {listed}" if listed else ""
-                told = as_started(f"\nerror: {error}{all_of_it}")
-                raise CompactHydraException(told) from error
+                full_list = f"\n  all:      {listed}" if listed else ""
+                raise CompactHydraException(as_started(f"\nerror: {error}{full_list}")) from error
             except SystemExit as end:
                 if end.code in [128 + number for number in SIGNALS]:
-                    tell_how_to_go_on(config)
+                    log_resume_command(config)
                 raise
 
         def main() -> None:
-            if rank() == 0:  # the others may be deep in waiting for one that left
+            if rank() == 0:  # the other processes may wait for one that has ended
                 listen()
             typed[:] = sys.argv
             words = [*arguments(), *settings]
@@ -81,7 +81,7 @@ def command(
                 if starts_from == "run":
                     words = run_arguments.start_from_run(words, usage)
                 elif starts_from == "resume":
-                    words = run_arguments.go_on_from_run(words)
+                    words = run_arguments.resume_from_run(words)
                 if rank() > 0:
                     words = run_arguments.nonzero_rank_args(words)
                 parser = get_args_parser()
@@ -109,10 +109,10 @@ def command(
 def _start(
     application: Application, job: Job, flags: argparse.Namespace, parser: argparse.ArgumentParser
 ) -> None:
-    """Do what the command's flags ask for; without any, run one job.
+    """Execute the flags of the command line; without flags, run one job.
 
     Raises:
-        SystemExit: with status 2 and a message, for what cannot be composed.
+        SystemExit: the config cannot be composed; status 2, after a message.
     """
     name, words = flags.config_name, flags.overrides
     GlobalHydra.instance().clear()
@@ -132,7 +132,7 @@ def _start(
             application.multirun(name, job, [*words, "hydra.mode=MULTIRUN"])
         else:
             application.run(name, job, [*words, "hydra.mode=RUN"])
-    except ConfigCompositionException as error:  # of a job that only two values together make impossible
+    except ConfigCompositionException as error:  # of a job of a sweep, from a combination of values
         stop(explain(error, words, application.config_loader.of_files))
     except UserError as error:
         stop(error)
@@ -141,7 +141,7 @@ def _start(
 
 
 def _check_values(application: Application, config_name: str, words: list[str]) -> None:
-    """Refuse a typo in one value of a sweep before its folder is made; each job checks the rest itself."""
+    """Refuse a typo in any value of a sweep before its folder is created; jobs check their configs later."""
     for overrides in alternatives(words, application.config_loader):
         try:
             config = application.compose_config(config_name, overrides, RunMode.MULTIRUN)
@@ -153,21 +153,22 @@ def _check_values(application: Application, config_name: str, words: list[str]) 
 
 
 def help_text(usage: str) -> str:
-    """A command's docstring, with all groups and options."""
-    listed = (f"{group}: {', '.join(options(group))}" for group in groups())
+    """A command's docstring, with all groups and options, in lines of at most 80 columns."""
+    lines = [f"{group}: {', '.join(options(group))}" for group in groups()]
+    listed = [textwrap.fill(line, 80, subsequent_indent="    ", break_on_hyphens=False) for line in lines]
     return "\n".join([usage.strip(), "", "Groups and their options (group=option):", *listed, "", FOOTER])
 
 
 FOOTER = """\
-What each is for:     docs/options.md, or the first line of conf/GROUP/OPTION.yaml
+What an option does:  docs/options.md, or line 1 of conf/GROUP/OPTION.yaml
 A key inside a group: optimizer.lr=3e-4 data.batch_size=16 trainer.devices=2
 Several of a group:   'callbacks=[default,ema]' 'logger=[wandb,tensorboard]'
-Jobs of a sweep run:  hydra/launcher=OPTION, a file of conf/hydra/launcher
-The composed config:  --cfg job     Hydra's own options: --hydra-help
+Launcher of a sweep:  hydra/launcher=OPTION, a file of conf/hydra/launcher
+The composed config:  --cfg job     (all flags of Hydra: --hydra-help)
 Completion in bash:   source scripts/completion.bash"""
 
 
-def tell_how_to_go_on(config: DictConfig) -> None:
-    """The last line of a training that a signal ended, however far it was."""
+def log_resume_command(config: DictConfig) -> None:
+    """Log how to resume a training that a signal stopped."""
     if rank() == 0 and "resume" in config and (output_folder() / "config.yaml").is_file():
-        log.info("stopped; go on with: %s resume=%s", as_started("python train.py"), output_folder())
+        log.info("stopped; resume with: %s resume=%s", as_started("python train.py"), output_folder())

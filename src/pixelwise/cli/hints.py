@@ -1,4 +1,4 @@
-"""What was typed wrongly is answered with the nearest name, before Hydra and torch do anything."""
+"""Error messages for a wrong command line, with the nearest name as a suggestion."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ from pixelwise.errors import UserError, guess, nearest
 from pixelwise.overrides import key_of, nodes, quoted
 from pixelwise.runtime.program import as_started
 
-PLUGINS = {"hydra/launcher": "pip install 'pixelwise[processes,slurm]' brings joblib's and submitit's"}
-"""How to come by options that are not files of conf/."""
+PLUGINS = {
+    "hydra/launcher": "pip install 'pixelwise[processes,slurm]' adds the launchers of joblib and submitit"
+}
+"""How to install the options of a group that are not files of conf/."""
 
 
 def stop(error: UserError) -> NoReturn:
-    """Say it and leave, as the shell expects of a command that was typed wrongly."""
+    """Print the error and exit with status 2, the usual status of a wrong command line."""
     print(as_started(f"error: {error}"), file=sys.stderr)
     sys.exit(2)
 
 
 def alternatives(overrides: Sequence[str], loader: ConfigLoader) -> Iterator[list[str]]:
-    """The overrides of those jobs of a sweep that differ from the first one in one key at most.
+    """The overrides of the jobs of a sweep that differ from its first job in at most one key.
 
-    They show nearly all mistakes, and there are as many of them as values, not as products of values.
+    They contain every single value of the sweep, and their number grows with the number of values instead of
+    the number of combinations.
 
     Args:
-        overrides: what was typed.
-        loader: that expands `glob(*)`.
+        overrides: the overrides of the command line.
+        loader: the config loader that expands `glob(*)`.
     """
     choices = []
     for override in OverridesParser.create(loader).parse_overrides(list(overrides)):
@@ -50,12 +53,12 @@ def alternatives(overrides: Sequence[str], loader: ConfigLoader) -> Iterator[lis
 
 
 def explain(error: Exception, overrides: Sequence[str], composed: DictConfig | None) -> UserError:
-    """Say what was probably meant.
+    """Turn an error of Hydra into a message that suggests the nearest name.
 
     Args:
-        error: of Hydra, on composing.
-        overrides: what was typed.
-        composed: what the chosen files alone gave; None where one of them does not exist.
+        error: the error that Hydra raised while it composed the config.
+        overrides: the overrides of the command line.
+        composed: the config of the chosen files, before overrides; None if one of the files does not exist.
     """
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
@@ -70,11 +73,11 @@ def explain(error: Exception, overrides: Sequence[str], composed: DictConfig | N
         return UserError(
             f"{error.override}: Hydra cannot read this",
             found=str(error).strip().splitlines()[0],
-            fix=f'a value with such characters in quotes of its own: "{key}={quoted(value)}"',
+            fix=f'put quotes around the value and around the argument: "{key}={quoted(value)}"',
         )
     if not isinstance(error, HydraException | OmegaConfBaseException):  # a group is neither a name nor a list
         empty = [o for o in overrides if o.endswith("=null") and is_group(key_of(o))]
-        what = f"{', '.join(empty)}: something must be chosen" if empty else str(error)
+        what = f"{', '.join(empty)}: an option must be chosen" if empty else str(error)
         return UserError(what, expected=", ".join(options(key_of(empty[0]))) if empty else None)
     if isinstance(error.__cause__, ConfigAttributeError | ConfigKeyError):
         key_part = str(error.__cause__.full_key)  # for optimzer.lr it is optimzer
@@ -84,11 +87,11 @@ def explain(error: Exception, overrides: Sequence[str], composed: DictConfig | N
 
 
 def _unknown_key(key: str, composed: DictConfig | None) -> UserError:
-    """Name the key that looks most like an unknown one."""
+    """The error for an unknown key, with the most similar known key."""
     keys = [name for name, _ in nodes(composed)] if composed is not None else []
     known = [*(name for name in keys if not name.startswith("hydra.")), *groups()]
     known.sort(key=lambda name: -name.count("."))
-    leaves = {name.rsplit(".", 1)[-1]: name for name in known}  # of equal ones the least deep
+    leaves = {name.rsplit(".", 1)[-1]: name for name in known}  # the least nested key of each name
     near = nearest(key, known, 1) or [leaves[n] for n in nearest(key.rsplit(".", 1)[-1], leaves, 1)]
     return UserError(
         f"{key}: there is no such key",
@@ -97,13 +100,13 @@ def _unknown_key(key: str, composed: DictConfig | None) -> UserError:
 
 
 def check_choice(key: str, name: str, options: Iterable[str]) -> None:
-    """Stop with the nearest option where `key=name` names none."""
+    """Exit with an error that suggests the nearest option, unless `name` is one of the options of `key`."""
     if name not in (options := list(options)):
         fix = guess(f"did you mean {key}=…?", name, options)
         stop(UserError(f"{key}={name}: there is no such {key}", expected=", ".join(options), fix=fix))
 
 
 def check_views(config: DictConfig) -> None:
-    """Stop where `tta` names what is none of conf/views.yaml."""
+    """Exit with an error if `tta` contains a name that is not in conf/views.yaml."""
     for name in [config.tta] if isinstance(config.tta, str) else config.tta or []:
         check_choice("tta", name, config.views)

@@ -1,4 +1,4 @@
-"""What Hydra knows of the job that runs, and what a job would be."""
+"""The current job of Hydra: its folder, its overrides and its differences from the defaults."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pixelwise.overrides import key_of, nodes
 
 
 def check_mode(config: DictConfig) -> None:
-    """Refuse what only the jobs of a sweep or a resumed run heed.
+    """Refuse overrides of a single new training that only affect sweeps or resumed runs.
 
     Raises:
-        UserError: for the first of them.
+        UserError: the first override without effect.
     """
     typed = HydraConfig.get().overrides
     if config.resume is not None or HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -30,18 +30,20 @@ def check_mode(config: DictConfig) -> None:
     for override in [*typed.task, *typed.hydra]:
         key = key_of(override)
         if key == "allow_change":
-            raise UserError(f"{override} has no effect on a fresh run", fix="resume=RUN goes on with one")
+            raise UserError(f"{override} has no effect on a new run", fix="resume=RUN resumes a run")
         if key.startswith(("sweep.", "hydra/launcher", "hydra.launcher.", "hydra.sweep.")):
-            raise UserError(f"{override} has no effect on one training", fix="python train.py -m … seed=1,2")
+            raise UserError(
+                f"{override} has no effect on a single training", fix="python train.py -m … seed=1,2"
+            )
 
 
 def output_folder() -> Path:
-    """The folder that Hydra made for this job."""
+    """The folder that Hydra created for this job."""
     return Path(HydraConfig.get().runtime.output_dir)
 
 
 def write_problem_list(lines: Sequence[str]) -> Path | None:
-    """Keep in the job's folder what a message names only the first few of; no lines remove an older list."""
+    """Write all items of a shortened message to problems.txt in the job's folder, or delete the file."""
     file = output_folder() / "problems.txt"
     if not lines:
         file.unlink(missing_ok=True)
@@ -51,17 +53,17 @@ def write_problem_list(lines: Sequence[str]) -> Path | None:
 
 
 def overrides() -> list[str]:
-    """What was typed for this job, one choice of each sweep."""
+    """The overrides of this job; in a sweep, with the values of this job."""
     return list(HydraConfig.get().overrides.task)
 
 
 def choice(group: str) -> str:
-    """Which file of a group of conf/ this job runs with."""
+    """The option of a group that this job uses."""
     return str(HydraConfig.get().runtime.choices[group])
 
 
 def choices() -> dict[str, str]:
-    """Which file of each group of conf/ this job runs with."""
+    """The option of each group that this job uses."""
     return {
         group: option
         for group, option in HydraConfig.get().runtime.choices.items()
@@ -70,10 +72,10 @@ def choices() -> dict[str, str]:
 
 
 def differences(config_name: str, config: DictConfig) -> list[str]:
-    """What this job does otherwise than `conf/<config_name>.yaml` alone: choices, then single values."""
+    """The overrides in which this job differs from `conf/<config_name>.yaml`: options, then single values."""
     chosen = {g: o for g, o in HydraConfig.get().runtime.choices.items() if not g.startswith("hydra/")}
     usual_choices = default_choices(config_name)
-    # several files of a group, as in logger=[wandb,tensorboard], are no choice in Hydra's eyes
+    # Hydra does not list several options of one group, such as logger=[wandb,tensorboard], as choices
     changed = [o for o in overrides() if "=[" in o and is_group(key_of(o))]
     changed += [
         f"{group}={option}"
@@ -82,7 +84,7 @@ def differences(config_name: str, config: DictConfig) -> list[str]:
         if usual_choices.get(group) != option
     ]
     usual = Application(config_name).usual(config_name, changed)
-    of_phases = [  # what a schedule chose for its phases follows from the schedule
+    of_phases = [  # options of phases that the schedule did not set itself
         f"{group}={option}"
         for group, option in chosen.items()
         if "@" in group and usual.hydra.runtime.choices.get(group) != option
@@ -92,20 +94,20 @@ def differences(config_name: str, config: DictConfig) -> list[str]:
     values = []
     for key, node in nodes(config):
         same = key in default and (
-            default[key] == node or (_of_the_moment(default[key]) and key not in typed)
+            default[key] == node or (_differs_by_start(default[key]) and key not in typed)
         )
         if not OmegaConf.is_dict(node) and not same and (key in typed or not key.startswith(below)):
             values.append(f"{key}={_as_typed(node)}")
     return [*changed, *of_phases, *values]
 
 
-def _of_the_moment(node: Any) -> bool:
-    """Whether a default differs from start to start, such as the name of a sweep."""
+def _differs_by_start(node: Any) -> bool:
+    """Whether a default contains the time of the start, such as the name of a sweep."""
     return "${now:" in str(node._value())
 
 
 def _as_typed(node: Any) -> str:
-    """A value as one would write it on the command line."""
+    """A value in the notation of the command line."""
     value = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_list(node) else node._value()
     text = json.dumps(value, ensure_ascii=False).replace('"', "").replace(", ", ",")
     return text if len(text) < 60 else text[:59] + "…"

@@ -1,4 +1,4 @@
-"""Which files the groups of conf/ hold: the project's, and those of a conf/ in the current folder."""
+"""The groups and options in the project's conf/ and in a conf/ of the current folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pixelwise.overrides import CONF
 
 
 def own_folder() -> Path | None:
-    """The user's own conf/ in the current folder, whose files add to the project's or replace them.
+    """The user's own conf/ in the current folder, or None; its files extend or replace the project's files.
 
-    One beside a run's config.yaml is not taken: a run folder may come from anybody, and files of conf/ decide
-    which classes are called.
+    A conf/ beside the config.yaml of a run is not used: the run folder may come from an untrusted source, and
+    the files of conf/ decide which classes are called.
     """
     folder = Path.cwd() / "conf"
     is_own = folder.is_dir() and folder.resolve() != CONF and not Path("config.yaml").exists()
@@ -19,12 +19,12 @@ def own_folder() -> Path | None:
 
 
 def is_group(name: str) -> bool:
-    """Whether there is a folder of that name in conf/."""
+    """Whether conf/ contains a folder of this name."""
     return name.replace("/", "").isidentifier() and any((folder / name).is_dir() for folder in _folders())
 
 
 def groups() -> list[str]:
-    """All groups but Hydra's own, nested ones as `data/source`, in alphabetical order."""
+    """All groups except Hydra's own, in alphabetical order; nested groups as `data/source`."""
     found = {
         str(path.relative_to(folder))
         for folder in _folders()
@@ -41,5 +41,5 @@ def options(group: str) -> dict[str, Path]:
 
 
 def _folders() -> list[Path]:
-    """From the least to the most important: of two files with one name the last one counts."""
+    """The folders in increasing priority: of two files with the same name, the last one is used."""
     return [CONF, *([own] if (own := own_folder()) else [])]

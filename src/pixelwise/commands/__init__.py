@@ -1,1 +1,1 @@
-"""One module a command: its docstring is its help, and its `main` runs it. Importing one imports no torch."""
+"""One module per command: its docstring is the help text, `main` runs it. Importing it imports no torch."""

@@ -1,10 +1,11 @@
-"""Look through a data set before training on it.
+"""Check a data set before training.
 
-    python scripts/audit.py data=folder data.root=DIR 'data.classes=[background,road]'
+    python scripts/audit.py data=folder data.root=DIR 'data.classes=[sky,road]'
 
-Takes the same words as train.py. Prints for each split the number of images, their sizes and the
-class histogram; names damaged files, unknown label values and duplicates, and lists every one of
-them in runs/audit/problems.txt. Exit status 1 where something has to be mended.
+Takes the same arguments as train.py. Prints for each split the number of
+images, their sizes and the class histogram. Reports damaged files, unknown
+label values and duplicates, and lists all of them in runs/audit/problems.txt.
+The exit status is 1 if there is a problem to correct.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pixelwise.cli.command import command
 
 @command("train", "hydra.run.dir=runs/audit", "hydra/job_logging=terminal")
 def main(config: DictConfig) -> None:
-    """Read everything once and print what was found."""
+    """Read every image and label once and print the result."""
     import rich
 
     from pixelwise import build

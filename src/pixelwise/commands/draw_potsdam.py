@@ -1,9 +1,12 @@
-"""Draw tiles in the layout of the ISPRS Potsdam release, which cannot be passed on.
+"""Draw synthetic tiles in the layout of the ISPRS Potsdam release.
 
-    python scripts/draw_potsdam.py data.root=DIR data.source.size=6000 data.source.zips=true
+    python scripts/draw_potsdam.py data.root=DIR data.source.zips=true
+    python scripts/draw_potsdam.py data.root=DIR data.source.size=6000
+    python scripts/draw_potsdam.py data.root=DIR 'data.source.parts=[RGB,label]'
 
-Takes the words of train.py with data=potsdam_synthetic. Draws every file that the release has for a tile
-('data.source.parts=[RGB,label]': only some), for the tiles that data.source.split names.
+Takes the arguments of train.py data=potsdam_synthetic. Draws each tile of
+data.source.split with all files of the release, or only with those named in
+data.source.parts. The licence of the release does not allow redistribution.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from pixelwise.cli.command import command
 
 @command("train", "data=potsdam_synthetic", "hydra.run.dir=.", "hydra/job_logging=terminal")
 def main(config: DictConfig) -> None:
-    """Draw what is missing."""
+    """Draw the missing files."""
     from pathlib import Path
 
     from pixelwise.drawn.city.potsdam_release import PARTS, draw_release

@@ -1,13 +1,15 @@
-"""Score a finished run again.
+"""Compute the scores of a finished run again.
 
-    python evaluate.py run=RUN                         the split that training ended with
-    python evaluate.py run=RUN split=val data.root=DIR
-    python evaluate.py run=RUN output=scores.json      and write the scores to a file
-    python evaluate.py run=RUN tta=d4                  under test-time augmentation
+    python evaluate.py run=RUN                     as at the end of training
+    python evaluate.py run=RUN split=val           another split
+    python evaluate.py run=RUN data.root=DIR       data in another folder
+    python evaluate.py run=RUN output=scores.json  and write scores.json
+    python evaluate.py run=RUN tta=d4              with test-time augmentation
 
-RUN is the folder that train.py printed, wherever it lies now. Single values of its config can be
-overridden; `checkpoint=last` takes other weights than the best, and `averaged=false` the weights
-themselves of a run that kept their moving average.
+RUN is the run folder that train.py printed; it may have been moved. Single
+values of its config can be overridden. checkpoint=last uses the last weights
+instead of the best. averaged=false uses the trained weights instead of their
+moving average (callbacks=ema).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pixelwise.cli.hints import check_views
 
 @command("evaluate", starts_from="run")
 def main(config: DictConfig) -> None:
-    """Build everything from the run folder, score its best weights."""
+    """Build the run from its folder and score the chosen weights."""
     check_views(config)
 
     from pixelwise import build, runs

@@ -1,15 +1,19 @@
-"""Hand a finished run over to other programs.
+"""Export the model of a finished run for other programs.
 
-    python export.py run=RUN format=onnx               model.onnx, for onnxruntime, TensorRT, OpenVINO …
-    python export.py run=RUN format=pt2                model.pt2, a graph for torch.export.load
-    python export.py run=RUN format=hub                a folder for the Hugging Face hub and pixelwise.load
-    python export.py run=RUN format=onnx output=DIR    elsewhere than in RUN/export/
+    python export.py run=RUN format=onnx             for ONNX Runtime, TensorRT
+    python export.py run=RUN format=pt2              for torch.export.load
+    python export.py run=RUN format=hub              for the Hugging Face hub
+                                                     and pixelwise.load
+    python export.py run=RUN format=onnx output=DIR  instead of RUN/export/
 
-Graphs take raw RGB images (B, C, H, W) in the training images' dtype, any number of them and of any size
-that the encoder takes, and give logits: scaling and normalising are inside, resizing (of a classifier's
-images) is not. Each export is opened again and compared with the trained model, on an image that is written
-beside it with its logits (sample.npz). `sample=photo.jpg` takes another image than the run's data set gives,
-`checkpoint=last` other weights than the best.
+model.onnx and model.pt2 map raw images (B, C, H, W), in the dtype of the
+training images, to logits. They accept any batch size, and any image size that
+the encoder accepts. They include scaling and normalization, but no resizing.
+
+The command opens each export again and compares its logits with those of the
+trained model. It writes the test image and its logits to sample.npz.
+sample=photo.jpg replaces the image, which is otherwise taken from the data set
+of the run. checkpoint=last exports the last weights instead of the best.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @command("export", starts_from="run")
 def main(config: DictConfig) -> None:
-    """Restore the model, write it, compare."""
+    """Load the model, export it and compare the outputs."""
     check_choice("format", config.format, config.formats)
 
     from pixelwise import runs

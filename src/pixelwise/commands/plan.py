@@ -1,9 +1,11 @@
-"""Draw what a training would do, without training.
+"""Draw the schedule of a training without training.
 
-    python scripts/plan.py schedule=three_phase encoder=resnet50 optimizer.layer_decay=0.75
+    python scripts/plan.py schedule=three_phase
+    python scripts/plan.py encoder=resnet50 optimizer.layer_decay=0.75
 
-Takes the same words as train.py. Prints for each phase its length, the learning rate of each part, what is
-frozen, augmentation, crop and loss; the same as a picture lies in plan_<schedule>.png. Nothing is downloaded.
+Takes the same arguments as train.py. Prints for each phase its length, the
+learning rate of each part, the frozen parts, augmentation, crop size and loss,
+and draws them in plan_<schedule>.png. Downloads nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pixelwise.cli.job import choice, overrides
 
 @command("train", "hydra.run.dir=.", "hydra/job_logging=terminal")
 def main(config: DictConfig) -> None:
-    """Print the table, write the picture."""
+    """Print the table and write the figure."""
     import rich
 
     from pixelwise.build import outline

@@ -1,17 +1,24 @@
 """Predict images with a finished run.
 
     python predict.py run=RUN input=photo.jpg output=DIR
-    python predict.py run=RUN input=FOLDER output=DIR          every image below FOLDER
     python predict.py run=RUN 'input=FOLDER/*.png' output=DIR
-    python predict.py run=RUN input=TILE.tif output=DIR        a georeferenced map of a GeoTIFF
-    python predict.py run=RUN input=TILE.tif output=DIR tta=d4 probabilities=true
+    python predict.py run=RUN input=FOLDER output=DIR    all images below FOLDER
+    python predict.py run=RUN input=TILE.tif output=DIR  a georeferenced map
+    python predict.py run=RUN input=TILE.tif output=DIR tta=d4 'bands=[4,1,2]'
 
-A segmenter writes NAME.png (class indices, with their colours) and NAME_overlay.png for each image, at
-the image's own size; for a TIFF NAME.tif with the same CRS and transform, NAME_areas.csv and a small
-overlay. Images larger than `window=768` pixels go through in windows that overlap and are blended; those of
-a run on tiles as its tiles were scored.
-A classifier writes probabilities.csv. Called again, it goes on where it stopped. `checkpoint=last` takes
-other weights than the best, `bands=[4,1,2]` these bands of a TIFF.
+A segmentation model writes for each image, at its original size:
+
+    photo.jpg   photo.png (class indices with a palette), photo_overlay.png
+    TILE.tif    TILE.tif (same CRS and transform), TILE_areas.csv and a reduced
+                overlay
+
+Images larger than window=768 pixels are predicted in overlapping, blended
+windows; for a run on tiles, in the windows that its tiles were scored with. A
+classification or tagging model writes probabilities.csv.
+
+A second call continues an interrupted prediction. probabilities=true also
+writes the class probabilities of each pixel; bands=[4,1,2] selects bands of a
+TIFF; checkpoint=last uses the last weights instead of the best.
 """
 
 from __future__ import annotations

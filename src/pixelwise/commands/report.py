@@ -1,8 +1,9 @@
-"""Write the report.html of a run or of a sweep again, from what lies in its folder.
+"""Write report.html of a run or a sweep again.
 
     python scripts/report.py RUN_OR_SWEEP
 
-Any other argument, or none, prints this.
+RUN_OR_SWEEP is the folder of the run or sweep. The report is made from the
+files in this folder; no scores are computed.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from pixelwise.runtime import program
 
 
 def main() -> None:
-    """Write it and say where it is."""
+    """Write the report and print its path."""
     arguments = program.arguments()
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        asked = bool({"-h", "--help"} & set(arguments))
-        print(program.as_started(__doc__ or "").strip(), file=sys.stdout if asked else sys.stderr)
-        sys.exit(0 if asked else 2)
+        wants_help = bool({"-h", "--help"} & set(arguments))
+        print(program.as_started(__doc__ or "").strip(), file=sys.stdout if wants_help else sys.stderr)
+        sys.exit(0 if wants_help else 2)
 
     from pixelwise import runs
     from pixelwise.reports.run_page import write

@@ -1,4 +1,11 @@
-"""Search a space: `python scripts/search.py search=loss_and_rate sweep.name=NAME`; once more, it goes on."""
+"""Search hyperparameters with Optuna.
+
+    python scripts/search.py search=loss_and_rate sweep.name=NAME
+
+Takes the same arguments as train.py. search=OPTION selects the search space, a
+file of conf/search. Each trial is a run in runs/NAME. The same command again
+continues the search.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +17,7 @@ from pixelwise.cli.job import output_folder, overrides
 
 @command("train", "hydra.run.dir=runs/${sweep.name}")
 def main(config: DictConfig) -> None:
-    """Run trials until there are enough; each is a run folder of its own."""
+    """Run the remaining trials, each in its own run folder."""
     from pixelwise.sweeps.search import search
 
     search(config, overrides(), output_folder())

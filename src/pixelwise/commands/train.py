@@ -2,19 +2,26 @@
 
 Typical commands:
 
-    python train.py                                             toy cats and dogs, segmented
-    python train.py task=segmentation loss=dice
-    python train.py task=classification                         the same encoder with a pooling head
+    python train.py                                segment drawn cats and dogs
+    python train.py task=segmentation loss=dice    choose a task and a loss
+    python train.py task=classification            one label per image
+    python train.py data=potsdam data.root=DIR     aerial tiles; or task=tagging
     python train.py data=folder data.root=DIR 'data.classes=[background,road]'
-    python train.py data=potsdam data.root=DIR                  aerial tiles of any size; task=tagging, too
-    python train.py schedule=freeze_then_finetune augmentation=strong encoder.name=convnext_tiny
-    python train.py -m loss=cross_entropy,dice,ce_dice seed=1,2 one run for each combination
-    python scripts/search.py search=loss_and_rate               let Optuna choose
-    python train.py debug=one_batch                             does it run at all?
-    python scripts/plan.py schedule=three_phase                 draw a schedule without training
-    python train.py resume=runs/latest                          go on with the newest run
-    python evaluate.py run=RUN      python predict.py run=RUN input=FILES output=DIR
-    python export.py run=RUN format=onnx                        python scripts/report.py RUN_OR_SWEEP
+    python train.py schedule=freeze_then_finetune encoder.name=convnext_tiny
+    python train.py -m loss=dice,focal seed=1,2    one run per combination
+    python train.py debug=one_batch                check that everything runs
+    python train.py resume=runs/latest             resume the newest run
+
+Before and after training (each has its own --help):
+
+    python scripts/audit.py data=folder data.root=DIR 'data.classes=[sky,road]'
+    python scripts/plan.py schedule=three_phase    draw a schedule, do not train
+    python scripts/search.py search=loss_and_rate  Optuna hyperparameter search
+    python scripts/report.py RUN_OR_SWEEP          write report.html again
+
+    python evaluate.py run=RUN                     compute the scores again
+    python predict.py run=RUN input=FILES output=DIR
+    python export.py run=RUN format=onnx           for other programs
 """
 
 from __future__ import annotations
@@ -31,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @command("train", starts_from="resume")
 def main(config: DictConfig) -> float | None:
-    """Make the run folder or go on in one, build everything, train; returns what a sweep compares."""
+    """Create or resume a run folder and train; returns the best monitored score, which sweeps compare."""
     from pixelwise import runs
     from pixelwise.cli.checks import check_choices
     from pixelwise.runs import resume
@@ -43,12 +50,12 @@ def main(config: DictConfig) -> float | None:
     check_choices(config, overrides())
     folder = output_folder()
     resuming = config.resume is not None or hydra_callback.begun(folder)
-    changed = differences("train", config)  # before the clock and the machine are written into it
+    changed = differences("train", config)  # before the run folder adds times and the machine
     if resuming:
-        going_on = resume.reopen(folder, config, overrides())
-        if going_on is None:
+        resumed = resume.reopen(folder, config, overrides())
+        if resumed is None:
             return None
-        config = going_on
+        config = resumed
     elif rank() == 0:
         runs.create(folder, config, overrides())
         runs.add_to_environment(folder, choices=choices())
@@ -61,7 +68,7 @@ def main(config: DictConfig) -> float | None:
     from pixelwise.training.train import train
 
     start = checkpoints.newest(folder) if resuming else None
-    program.replace_arguments([f"resume='{folder}'"])  # what Lightning's further processes start with
+    program.replace_arguments([f"resume='{folder}'"])  # for the processes that Lightning starts
     best = train(build.run(config, folder), folder, start)
     log.info("run folder: %s", folder)
     return best

@@ -1,11 +1,14 @@
-"""Does a classifier's encoder help a segmenter that has few labelled masks?
+"""Compare segmenters trained from scratch and from a classifier.
 
     python scripts/transfer.py
-    python scripts/transfer.py both.encoder=resnet50 'masks=[16,64]' steps=1000 output=runs/resnet50
+    python scripts/transfer.py both.encoder=resnet50 output=runs/resnet50
+    python scripts/transfer.py 'masks=[16,64]' steps=1000
 
-For each seed trains a classifier, then for each number of masks two segmenters by the same command: one from
-scratch, one with `encoder.weights=` the classifier's. Writes every run's folder, and transfer.{md,png,json}
-with mIoU against the number of masks. Started again, it keeps the runs that are finished.
+Trains for each seed one classifier, and for each number of masks two segmenters
+with the same settings: one from scratch, one that starts from the encoder of
+the classifier (encoder.weights=). Writes the folders of all runs, and the mIoU
+by the number of masks to transfer.md, .png and .json. The same command again
+keeps the finished runs.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from pixelwise.cli.command import command
 
 @command("transfer")
 def main(config: DictConfig) -> None:
-    """Train what is missing, show what came out."""
+    """Train the missing runs and write the comparison."""
     from pixelwise.sweeps.transfer import Study, run_study
 
     plain: Any = OmegaConf.to_container(config, resolve=True)
