@@ -12,19 +12,18 @@ import pytest
 import timm
 import torch
 from omegaconf import DictConfig
+from tests.helpers import Compose, refused
 
 from pixelwise import build
 from pixelwise.build.instantiate import make
 from pixelwise.cli.checks import check_choices
 from pixelwise.data.statistics import channel_statistics
-from pixelwise.errors import UserError
 from pixelwise.losses import Dice
 from pixelwise.runtime.device import precision
 from pixelwise.training import run
 from pixelwise.types import Raw
 
 pytestmark = pytest.mark.fast
-Compose = Callable[..., DictConfig]
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def built(compose: Compose, tiny: list[str], tmp_path: Path) -> Callable[..., ru
     ],
 )
 def test_targets_that_are_not_allowed_classes_are_refused(target: str) -> None:
-    with pytest.raises(UserError, match=r"loss._target_: '.*' (is not allowed|cannot be imported)"):
+    with refused(r"loss._target_: '.*' (is not allowed|cannot be imported)"):
         make({"_target_": target}, "loss")
 
 
@@ -59,7 +58,7 @@ def test_a_refused_class_in_nested_arguments_is_found(tmp_path: Path) -> None:
         "_target_": "pathlib.Path.touch",
         "_args_": [{"_target_": "pathlib.Path", "_args_": [str(tmp_path / "x")]}],
     }
-    with pytest.raises(UserError, match="not allowed"):
+    with refused("not allowed"):
         make({"_target_": "torch.nn.Sequential", "_args_": [[{"a": nested}]]}, "loss")
     assert not (tmp_path / "x").exists()
 
@@ -70,16 +69,14 @@ def test_classes_of_pixelwise_and_torch_are_allowed() -> None:
 
 
 def test_misspelt_classes_and_arguments_name_the_key() -> None:
-    with pytest.raises(UserError, match=r"loss._target_: 'pixelwise.losses.Dise' cannot be imported"):
+    with refused(r"loss._target_: 'pixelwise.losses.Dise' cannot be imported"):
         make({"_target_": "pixelwise.losses.Dise"}, "loss")
-    with pytest.raises(
-        UserError, match=r"loss: pixelwise.losses.Dice does not accept these arguments[\s\S]*smoooth"
-    ):
+    with refused(r"loss: pixelwise.losses.Dice does not accept these arguments[\s\S]*smoooth"):
         make({"_target_": "pixelwise.losses.Dice", "smoooth": 1}, "loss")
 
 
 def test_classification_refuses_a_decoder(built: Callable[..., run.Run]) -> None:
-    with pytest.raises(UserError, match=r"decoder: task=classification cannot use UNet[\s\S]*Linear"):
+    with refused(r"decoder: task=classification cannot use UNet[\s\S]*Linear"):
         built("task=classification", "decoder=unet")
 
 
@@ -126,7 +123,7 @@ def test_phase_errors_come_before_the_model_is_built(
     monkeypatch.setattr(build, "model", lambda config: pytest.fail("the model was built"))
     if ".loss=" in override:  # built after the model, but before training
         monkeypatch.undo()
-    with pytest.raises(UserError, match=message):
+    with refused(message):
         built(override)
 
 
@@ -176,14 +173,12 @@ def test_phase_errors_come_before_the_model_is_built(
 def test_invalid_values_are_refused_with_their_key(
     override: str, message: str, built: Callable[..., run.Run]
 ) -> None:
-    with pytest.raises(UserError, match=message):
+    with refused(message):
         built(override)
 
 
 def test_a_phase_that_trains_no_parameters_is_refused(built: Callable[..., run.Run]) -> None:
-    with pytest.raises(
-        UserError, match=r"phases\.all\.freeze: nothing is left[\s\S]*only decoder, without weights"
-    ):
+    with refused(r"phases\.all\.freeze: nothing is left[\s\S]*only decoder, without weights"):
         built("task=classification", "+schedule.phases.all.freeze=[encoder,head]")
 
 
@@ -201,7 +196,7 @@ def test_a_phase_that_trains_no_parameters_is_refused(built: Callable[..., run.R
 def test_overrides_without_effect_are_refused(override: str, has_no_effect: bool, compose: Compose) -> None:
     config = compose("schedule=three_phase", override)
     if has_no_effect:
-        with pytest.raises(UserError, match=r"has no effect[\s\S]*schedule\.phases\."):
+        with refused(r"has no effect[\s\S]*schedule\.phases\."):
             check_choices(config, [override])
     else:
         check_choices(config, [override])
@@ -237,7 +232,7 @@ def test_a_limit_beyond_the_plan_warns_and_zero_is_refused(
     assert [record.message for record in caplog.records if "no effect" in record.message] == [
         "trainer.max_epochs=3 has no effect: the schedule has 2 epochs, and limits can only shorten it"
     ]
-    with pytest.raises(UserError, match=r"trainer\.max_steps[\s\S]*a whole number from 1"):
+    with refused(r"trainer\.max_steps[\s\S]*a whole number from 1"):
         built("trainer.max_steps=0")
 
 
@@ -274,7 +269,7 @@ def test_statistics_come_from_config_or_training_split(
         half = built(f"data.{given}=[0.1,0.2,0.3]", f"data.{measured}=null").module.model.normalize
         assert getattr(half, given).tolist() == pytest.approx([0.1, 0.2, 0.3])
         assert torch.equal(getattr(half, measured), getattr(run.module.model.normalize, measured))
-    with pytest.raises(UserError, match=r"data\.mean"):
+    with refused(r"data\.mean"):
         built("data.mean=[0.1]")
 
 

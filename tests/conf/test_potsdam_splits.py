@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
 
 import pytest
-from omegaconf import DictConfig
+from tests.helpers import Compose
 
 from pixelwise.drawn.city.potsdam_release import PALETTE
 
 pytestmark = pytest.mark.fast
 
-Compose = Callable[..., DictConfig]
 TRAINING = {f"{row}_{column}" for row, column in product((2, 3, 4, 5), (10, 11, 12))} | {
     f"{row}_{column}" for row, column in product((6, 7), range(7, 13))
 }

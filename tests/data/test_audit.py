@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from tests.helpers import refused
 
 from pixelwise.data.audit import audit
 from pixelwise.data.labels import Labels
 from pixelwise.data.sources.class_folders import FolderClassification
 from pixelwise.data.sources.folder import FolderSegmentation
 from pixelwise.data.statistics import class_histogram, fingerprint
-from pixelwise.errors import UserError
 from pixelwise.types import Raw, Source, Split
 
 pytestmark = pytest.mark.fast
@@ -192,7 +192,7 @@ def test_a_minimal_source_can_be_audited():
 def test_the_histogram_stops_at_an_unknown_label(root):
     assert class_histogram(segmentation(root).split("train"), CLASSES).absent == []
     save(root / "train/masks/1.png", np.full((4, 6), 11))
-    with pytest.raises(UserError, match=r"1\.png holds labels without a meaning"):
+    with refused(r"1\.png holds labels without a meaning"):
         class_histogram(segmentation(root).split("train"), CLASSES)
 
 

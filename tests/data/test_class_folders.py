@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from tests.helpers import refused
 
 from pixelwise.data.sources.class_folders import FolderClassification
-from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast
 
@@ -81,7 +81,7 @@ def test_labels_to_skip(tmp_path):
 )
 def test_folders_that_do_not_match_the_classes(tmp_path, folders, message):
     draw(*(tmp_path / folder / "a.png" for folder in folders))
-    with pytest.raises(UserError, match=message):
+    with refused(message):
         FolderClassification(tmp_path, CLASSES)
 
 
@@ -101,11 +101,11 @@ def test_folders_that_do_not_match_the_classes(tmp_path, folders, message):
 )
 def test_mistakes_in_a_table(tmp_path, table, message):
     write_table(tmp_path, table)
-    with pytest.raises(UserError, match=message):
+    with refused(message):
         FolderClassification(tmp_path, CLASSES, csv="labels.csv").split("train")
 
 
 def test_a_missing_table(tmp_path):
     draw(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"labels\.csv does not exist"):
+    with refused(r"labels\.csv does not exist"):
         FolderClassification(tmp_path, CLASSES, csv="labels.csv")

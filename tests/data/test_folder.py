@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.helpers import refused
 
 from pixelwise.data.labels import Labels
 from pixelwise.data.sources.folder import FolderSegmentation
 from pixelwise.data.splits import random_split
-from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast
 
@@ -82,7 +82,7 @@ def test_a_share_of_0_gives_no_split(tmp_path):
 
 @pytest.mark.parametrize("shares", [{"val": "x"}, {"val": 0.1, "seed": "y"}, {"val": 0.5, "test": 0.5}])
 def test_invalid_split_shares_are_refused(shares):
-    with pytest.raises(UserError, match=r"^data\.source\.split"):
+    with refused(r"^data\.source\.split"):
         random_split(list("abc"), **shares)
 
 
@@ -101,20 +101,20 @@ def test_subfolders_suffixes_and_folder_names(tmp_path):
     assert keys(source(tmp_path, **options).split("train")) == ["city/a"]
 
 
-def refused(root, match, **options):
-    with pytest.raises(UserError, match=match):
+def split_is_refused(root, match, **options):
+    with refused(match):
         source(root, **options).split("train")
 
 
 def test_a_missing_root_suggests_a_similar_folder(tmp_path):
     (tmp_path / "streets").mkdir()
-    refused(tmp_path / "street", r"street is missing[\s\S]*data\.root=.*streets")
-    refused(tmp_path / "streets", "streets is empty")
+    split_is_refused(tmp_path / "street", r"street is missing[\s\S]*data\.root=.*streets")
+    split_is_refused(tmp_path / "streets", "streets is empty")
 
 
 def test_unknown_folders_are_listed(tmp_path):
     (tmp_path / "pictures").mkdir()
-    refused(tmp_path, r"none of the known layouts[\s\S]*pictures[\s\S]*data\.source\.images=")
+    split_is_refused(tmp_path, r"none of the known layouts[\s\S]*pictures[\s\S]*data\.source\.images=")
 
 
 @pytest.mark.parametrize("places", ["{}/images {}/masks", "images/{} masks/{}"])
@@ -122,7 +122,7 @@ def test_unknown_folders_are_listed(tmp_path):
 def test_other_names_of_splits_are_refused(tmp_path, places, wrong):
     images, masks = places.format(wrong, wrong).split()
     draw_pairs(tmp_path / images, tmp_path / masks, "a")
-    refused(tmp_path, f"{wrong} is not the name of a split[\\s\\S]*train, val or test")
+    split_is_refused(tmp_path, f"{wrong} is not the name of a split[\\s\\S]*train, val or test")
 
 
 def test_missing_masks_and_images_are_listed_and_counted(tmp_path):
@@ -130,36 +130,36 @@ def test_missing_masks_and_images_are_listed_and_counted(tmp_path):
     for name in range(7):
         draw(tmp_path / f"images/extra{name}.png")
     draw(tmp_path / "masks/lonely.png")
-    refused(tmp_path, r"7 without a mask: extra0,.* and 2 more; 1 without an image: lonely")
+    split_is_refused(tmp_path, r"7 without a mask: extra0,.* and 2 more; 1 without an image: lonely")
 
 
 def test_a_suffix_of_masks_is_suggested_and_read(tmp_path):
     for name in "ab":
         draw(tmp_path / f"images/{name}.jpg")
         draw(tmp_path / f"masks/{name}_mask.png")
-    refused(tmp_path, "data.source.mask_suffix=_mask")
+    split_is_refused(tmp_path, "data.source.mask_suffix=_mask")
     assert len(source(tmp_path, mask_suffix="_mask").split("train")) == 2
 
 
 def test_a_missing_mask_folder_and_an_empty_one(tmp_path):
     draw(tmp_path / "images/a.jpg")
     (tmp_path / "labels").mkdir()
-    refused(tmp_path, r"masks is missing[\s\S]*labels")
+    split_is_refused(tmp_path, r"masks is missing[\s\S]*labels")
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks/a.npy").touch()
-    refused(tmp_path, r"masks holds no image[\s\S]*a\.npy")
+    split_is_refused(tmp_path, r"masks holds no image[\s\S]*a\.npy")
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):
     draw_pairs(tmp_path / "images", tmp_path / "masks", "a")
     draw(tmp_path / "images/a.png")
-    refused(tmp_path, r"a\.jpg and a\.png share the key 'a'")
+    split_is_refused(tmp_path, r"a\.jpg and a\.png share the key 'a'")
 
 
 def test_masks_of_another_size_are_listed(tmp_path):
     draw_pairs(tmp_path / "images", tmp_path / "masks", "ab")
     draw(tmp_path / "masks/b.png", size=(6, 4))
-    refused(tmp_path, r"1 of 2 masks differ[\s\S]*b \(image 4×6, mask 6×4\)")
+    split_is_refused(tmp_path, r"1 of 2 masks differ[\s\S]*b \(image 4×6, mask 6×4\)")
 
 
 def draw_turned(root, tag, image=(4, 6), mask=(4, 6), **options):
@@ -174,12 +174,14 @@ def draw_turned(root, tag, image=(4, 6), mask=(4, 6), **options):
 def test_masks_may_match_the_stored_or_the_shown_image(tmp_path, tag):
     draw_turned(tmp_path, tag, mask=(6, 4))
     assert source(tmp_path).split("train")[0].image.shape == (6, 4, 3)
-    refused(tmp_path, r"EXIF[\s\S]*fits the image as shown[\s\S]*data\.source\.exif=apply", exif="ignore")
+    split_is_refused(
+        tmp_path, r"EXIF[\s\S]*fits the image as shown[\s\S]*data\.source\.exif=apply", exif="ignore"
+    )
     draw_turned(tmp_path, tag, mask=(4, 6))
-    refused(tmp_path, r"EXIF[\s\S]*fits the image as stored[\s\S]*data\.source\.exif=ignore")
+    split_is_refused(tmp_path, r"EXIF[\s\S]*fits the image as stored[\s\S]*data\.source\.exif=ignore")
     assert source(tmp_path, exif="ignore").split("train")[0].image.shape == (4, 6, 3)
     draw_turned(tmp_path, tag, mask=(4, 4))
-    refused(tmp_path, r"1 of 1 masks differ[\s\S]*create the masks again$")
+    split_is_refused(tmp_path, r"1 of 1 masks differ[\s\S]*create the masks again$")
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def test_all_unreadable_files_are_listed(tmp_path):
     draw_pairs(tmp_path / "images", tmp_path / "masks", "abc")
     for name in "ac":
         (tmp_path / f"images/{name}.jpg").write_bytes(b"")
-    refused(tmp_path, r"2 of 3 files cannot be read as images[\s\S]*a\.jpg.*c\.jpg")
+    split_is_refused(tmp_path, r"2 of 3 files cannot be read as images[\s\S]*a\.jpg.*c\.jpg")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,7 @@ def test_all_unreadable_files_are_listed(tmp_path):
 )
 def test_impossible_shares_are_refused(tmp_path, split, message):
     draw_pairs(tmp_path / "images", tmp_path / "masks", "abc")
-    refused(tmp_path, message, split=split)
+    split_is_refused(tmp_path, message, split=split)
 
 
 def test_camvid(request):

@@ -7,11 +7,11 @@ import time
 
 import numpy as np
 import pytest
+from tests.helpers import refused
 
 from pixelwise.data.sources.potsdam import Potsdam
 from pixelwise.data.tiles import cache
 from pixelwise.drawn.city.potsdam_release import PALETTE, draw_release
-from pixelwise.errors import UserError
 
 pytestmark = pytest.mark.fast
 
@@ -64,7 +64,7 @@ def test_a_cache_removed_during_a_run_is_reported(root):
     split = train(root)
     for path in (root / "prepared").rglob("*.npy"):
         path.unlink()
-    with pytest.raises(UserError, match="was removed or damaged"):
+    with refused("was removed or damaged"):
         split[0]
 
 
@@ -82,13 +82,13 @@ def test_a_full_disk_is_reported_before_preparation(root, monkeypatch):
     monkeypatch.setattr(
         cache.shutil, "disk_usage", lambda path: os.statvfs_result and type("U", (), {"free": 9})()
     )
-    with pytest.raises(UserError, match="has no room for 1 prepared tiles"):
+    with refused("has no room for 1 prepared tiles"):
         train(root)
 
 
 def test_a_read_only_folder_is_reported(root):
     (root / "file").touch()
-    with pytest.raises(UserError, match="cannot be written"):
+    with refused("cannot be written"):
         train(root, prepared="file/below")
 
 

@@ -7,6 +7,7 @@ import gc
 import numpy as np
 import psutil
 import pytest
+from tests.helpers import refused
 
 from pixelwise.augmentation import Augmentation, Geometry
 from pixelwise.data.datamodule import DataModule
@@ -15,7 +16,6 @@ from pixelwise.data.samplers import SampleIndex
 from pixelwise.data.statistics import class_histogram, fingerprint
 from pixelwise.data.tiles.cache import CELL, Prepared
 from pixelwise.data.tiles.split import CropSampling, TileSplit
-from pixelwise.errors import UserError
 from pixelwise.inference.tiling import Tiling
 from pixelwise.types import IGNORE, Source
 
@@ -178,7 +178,7 @@ def test_tiles_are_not_cached_window_by_window(tiles):
         def split(self, name):
             return TileSplit(tiles, CLASSES, Tiling(100, 0), CropSampling(11) if name == "train" else None)
 
-    with pytest.raises(UserError, match=r"data\.cache"):
+    with refused(r"data\.cache"):
         DataModule(TileSource(), CLASSES, batch_size=4, cache=True)
 
 
@@ -220,5 +220,5 @@ def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path):
     ],
 )
 def test_a_wrong_argument_is_named(tiles, arguments, match):
-    with pytest.raises(UserError, match=match):
+    with refused(match):
         TileSplit(tiles, CLASSES, Tiling(100), draws=CropSampling(**arguments))

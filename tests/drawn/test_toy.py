@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import balanced_accuracy_score
+from tests.helpers import refused
 
 from pixelwise.drawn.toy.scenes import ToyClassification, ToySegmentation, paint_scene
-from pixelwise.errors import UserError
 
 COUNTS = {"train": 240, "val": 20, "test": 120}
 PIXEL_CLASSES = ["background", "cat", "dog"]
@@ -140,7 +140,7 @@ def test_image_colours_do_not_separate_cats_and_dogs(single_animals):
     ],
 )
 def test_a_wrong_argument_names_its_key(options, key):
-    with pytest.raises(UserError, match=key) as caught:
+    with refused(key) as caught:
         segmentation(**options)
     assert "found:" in str(caught.value)
     assert "expected:" in str(caught.value)

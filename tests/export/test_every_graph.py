@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import DictConfig
+from tests.helpers import Compose
 from tests.models.small import DECODERS, KINDS, SMALL_SWIN, SMALL_VIT, take_statistics_of_one_batch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
@@ -19,7 +20,6 @@ from pixelwise.export.format import Format
 from pixelwise.export.torch_export import trace
 
 pytestmark = pytest.mark.slow
-Compose = Callable[..., DictConfig]
 
 FORMATS = {"onnx": Onnx(opset=20), "pt2": Program()}
 SHAPES = [(1, 3, 97, 131), (1, 3, 64, 64), (3, 3, 65, 255), (2, 3, 200, 264), (1, 3, 33, 47)]

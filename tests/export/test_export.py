@@ -20,18 +20,17 @@ import yaml
 from huggingface_hub import ModelCard
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
+from tests.helpers import Script, refused
 
 import pixelwise
 from pixelwise import build, runs
 from pixelwise.build.restore import Predictor
 from pixelwise.data.io.images import read_image
-from pixelwise.errors import UserError
 from pixelwise.export import Hub, Onnx, Program, Subject, compare, export, subject
 from pixelwise.export.format import Format
 from pixelwise.export.timm_twin import write_twin
 from pixelwise.runs import checkpoints
 
-Script = Callable[..., subprocess.CompletedProcess[str]]
 CARD = SimpleNamespace(
     segmentation={"pipeline_tag": "image-segmentation", "metrics": {"miou": "mean_iou"}},
     classification={"pipeline_tag": "image-classification", "metrics": {"accuracy": "accuracy"}},
@@ -220,7 +219,7 @@ def test_arrays_are_cropped_as_in_evaluation(trained_classifier: Path, image: to
         torch.testing.assert_close(model(np.stack([photo, photo])), model(photo).expand(2, 2))
     torch.testing.assert_close(model.probabilities(photo).sum(1), torch.ones(1))
     for wrong in (photo[..., 0], image[0].numpy(), torch.from_numpy(photo)):
-        with pytest.raises(UserError, match="images of 3 channels"):
+        with refused("images of 3 channels"):
             model(wrong)
 
 
@@ -246,13 +245,13 @@ def test_load_executes_no_code_of_a_file(trained: Path, hub: Path, tmp_path: Pat
     torch.save({**state, "extra": Bomb(traces)}, tmp_path / "pickle.ckpt")
     (tmp_path / "plain.ckpt").write_bytes(pickle.dumps(Bomb(traces)))
     for file in ("pickle.ckpt", "plain.ckpt"):
-        with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        with refused("cannot be read as a checkpoint"):
             pixelwise.load(tmp_path / file)
 
     evil = {"_target_": "pathlib.Path.touch", "self": str(traces)}
     for part in ("encoder", "decoder"):
         torch.save({**state, "config": {**state["config"], part: {**evil, "name": "x"}}}, tmp_path / "t.ckpt")
-        with pytest.raises(UserError, match="is not allowed"):
+        with refused("is not allowed"):
             pixelwise.load(tmp_path / "t.ckpt")
 
     copy = tmp_path / "hub"
@@ -260,28 +259,28 @@ def test_load_executes_no_code_of_a_file(trained: Path, hub: Path, tmp_path: Pat
     config = json.loads((copy / "config.json").read_text())
     config["pixelwise"]["decoder"]["widths"] = [evil]
     (copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="is not allowed"):
+    with refused("is not allowed"):
         pixelwise.load(copy)
     assert not traces.exists()
 
 
 def test_folders_and_files_without_a_model_are_refused(trained: Path, hub: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="contains no model"):
+    with refused("contains no model"):
         pixelwise.load(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="contains no model"):
+    with refused("contains no model"):
         pixelwise.load(tmp_path)
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
-    with pytest.raises(UserError, match="contains no config of its model"):
+    with refused("contains no config of its model"):
         pixelwise.load(tmp_path / "foreign.ckpt")
 
     broken = tmp_path / "hub"
     shutil.copytree(hub, broken)
     weights = load_file(broken / "model.safetensors")
     save_file({name: t for name, t in weights.items() if "head" not in name}, broken / "model.safetensors")
-    with pytest.raises(UserError, match="does not fit the model"):
+    with refused("does not fit the model"):
         pixelwise.load(broken)
     (broken / "model.safetensors").write_bytes(b"half")
-    with pytest.raises(UserError, match="cannot be read as a hub folder"):
+    with refused("cannot be read as a hub folder"):
         pixelwise.load(broken)
 
 
@@ -300,12 +299,12 @@ class Wrong:
 def test_an_export_with_other_logits_leaves_no_files(
     model: Predictor, image: torch.Tensor, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="returns other logits than the trained model") as caught:
+    with refused("returns other logits than the trained model") as caught:
         export(Subject(model, image, {}), Wrong(), tmp_path / "out")
     assert "1.0e-01" in str(caught.value)
     assert not list(tmp_path.iterdir())
     export(Subject(model, image, {}), Wrong(), tmp_path / "out", tolerance=0.2)
-    with pytest.raises(UserError, match="exists already"):
+    with refused("exists already"):
         export(Subject(model, image, {}), Wrong(), tmp_path / "out")
 
 
@@ -313,7 +312,7 @@ def test_missing_packages_are_named_with_the_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         "pixelwise.export.onnx_format.find_spec", lambda name: None if name == "onnx" else name
     )
-    with pytest.raises(UserError, match=r'found:    onnx\n.*pip install "pixelwise\[export\]"'):
+    with refused(r'found:    onnx\n.*pip install "pixelwise\[export\]"'):
         Onnx(opset=20)
 
 
@@ -327,7 +326,7 @@ class Picky(Wrong):
 def test_an_export_that_accepts_fewer_sizes_leaves_no_files(
     model: Predictor, image: torch.Tensor, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"does not accept the images[\s\S]*RuntimeError: shape"):
+    with refused(r"does not accept the images[\s\S]*RuntimeError: shape"):
         export(Subject(model, image, {}), Picky(), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
@@ -349,7 +348,7 @@ def test_typos_are_reported(arguments: list[str], message: str, trained: Path, s
 )
 def test_a_missing_file_is_named(chosen: dict[str, str], message: str, trained: Path) -> None:
     config = OmegaConf.merge(runs.load_config(trained), {"checkpoint": "best", "sample": None}, chosen)
-    with pytest.raises(UserError, match=re.escape(message)):
+    with refused(re.escape(message)):
         subject(config, trained)
 
 

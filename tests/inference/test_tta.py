@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.helpers import refused
 from torch import Tensor, nn
 
-from pixelwise.errors import UserError
 from pixelwise.inference import D4, TTA, Flips, Scales, with_tta
 
 
@@ -85,5 +85,5 @@ def test_several_ttas_are_combined(network: nn.Module, image: Tensor) -> None:
 @pytest.mark.fast
 @pytest.mark.parametrize("factors", [[], [0], [1, -1], ["big"]])
 def test_impossible_factors_are_refused(factors: list[float]) -> None:
-    with pytest.raises(UserError, match=r"views\.scales\.factors"):
+    with refused(r"views\.scales\.factors"):
         Scales(factors)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.helpers import refused
 from tests.losses.parity import assert_same
 from torch import Tensor, nn
 
-from pixelwise.errors import UserError
 from pixelwise.losses import MCC, CrossEntropy, Dice, Focal, FusedSum, GeneralizedDice, Jaccard, WeightedSum
 
 pytestmark = pytest.mark.fast
@@ -38,9 +38,7 @@ def test_is_the_plain_sum(
 
 @pytest.mark.parametrize("part", [Focal(), CrossEntropy(label_smoothing=0.1)])
 def test_parts_that_see_more_are_refused(part: nn.Module) -> None:
-    with pytest.raises(
-        UserError, match=r"loss\.parts\.other[\s\S]*loss\._target_=pixelwise\.losses\.WeightedSum"
-    ):
+    with refused(r"loss\.parts\.other[\s\S]*loss\._target_=pixelwise\.losses\.WeightedSum"):
         FusedSum({"dice": Dice(), "other": part})
 
 

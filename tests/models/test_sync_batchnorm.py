@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from tests.helpers import refused
 from timm.layers import BatchNormAct2d
 from torch import Tensor, distributed, multiprocessing, nn
 
-from pixelwise.errors import UserError
 from pixelwise.models.freezing import freeze_batchnorm
 from pixelwise.models.sync_batchnorm import release, synchronise
 
@@ -78,5 +78,5 @@ def test_an_unsupported_batchnorm_is_refused() -> None:
         def forward(self, input: Tensor) -> Tensor:
             return 2 * super().forward(input)
 
-    with pytest.raises(UserError, match=r"sync_batchnorm(.|\n)*Scaled at 1"):
+    with refused(r"sync_batchnorm(.|\n)*Scaled at 1"):
         synchronise(nn.Sequential(nn.Conv2d(3, 8, 3), Scaled(8)))

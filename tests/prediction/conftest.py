@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import from_origin
+from tests.helpers import Tiff
 
 WHERE = {"crs": "EPSG:32633", "transform": from_origin(366676.4, 5808769.9, 0.05, 0.05)}
 """Potsdam: UTM zone 33 N, 5 cm a pixel."""
-
-Tiff = Callable[..., Path]
 
 
 @pytest.fixture

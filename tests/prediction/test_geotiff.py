@@ -12,15 +12,14 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
+from tests.helpers import Tiff, refused
 
 from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.raster_reader import GeoReference, RasterReader
 from pixelwise.data.io.rasters import CACHE, gdal
-from pixelwise.errors import UserError
 from pixelwise.prediction.areas import Areas, pixel_areas
 from pixelwise.prediction.map_file import MapFile
 
-Tiff = Callable[..., Path]
 Noise = Callable[..., np.ndarray]
 pytestmark = pytest.mark.fast
 
@@ -50,18 +49,16 @@ def test_pixel_values_are_read_unchanged(dtype: str, tiff: Tiff, noise: Noise) -
 
 def test_wrong_band_count_is_refused_with_a_fix(tiff: Tiff, noise: Noise) -> None:
     file = tiff("tile.tif", noise(8, 9, 4))
-    with pytest.raises(
-        UserError, match=r"tile\.tif[\s\S]*found: +4 bands[\s\S]*expected: 3[\s\S]*bands=\[1,2,3\]"
-    ):
+    with refused(r"tile\.tif[\s\S]*found: +4 bands[\s\S]*expected: 3[\s\S]*bands=\[1,2,3\]"):
         RasterReader(file, ImageReader(3, exact=True, option="bands"))
-    with pytest.raises(UserError, match=r"expected: 5[\s\S]*convert the image"):
+    with refused(r"expected: 5[\s\S]*convert the image"):
         RasterReader(file, ImageReader(5, exact=True, option="bands"))
-    with pytest.raises(UserError, match=r"bands=\[1, 2, 5\][\s\S]*no such band[\s\S]*1 to 4"):
+    with refused(r"bands=\[1, 2, 5\][\s\S]*no such band[\s\S]*1 to 4"):
         RasterReader(file, ImageReader(3, bands=[1, 2, 5]))
 
 
 def test_unsupported_pixel_type_is_refused(tiff: Tiff) -> None:
-    with pytest.raises(UserError, match=r"dem\.tif stores its pixels as int32"):
+    with refused(r"dem\.tif stores its pixels as int32"):
         RasterReader(tiff("dem.tif", np.zeros((8, 9, 1), np.int32)), ImageReader(1))
 
 
@@ -72,8 +69,7 @@ def test_truncated_file_is_named_in_the_error(tiled: bool, tiff: Tiff, noise: No
     content = file.read_bytes()
     for share in (0.001, 0.5, 0.9):
         file.write_bytes(content[: int(len(content) * share)])
-        refused = pytest.raises(UserError, match=r"cut\.tif cannot be read")
-        with gdal(), refused, RasterReader(file, ImageReader(3)) as raster:
+        with gdal(), refused(r"cut\.tif cannot be read"), RasterReader(file, ImageReader(3)) as raster:
             raster.read(0, 0, 300, 300)
 
 

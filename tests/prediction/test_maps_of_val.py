@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from PIL import Image
 from tests.data.formats import LOSSLESS, LOSSY, turned
+from tests.helpers import Script
 
-Script = Callable[..., subprocess.CompletedProcess[str]]
 CLASSES = ("background", "figure")
 TRAIN = (
     "encoder=test_resnet",

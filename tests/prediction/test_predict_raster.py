@@ -20,6 +20,7 @@ import pytest
 import rasterio
 from omegaconf import OmegaConf
 from PIL import Image
+from tests.helpers import Script, Tiff, refused
 
 from pixelwise import build, runs
 from pixelwise.cli.application import compose_alone
@@ -30,9 +31,7 @@ from pixelwise.prediction.predict import predict
 from pixelwise.runs import checkpoints
 
 ROOT = Path(__file__).parents[2]
-Tiff = Callable[..., Path]
 Noise = Callable[..., np.ndarray]
-Script = Callable[..., subprocess.CompletedProcess[str]]
 Job = Callable[..., int]
 SMALL = ("window=64", "overlap=0.5")
 
@@ -162,7 +161,7 @@ def test_output_keeps_finished_maps_and_refuses_new_settings(
     before = (tmp_path / "out/tile.tif").stat().st_mtime_ns
     assert job(*arguments) == 0
     assert (tmp_path / "out/tile.tif").stat().st_mtime_ns == before
-    with pytest.raises(UserError, match="output=out holds predictions with different tta"):
+    with refused("output=out holds predictions with different tta"):
         job(*arguments, "tta=flips")
     assert job(*arguments, "probabilities=true") == 1
     assert (tmp_path / "out/tile_probabilities.tif").exists()
@@ -205,7 +204,7 @@ def test_bad_input_raises_one_error_and_leaves_no_files(
     if damage == "folder":
         output.write_text("a file")
     before = file.read_bytes()
-    with pytest.raises(UserError, match=BAD[damage]):
+    with refused(BAD[damage]):
         job(f"input={file}", f"output={output}", *SMALL)
     assert file.read_bytes() == before
     left = {f.name for f in output.iterdir()} if output.is_dir() else set()
@@ -217,7 +216,7 @@ def test_damaged_images_do_not_stop_the_others(tiff: Tiff, noise: Noise, job: Jo
         file = tiff(f"in/{name}.tif", noise(300, 300, 3))
         if name in "ac":
             file.write_bytes(file.read_bytes()[:150_000])
-    with pytest.raises(UserError, match=r"2 of 4 images could not be predicted; all others were\n") as caught:
+    with refused(r"2 of 4 images could not be predicted; all others were\n") as caught:
         job("input=in", "output=out", *SMALL)
     assert [line.split("/")[-1] for line in caught.value.every] == [
         f"{name}.tif cannot be read as an image" for name in "ac"
@@ -227,7 +226,7 @@ def test_damaged_images_do_not_stop_the_others(tiff: Tiff, noise: Noise, job: Jo
         ["prediction.json", *(f"{n}{s}" for n in "bd" for s in (".tif", "_areas.csv", "_overlay.png"))]
     )
     (tmp_path / "in/c.tif").write_text("nothing of the kind")
-    with pytest.raises(UserError, match=r"1 of 2 images cannot be predicted; no image was predicted\n"):
+    with refused(r"1 of 2 images cannot be predicted; no image was predicted\n"):
         job("input=in", "output=out", *SMALL)
 
 
@@ -252,7 +251,7 @@ def test_too_little_disk_space_is_refused_before_the_start(
     usage = shutil.disk_usage(tmp_path)._replace(free=39_999)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     typed = [f"input={tiff('tile.tif', noise(100, 100, 3))}", "output=out"]
-    with pytest.raises(UserError, match=r"not enough disk[\s\S]*found[\s\S]*expected"):
+    with refused(r"not enough disk[\s\S]*found[\s\S]*expected"):
         job(*typed, "probabilities=true")
     assert job(*typed) == 1
 
@@ -260,9 +259,9 @@ def test_too_little_disk_space_is_refused_before_the_start(
 def test_suggested_fix_works_in_the_same_folder(tiff: Tiff, noise: Noise, job: Job, tmp_path: Path) -> None:
     image = noise(90, 70, 5)
     arguments = [f"input={tiff('tile.tif', image)}", "output=out"]
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(UserError) as caught:
         job(*arguments)
-    suggestion = re.search(r"'(bands=\[.*?\])'", str(refused.value))
+    suggestion = re.search(r"'(bands=\[.*?\])'", str(caught.value))
     assert suggestion
     assert job(*arguments, suggestion[1]) == 1
     tiff("tile.tif", image[..., :3])
@@ -283,7 +282,7 @@ def test_typos_and_options_without_effect_are_named(
     done = script("predict.py", f"run={trained}", f"input={file}", "output=out", "tta=flip")
     assert done.returncode == 2
     assert "did you mean tta=flips?" in done.stderr
-    with pytest.raises(UserError, match="window=64 has no effect: task=classification"):
+    with refused("window=64 has no effect: task=classification"):
         job(f"input={file}", "output=out", "window=64", run=trained_classifier)
     assert not (tmp_path / "out").exists()
     assert job(f"input={file}", "output=out", "tta=d4", run=trained_classifier) == 1

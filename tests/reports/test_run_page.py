@@ -7,19 +7,18 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from tests.helpers import Script
 from tests.sweeps.test_sweep import sweep_of
 
 from pixelwise.sweeps import summary
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-Script = Callable[..., subprocess.CompletedProcess[str]]
 
 PROBE = """<script>
 addEventListener("load", () => {

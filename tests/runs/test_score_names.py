@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
+from tests.helpers import refused
 
-from pixelwise.errors import UserError
 from pixelwise.export.hub import Hub
 from pixelwise.files import write_json, write_rows
 from pixelwise.metrics import SegmentationScores
@@ -67,7 +67,7 @@ def test_names_of_the_metric_are_parsed(classes: list[str], protocols: dict[str,
     ("classes", "protocol"), [(["a", "miou"], "two"), (["a", "b"], "eroded"), (["a", "b"], "loss")]
 )
 def test_ambiguous_names_are_refused(classes: list[str], protocol: str) -> None:
-    with pytest.raises(UserError, match=r"data\.(protocols|classes)"):
+    with refused(r"data\.(protocols|classes)"):
         SegmentationScores(classes, {protocol: classes[:1]})
 
 

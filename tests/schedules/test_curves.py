@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from tests.helpers import refused
 from torch.optim import lr_scheduler
 
-from pixelwise.errors import UserError
 from pixelwise.schedules.curves import (
     CURVES,
     Constant,
@@ -105,5 +105,5 @@ def test_str_of_a_curve_shows_name_and_changed_options() -> None:
     ],
 )
 def test_option_out_of_range_is_refused(curve: Any, options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=next(iter(options)) + " of the curve"):
+    with refused(next(iter(options)) + " of the curve"):
         curve(**options)

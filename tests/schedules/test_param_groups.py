@@ -11,10 +11,10 @@ from typing import Any, cast
 import pytest
 import torch
 from omegaconf import DictConfig
+from tests.helpers import refused
 from torch import nn
 
 from pixelwise import build
-from pixelwise.errors import UserError
 from pixelwise.losses import CrossEntropy, WeightedSum
 from pixelwise.metrics.confusion import SegmentationScores
 from pixelwise.models import Composition, Encoder, Normalize, PixelHead
@@ -156,13 +156,13 @@ def test_config_options_reach_the_parameter_groups(
 
 @pytest.mark.parametrize("layer_decay", [0.0, 1.5, -1])
 def test_layer_decay_out_of_range_is_refused(layer_decay: float) -> None:
-    with pytest.raises(UserError, match=r"optimizer.layer_decay[\s\S]*0 < layer_decay ≤ 1"):
+    with refused(r"optimizer.layer_decay[\s\S]*0 < layer_decay ≤ 1"):
         parameter_groups(composition("test_resnet"), layer_decay)
 
 
 def test_layer_decay_without_known_layers_is_refused() -> None:
     model = composition("test_resnet")
     model.encoder = nn.Conv2d(3, 8, 1)
-    with pytest.raises(UserError, match="does not define the layers"):
+    with refused("does not define the layers"):
         parameter_groups(model, 0.5)
     assert {group["name"] for group in parameter_groups(model)} >= {"encoder", "encoder/no_decay"}

@@ -3,8 +3,8 @@
 import math
 
 import pytest
+from tests.helpers import refused
 
-from pixelwise.errors import UserError
 from pixelwise.schedules.schedule import Plan, make_plan
 
 pytestmark = pytest.mark.fast
@@ -107,5 +107,5 @@ def test_crop_size_is_pixels_or_a_share(size: object, data_size: object, expecte
     ],
 )
 def test_invalid_phase_is_refused_by_key(settings: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message):
+    with refused(message):
         plan(10, all=settings)

@@ -11,7 +11,6 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
+from tests.helpers import Script
 
 from pixelwise.runs import sweep
 from pixelwise.runs.sweep import Job
@@ -28,7 +28,6 @@ from pixelwise.sweeps.hydra_callback import job_name
 DRILL = Path(__file__).parents[1] / "drill.py"
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
-Script = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def rows(file: Path) -> list[dict[str, str]]:

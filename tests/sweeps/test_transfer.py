@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import DictConfig
 from PIL import Image
+from tests.helpers import Compose, refused
 
 from pixelwise import runs
-from pixelwise.errors import UserError
 from pixelwise.runs import checkpoints
 from pixelwise.sweeps.transfer import SCRATCH, TRANSFER, Score, Study, plot, run_study, table
 
-Compose = Callable[..., DictConfig]
 STUDY = Study(
     seeds=[1],
     masks=[4, 8],
@@ -115,7 +112,7 @@ def test_folder_of_a_run_with_other_overrides_is_refused(
 ) -> None:
     folder, _ = finished_study
     other = Study([1], [4], {**STUDY.both, "loss": "dice"}, STUDY.classifier, STUDY.segmenter)
-    with pytest.raises(UserError, match=r"classifier_seed1 holds another run[\s\S]*loss=dice"):
+    with refused(r"classifier_seed1 holds another run[\s\S]*loss=dice"):
         run_study(other, folder, lambda overrides: compose(*overrides))
 
 
@@ -145,5 +142,5 @@ def test_table_and_plot_agree_with_a_hand_calculation() -> None:
 
 @pytest.mark.fast
 def test_study_without_seeds_is_refused() -> None:
-    with pytest.raises(UserError, match="seeds is empty"):
+    with refused("seeds is empty"):
         Study([], [16], {}, {}, {})

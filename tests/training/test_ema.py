@@ -9,12 +9,11 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from omegaconf import DictConfig
+from tests.helpers import Compose, refused
 from torch import Tensor
 
 from pixelwise import build, runs
 from pixelwise.build.restore import load
-from pixelwise.errors import UserError
 from pixelwise.runs import checkpoints
 from pixelwise.training.callbacks.ema import EMA
 from pixelwise.training.evaluate import evaluate
@@ -24,7 +23,6 @@ from pixelwise.types import Batch
 
 EVERY_STEP = "callbacks.checkpoint.every_n_steps=1"
 WITH_EMA = ["callbacks=[default,ema]", "callbacks.ema.decay=0.5"]
-Compose = Callable[..., DictConfig]
 
 
 class Watch(L.Callback):
@@ -190,12 +188,12 @@ def test_average_counts_optimizer_steps_under_accumulation(
 def test_raw_weights_without_an_average_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "best.ckpt"
     torch.save({"state_dict": {}}, file)
-    with pytest.raises(UserError, match=r"averaged=false[\s\S]*callbacks=ema"):
+    with refused(r"averaged=false[\s\S]*callbacks=ema"):
         checkpoints.load_model(None, file, averaged=False)  # type: ignore[arg-type]
 
 
 @pytest.mark.fast
 @pytest.mark.parametrize("decay", [-0.1, 1.0, "much", True])
 def test_ema_decay_out_of_range_is_refused(decay: Any) -> None:
-    with pytest.raises(UserError, match=r"callbacks\.ema\.decay"):
+    with refused(r"callbacks\.ema\.decay"):
         EMA(decay)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 from tests.drills import RUN, STEPS, differing, drill, killed, order, result, trace
+from tests.helpers import refused
 
 from pixelwise import runs
-from pixelwise.errors import UserError
 from pixelwise.runs import checkpoints, resume
 
 
@@ -87,7 +87,7 @@ def test_only_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
         file = checkpoints.file_of(tmp_path, name)
         file.parent.mkdir(exist_ok=True)
         file.write_text("not a checkpoint")
-    with pytest.raises(UserError, match=r"last\.ckpt cannot be read"):
+    with refused(r"last\.ckpt cannot be read"):
         checkpoints.newest(tmp_path)
 
 
@@ -113,10 +113,10 @@ def test_changes_of_the_result_are_refused_unless_allowed(started: Callable[...,
         "data.batch_size=2": "data.batch_size: 4 then, 2 now",
         "+encoder.drop_path_rate=0.1": "encoder.drop_path_rate: nothing then, 0.1 now",
     }.items():
-        with pytest.raises(UserError, match="resumed training would differ") as refused:
+        with refused("resumed training would differ") as caught:
             started(typed)
-        assert shown in str(refused.value)
-        assert "allow_change=true" in str(refused.value)
+        assert shown in str(caught.value)
+        assert "allow_change=true" in str(caught.value)
         config, accepted = started(typed, allow_change=True)
         key, value = typed.lstrip("+").split("=")
         assert any(name.startswith(key) for name in accepted)

@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,16 +15,15 @@ import torch
 from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from tests.helpers import Script, refused
 
 from pixelwise import build, runs
-from pixelwise.errors import UserError
 from pixelwise.prediction import files
 from pixelwise.runs import checkpoints
 from pixelwise.training.callbacks.throughput import EpochBar
 from pixelwise.training.evaluate import evaluate
 from pixelwise.training.train import train
 
-Script = Callable[..., subprocess.CompletedProcess[str]]
 Fit = Callable[..., Path]
 
 
@@ -162,7 +160,7 @@ def test_other_weights_and_splits_can_be_scored(trained: Path) -> None:
     run = build.evaluation(runs.load_config(trained), trained)
     names = evaluate(run, trained, split="val", weights="last").keys()
     assert all(name.startswith("val/") for name in names)
-    with pytest.raises(UserError, match="split"):
+    with refused("split"):
         evaluate(run, trained, split="holdout")
 
 
@@ -190,7 +188,7 @@ def test_full_disk_is_named_and_leaves_no_partial_file(
     folder = runs.create(tmp_path / "run", compose(*tiny), tiny)
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints/best.ckpt.part").symlink_to("/dev/full")
-    with pytest.raises(UserError, match=r"the disk is full\n[\s\S]*resume="):
+    with refused(r"the disk is full\n[\s\S]*resume="):
         train(build.run(runs.load_config(folder), folder), folder)
     assert not list((folder / "checkpoints").glob("*.part"))
 
@@ -205,7 +203,7 @@ def test_resuming_with_another_model_is_refused(trained: Path, script: Script, t
 
 
 def test_batch_too_small_for_batch_norm_is_refused(fit: Fit) -> None:
-    with pytest.raises(UserError, match=r"data\.batch_size=1\n[\s\S]*data\.batch_size=2 or more"):
+    with refused(r"data\.batch_size=1\n[\s\S]*data\.batch_size=2 or more"):
         fit("one", "data.batch_size=1", "epochs=1")
 
 
@@ -224,14 +222,14 @@ def test_new_run_does_not_overwrite_an_existing_one(
 def test_checkpoint_that_does_not_fit_the_model_is_refused(trained: Path) -> None:
     config = runs.load_config(trained)
     config.decoder.widths = [8, 8, 8, 8, 8]
-    with pytest.raises(UserError, match=r"best.ckpt does not fit[\s\S]*decoder.blocks"):
+    with refused(r"best.ckpt does not fit[\s\S]*decoder.blocks"):
         checkpoints.load_model(build.model(config), trained / "checkpoints/best.ckpt")
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file"], ids=["empty", "truncated"])
 def test_damaged_checkpoint_is_named(damage: bytes, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "best.ckpt").write_bytes(damage)
-    with pytest.raises(UserError, match=r"best.ckpt cannot be read[\s\S]*checkpoint=last"):
+    with refused(r"best.ckpt cannot be read[\s\S]*checkpoint=last"):
         checkpoints.load_model(build.model(runs.load_config(trained)), tmp_path / "best.ckpt")
 
 
@@ -284,10 +282,10 @@ def test_predictions_never_replace_other_files(trained: Path, photos: Path) -> N
     output.mkdir()
     shutil.copy(photos / "grey.png", output / "wide.png")
     assert files.find_images(str(photos), output) == images
-    with pytest.raises(UserError, match=r"predictions would replace\n.*wide\.png"):
+    with refused(r"predictions would replace\n.*wide\.png"):
         files.prepare_output(output, weights, {}, images)
     assert [file.name for file in output.iterdir()] == ["wide.png"]
-    with pytest.raises(UserError, match="is the folder of the images"):
+    with refused("is the folder of the images"):
         files.find_images(str(photos), photos)
 
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
-from omegaconf import DictConfig
+from tests.helpers import Compose, Script, refused
 
 from pixelwise import build, runs
-from pixelwise.errors import UserError
 from pixelwise.runs import checkpoints
 from pixelwise.training.train import train
-
-Compose = Callable[..., DictConfig]
-Script = Callable[..., Any]
 
 
 def test_nan_loss_ends_training_and_keeps_checkpoints(
@@ -47,7 +42,7 @@ def test_callbacks_without_a_checkpoint_end_it_before_training(
 ) -> None:
     words = [*(word for word in tiny if not word.startswith("callbacks")), "callbacks=ema"]
     folder = runs.create(tmp_path / "run", compose(*words), words)
-    with pytest.raises(UserError, match=r"keeps the best weights[\s\S]*found: *.*EMA[\s\S]*\[default,ema\]"):
+    with refused(r"keeps the best weights[\s\S]*found: *.*EMA[\s\S]*\[default,ema\]"):
         train(build.run(runs.load_config(folder), folder), folder)
     assert not (folder / "metrics.csv").exists()
 
@@ -92,7 +87,7 @@ def test_out_of_memory_suggests_an_equal_effective_batch(
     folder = runs.create(tmp_path / "run", compose(*overrides), overrides)
     run = build.run(runs.load_config(folder), folder)
     run.trainer.callbacks.append(Greedy())  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match=f"out of memory with data.batch_size={size}") as caught:
+    with refused(f"out of memory with data.batch_size={size}") as caught:
         train(run, folder)
     assert fix in str(caught.value)
     assert json.loads((folder / "data.json").read_text())["train"]["images"] == 8

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from tests.drills import RUN, STEPS, drill
+from tests.helpers import Script
 
 from pixelwise.training.callbacks.wandb_media import panel, turn_of
 from pixelwise.types import Raw
 
 wandb = pytest.importorskip("wandb")
-Script = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def inspect(run: Path, *options: str) -> str:
