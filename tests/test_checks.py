@@ -61,7 +61,9 @@ def test_a_strength_says_how_to_switch_it_off() -> None:
 @pytest.mark.parametrize("values", [None, "12", 1, [1], [1, 2, 3], [1, "2"], [1, 0], [1, math.nan]])
 def test_numbers_are_as_many_as_asked(values: Any) -> None:
     assert checks.numbers("some.key", OmegaConf.create([1, 0.5]), 2, above=0) == [1, 0.5]
-    assert message_lines(checks.numbers, values, 2, above=0)[1] == "expected: 2 numbers above 0, one per channel"
+    assert (
+        message_lines(checks.numbers, values, 2, above=0)[1] == "expected: 2 numbers above 0, one per channel"
+    )
 
 
 @pytest.mark.parametrize("value", [None, 1, "12", [1], [2, 1], [0, 1], [1, "2"], [1, math.inf]])

@@ -219,7 +219,7 @@ def test_arrays_are_cropped_as_in_evaluation(trained_classifier: Path, image: to
         torch.testing.assert_close(model(np.stack([photo, photo])), model(photo).expand(2, 2))
     torch.testing.assert_close(model.probabilities(photo).sum(1), torch.ones(1))
     for wrong in (photo[..., 0], image[0].numpy(), torch.from_numpy(photo)):
-        with refused("images of 3 channels"):
+        with refused("images with 3 channels"):
             model(wrong)
 
 

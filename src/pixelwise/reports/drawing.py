@@ -44,9 +44,9 @@ def _is_colour(colour: object) -> bool:
     )
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Blend the class colours with the image, half and half: (H, W, 3) uint8 and (H, W) → (H, W, 3) uint8."""
-    return np.round(0.5 * image + 0.5 * table[mask]).astype(np.uint8)
+def overlay(image: np.ndarray, mask: np.ndarray, table: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """Blend the class colours with the image: (H, W, 3) uint8 and (H, W) → (H, W, 3) uint8."""
+    return np.round(image * (1 - opacity) + table[mask] * opacity).astype(np.uint8)
 
 
 def rgb(image: np.ndarray) -> np.ndarray:
