@@ -38,14 +38,31 @@ def test_nan_loss_ends_training_and_keeps_checkpoints(
     assert (tmp_path / "run/report.html").exists()
 
 
-def test_callbacks_without_a_checkpoint_end_it_before_training(
-    compose: Compose, tiny: list[str], tmp_path: Path
+@pytest.mark.parametrize(
+    "callbacks", ["callbacks=ema", "callbacks=[progress,early_stopping]", "~callbacks.checkpoint"]
+)
+def test_a_run_keeps_checkpoints_whatever_callbacks_say(
+    callbacks: str, compose: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
-    words = [*(word for word in tiny if not word.startswith("callbacks")), "callbacks=ema"]
+    words = [*tiny, callbacks]
     folder = runs.create(tmp_path / "run", compose(*words), words)
-    with refused(r"keeps the best weights[\s\S]*found: *.*EMA[\s\S]*\[default,ema\]"):
-        train(build.run(runs.load_config(folder), folder), folder)
-    assert not (folder / "metrics.csv").exists()
+    best = train(build.run(runs.load_config(folder), folder), folder)
+    assert best == max(validations(folder, "val/miou"))
+    assert {file.name for file in (folder / "checkpoints").iterdir()} >= {"best.ckpt", "last.ckpt"}
+    again = build.run(runs.load_config(folder), folder)
+    assert train(again, folder, folder / "checkpoints/last.ckpt") == best
+
+
+@pytest.mark.parametrize(
+    ("monitor", "expected"), [("val/mio", "val/miou"), ("val_loss", "val/loss"), ("train/los", "train/loss")]
+)
+def test_a_wrong_score_of_early_stopping_is_refused(
+    monitor: str, expected: str, compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    words = ["callbacks=[default,early_stopping]", f"callbacks.early_stopping.monitor={monitor}"]
+    with refused(rf"callbacks\.early_stopping\.monitor[\s\S]*expected: .*{expected}"):
+        build.run(compose(*tiny, *words), tmp_path)
+    build.run(compose(*tiny, words[0], f"callbacks.early_stopping.monitor={expected}"), tmp_path)
 
 
 class Late(L.Callback):

@@ -42,7 +42,7 @@ class Checkpoint(L.Callback):
     """
 
     def __init__(
-        self, monitor: str, mode: str, every_n_steps: int | None = None, every_n_minutes: float | None = None
+        self, monitor: str, mode: str, every_n_steps: int | None = None, every_n_minutes: float | None = 10
     ) -> None:
         self.monitor = monitor
         if mode not in ("max", "min"):
