@@ -20,6 +20,7 @@ from pixelwise.files import whole_files
 from pixelwise.overrides import mode_of
 from pixelwise.runs.checkpoints import file_of
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
+from pixelwise.training.loggers.tensorboard import TensorBoardRun
 from pixelwise.types import ERODED, Batch
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class Checkpoint(L.Callback):
     ) -> None:
         """Remove rows logged after the checkpoint; do not train a run further that stopped early."""
         for logger in trainer.loggers:
-            if isinstance(logger, MetricsCSVLogger):
+            if isinstance(logger, MetricsCSVLogger | TensorBoardRun):
                 logger.truncate(checkpoint["global_step"])
         trainer.should_stop = checkpoint["callbacks"][self.state_key]["ended_early"]
 
