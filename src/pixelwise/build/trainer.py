@@ -96,6 +96,10 @@ def _limits(config: DictConfig, phase_plan: Plan) -> dict[str, Any]:
     settings["precision"] = precision(settings["precision"], settings["accelerator"])
     settings["max_epochs"] = _cut("max_epochs", settings["max_epochs"], phase_plan.epochs)
     settings["max_steps"] = _cut("max_steps", settings["max_steps"], phase_plan.steps)
+    of_epochs = (
+        settings["max_epochs"] * phase_plan.steps_per_epoch
+    )  # the callbacks read the end from max_steps
+    settings["max_steps"] = min(settings["max_steps"], of_epochs)
     settings["log_every_n_steps"] = min(settings["log_every_n_steps"], phase_plan.batches_per_epoch)
     return settings
 
