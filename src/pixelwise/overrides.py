@@ -13,6 +13,25 @@ CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parents[1] / "conf
 """The folder of the project's config files: in the installed package, or at the root of a clone."""
 
 
+def mode_of(monitor: str, of: str = "", mode: str = "max") -> str:
+    """Whether the largest or the smallest value of a score is the best: "max" or "min".
+
+    Losses, such as val/loss and val/loss/dice, are minimised, and all other scores are maximised. In
+    conf/ this is `${mode_of:${.monitor}}`.
+
+    Args:
+        monitor: the flat name of the score.
+        of: the name of a score whose mode is given.
+        mode: the mode of that score.
+    """
+    if monitor == of:
+        return mode
+    return "min" if monitor.split("/")[1:2] == ["loss"] else "max"
+
+
+OmegaConf.register_new_resolver("mode_of", mode_of, replace=True)
+
+
 def quoted(value: str) -> str:
     """The text in quotes, so that Hydra reads special characters such as commas and brackets as text."""
     return "'" + value.replace("'", r"\'") + "'"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 from tests.helpers import Script, refused
 
 import pixelwise
@@ -70,6 +71,8 @@ def test_an_unknown_split_suggests_the_nearest_name(script: Script) -> None:
         ("loss=dise", "loss=dice"),
         ("encoder=resnet81", "encoder=resnet18"),
         ("augmentation=meduim", "augmentation=medium"),
+        ("lr=1e-3", "optimizer.lr"),
+        ("batch_size=4", "data.batch_size"),
     ],
 )
 def test_a_typo_suggests_the_nearest_name(typed: str, suggestion: str, script: Script) -> None:
@@ -77,6 +80,40 @@ def test_a_typo_suggests_the_nearest_name(typed: str, suggestion: str, script: S
     assert done.returncode == 2
     assert re.search(rf"did you mean {re.escape(suggestion)}\?", done.stderr)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("typed", "choice"),
+    [
+        ("callbacks.ema.decay=0.9", "callbacks=[default,ema]"),
+        ("callbacks.early_stopping.patience=2", "callbacks=[default,early_stopping]"),
+        ("logger.wandb.project=x", "logger=wandb"),
+        ("logger.tensorboard.name=x", "logger=tensorboard"),
+    ],
+)
+def test_a_key_of_an_option_not_chosen_names_the_option(typed: str, choice: str, script: Script) -> None:
+    done = script("train.py", typed)
+    assert done.returncode == 2
+    assert choice in done.stderr
+
+
+def test_differences_show_values_as_typed(script: Script, tiny: list[str]) -> None:
+    split = "data.source.split={train:[2_10],val:[2_11],test:[2_12]}"
+    words = [*tiny[:-1], "data=potsdam_synthetic", "data.source.size=64", "data.source.window=64", "epochs=1"]
+    done = script("train.py", *words, "data.source.draws.count=4", split)
+    (line,) = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if "differs from" in line]
+    assert line.count(split) == 1
+    assert "data.source.split.train" not in line
+
+
+@pytest.mark.fast
+def test_audit_writes_to_a_chosen_folder(script: Script, tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    words = ["data=folder", f"data.root={tmp_path}", "data.classes=[a,b]"]
+    script("scripts/audit.py", *words, "hydra.run.dir=elsewhere")
+    assert (tmp_path / "elsewhere").is_dir()
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.fast

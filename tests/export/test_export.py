@@ -64,7 +64,7 @@ def classifier_hub(trained_classifier: Path, tmp_path_factory: pytest.TempPathFa
     model = pixelwise.load(trained_classifier)
     photo = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     cropped = torch.from_numpy(model.view(photo)[0]).permute(2, 0, 1)[None].contiguous()
-    export(Subject(model, cropped, {}), Hub("mit", None, **CARD.classification), folder)
+    export(Subject(model, cropped, {}), Hub(None, None, **CARD.classification), folder)
     return folder
 
 
@@ -138,6 +138,10 @@ def test_a_hub_folder_loads_with_the_logits_of_its_sample(hub: Path, model: Pred
     assert config["image_std"] == model.normalize.std.tolist()
     assert config["size"] is None  # images keep their size
     assert "source" not in config["pixelwise"]["data"]
+
+
+def test_the_card_states_no_licence_unless_given(classifier_hub: Path) -> None:
+    assert "license" not in yaml.safe_load(ModelCard.load(classifier_hub / "README.md").data.to_yaml())
 
 
 def test_the_card_has_metadata_for_the_hub(hub: Path) -> None:

@@ -15,9 +15,10 @@ import torch
 from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
-from tests.helpers import Script, refused
+from tests.helpers import Compose, Script, refused
 
 from pixelwise import build, runs
+from pixelwise.files import read_rows
 from pixelwise.prediction import files
 from pixelwise.runs import checkpoints
 from pixelwise.training.callbacks.throughput import EpochBar
@@ -86,6 +87,33 @@ def test_log_line_and_progress_bar_of_an_epoch(trained: Path) -> None:
     bar = EpochBar()
     bar._trainer = Trainer(max_epochs=2, logger=False, enable_checkpointing=False)  # type: ignore[assignment]
     assert bar._get_train_description(1).strip() == "Epoch 2/2"
+
+
+def test_the_line_of_an_epoch_has_the_mean_training_loss(
+    compose: Compose, tiny: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = [*tiny, "epochs=3", "trainer.max_epochs=2", "trainer.log_every_n_steps=1", "data.batch_size=2"]
+    folder = runs.create(tmp_path / "run", compose(*words), words)
+    with caplog.at_level("INFO"):
+        train(build.run(runs.load_config(folder), folder), folder)
+    printed = re.findall(r"epoch \d/2  train/loss ([\d.]+) .* (\S+) left", caplog.text)
+    losses = [row["train/loss"] for row in read_rows(folder / "metrics.csv") if "train/loss" in row]
+    assert len(losses) == 8
+    means = [sum(losses[:4]) / 4, sum(losses[4:]) / 4]
+    assert [float(loss) for loss, _ in printed] == pytest.approx(means, abs=1e-4)
+    assert printed[-1][1] == "0:00:00"  # trainer.max_epochs ends the training here
+
+
+def test_a_limited_test_names_the_share_of_its_batches(
+    compose: Compose, tiny: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = [*tiny, "epochs=1", "trainer.limit_test_batches=1"]
+    folder = runs.create(tmp_path / "run", compose(*words), words)
+    with caplog.at_level("INFO"):
+        train(build.run(runs.load_config(folder), folder), folder)
+    printed = " ".join(caplog.text.split())
+    assert "only the first 1 of 2 batches" in printed
+    assert "trainer.limit_test_batches" in printed
 
 
 def test_checkpoints_load_without_running_code(trained: Path) -> None:

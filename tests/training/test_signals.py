@@ -77,3 +77,16 @@ def test_signal_before_the_first_step_prints_no_traceback(tiny: list[str], tmp_p
     returned, seen = interrupted(tmp_path, tiny, "differs from the defaults", signal.SIGINT)
     assert returned == 130, seen
     assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_a_stopped_evaluation_does_not_advise_to_resume(trained: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-u", str(ROOT / "evaluate.py"), f"run={trained}"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert any("run folder" in line for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 143
+    assert "resume" not in rest

@@ -13,6 +13,7 @@ from tests.helpers import Compose, Script, refused
 
 from pixelwise import build, runs
 from pixelwise.runs import checkpoints
+from pixelwise.runs.sweep import validations
 from pixelwise.training.train import train
 
 
@@ -37,14 +38,31 @@ def test_nan_loss_ends_training_and_keeps_checkpoints(
     assert (tmp_path / "run/report.html").exists()
 
 
-def test_callbacks_without_a_checkpoint_end_it_before_training(
-    compose: Compose, tiny: list[str], tmp_path: Path
+@pytest.mark.parametrize(
+    "callbacks", ["callbacks=ema", "callbacks=[progress,early_stopping]", "~callbacks.checkpoint"]
+)
+def test_a_run_keeps_checkpoints_whatever_callbacks_say(
+    callbacks: str, compose: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
-    words = [*(word for word in tiny if not word.startswith("callbacks")), "callbacks=ema"]
+    words = [*tiny, callbacks]
     folder = runs.create(tmp_path / "run", compose(*words), words)
-    with refused(r"keeps the best weights[\s\S]*found: *.*EMA[\s\S]*\[default,ema\]"):
-        train(build.run(runs.load_config(folder), folder), folder)
-    assert not (folder / "metrics.csv").exists()
+    best = train(build.run(runs.load_config(folder), folder), folder)
+    assert best == max(validations(folder, "val/miou"))
+    assert {file.name for file in (folder / "checkpoints").iterdir()} >= {"best.ckpt", "last.ckpt"}
+    again = build.run(runs.load_config(folder), folder)
+    assert train(again, folder, folder / "checkpoints/last.ckpt") == best
+
+
+@pytest.mark.parametrize(
+    ("monitor", "expected"), [("val/mio", "val/miou"), ("val_loss", "val/loss"), ("train/los", "train/loss")]
+)
+def test_a_wrong_score_of_early_stopping_is_refused(
+    monitor: str, expected: str, compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    words = ["callbacks=[default,early_stopping]", f"callbacks.early_stopping.monitor={monitor}"]
+    with refused(rf"callbacks\.early_stopping\.monitor[\s\S]*expected: .*{expected}"):
+        build.run(compose(*tiny, *words), tmp_path)
+    build.run(compose(*tiny, words[0], f"callbacks.early_stopping.monitor={expected}"), tmp_path)
 
 
 class Late(L.Callback):
@@ -103,3 +121,67 @@ def test_other_errors_are_not_changed(compose: Compose, tiny: list[str], tmp_pat
     run.trainer.callbacks.append(Faulty())  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError, match="a bug"):
         train(run, folder)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"),
+    [("val/loss", "min"), ("val/loss/dice", "min"), ("val/loss/cross_entropy", "min"), ("val/miou", "max")],
+)
+def test_the_best_epoch_is_that_of_the_smallest_loss_or_largest_score(
+    monitor: str, mode: str, compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    overrides = [*tiny, "epochs=3", "loss=ce_dice", "optimizer.lr=0.2", f"task.monitor={monitor}"]
+    overrides.append("callbacks=[default,early_stopping]")
+    config = compose(*overrides)
+    assert {config.task.mode, config.callbacks.checkpoint.mode, config.callbacks.early_stopping.mode} == {
+        mode
+    }
+    folder = runs.create(tmp_path / "run", config, overrides)
+    best = train(build.run(runs.load_config(folder), folder), folder)
+    values = validations(folder, monitor)
+    assert len(values) == 3
+    assert best == pytest.approx({"min": min, "max": max}[mode](values))
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["task.monitor=val/loss", "task.mode=max"], r"task\.mode=max contradicts task\.monitor=val/loss"),
+        (
+            [
+                "callbacks=[default,early_stopping]",
+                "task.monitor=val/loss",
+                "callbacks.early_stopping.mode=max",
+            ],
+            r"callbacks\.early_stopping\.mode=max contradicts",
+        ),
+        (["callbacks.checkpoint.monitor=val/loss"], r"callbacks\.checkpoint\.mode=max contradicts"),
+        (["task.mode=best"], "max or min"),
+    ],
+)
+def test_a_maximised_loss_is_refused(overrides: list[str], message: str, compose: Compose) -> None:
+    with refused(message):
+        compose(*overrides)
+
+
+def test_a_minimised_score_is_refused_before_training(
+    compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    overrides = [*tiny, "task.mode=min"]
+    folder = runs.create(tmp_path / "run", compose(*overrides), overrides)
+    with refused(r"task\.mode=min contradicts task\.monitor=val/miou"):
+        train(build.run(runs.load_config(folder), folder), folder)
+    assert not (folder / "checkpoints/last.ckpt").exists()
+
+
+@pytest.mark.fast
+def test_early_stopping_follows_its_own_score(compose: Compose) -> None:
+    stop = ["callbacks=[default,early_stopping]"]
+    assert compose(*stop, "callbacks.early_stopping.monitor=val/loss").callbacks.early_stopping.mode == "min"
+    own_error = [*stop, "task.monitor=val/hausdorff", "task.mode=min"]
+    assert compose(*own_error).callbacks.early_stopping.mode == "min"
+    assert (
+        compose(*own_error, "callbacks.early_stopping.monitor=val/miou").callbacks.early_stopping.mode
+        == "max"
+    )

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from tests.drills import RUN, STEPS, drill
-from tests.helpers import Script
+from tests.helpers import Compose, Script
 
+from pixelwise import build, runs
 from pixelwise.training.callbacks.wandb_media import panel, turn_of
+from pixelwise.training.train import train
 from pixelwise.types import Raw
 
 wandb = pytest.importorskip("wandb")
@@ -179,3 +181,16 @@ def test_panel_contains_rare_classes() -> None:
     assert panel(Masks(masks), classes=4, most=2) == [17, 11]
     assert panel(Masks(masks), classes=4, most=4) == [17, 11, 0, 6]
     assert panel(Masks(masks[:2]), classes=4, most=5) == [0, 1]
+
+
+def test_tensorboard_has_each_step_once_after_resuming(
+    compose: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    words = [*tiny, "epochs=3", "logger=tensorboard", "trainer.log_every_n_steps=1"]
+    folder = runs.create(tmp_path / "run", compose(*words), words)
+    config = runs.load_config(folder)
+    train(build.run(config, folder), folder)
+    train(build.run(config, folder), folder, folder / "checkpoints/previous.ckpt")
+    events = event_accumulator.EventAccumulator(str(folder / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == list(range(6))

@@ -29,6 +29,7 @@ from pixelwise.runtime.warnings import hide_warnings
 from pixelwise.schedules.freezing import check_something_trains
 from pixelwise.schedules.param_groups import parameter_groups
 from pixelwise.schedules.schedule import Plan, make_plan
+from pixelwise.training.callbacks.checkpoint import check_monitor, known_scores
 from pixelwise.training.module import Module
 from pixelwise.training.run import Run
 from pixelwise.types import Source
@@ -61,7 +62,19 @@ def run(config: DictConfig, folder: Path) -> Run:
     check_optimizer(learner)
     if config.compile:
         learner.model.compile()
-    return _run(training_loop(config, folder, phase_plan), learner, data_module, phase_plan)
+    loop = training_loop(config, folder, phase_plan)
+    check_monitors(config, loop, learner)
+    return _run(loop, learner, data_module, phase_plan)
+
+
+def check_monitors(config: DictConfig, loop: L.Trainer, learner: Module) -> None:
+    """Refuse a callback that monitors a score which is not logged; `Checkpoint` checks `task.monitor`."""
+    scores = known_scores(learner, loop.callbacks)  # type: ignore[attr-defined]
+    scores += [f"train/{name.removeprefix('val/')}" for name in scores if name.startswith("val/loss")]
+    for name, node in config.callbacks.items():
+        monitor = node.get("monitor") if OmegaConf.is_dict(node) else None
+        if scores and monitor not in (None, config.task.monitor):
+            check_monitor(f"callbacks.{name}.monitor", monitor, scores)
 
 
 def evaluation(config: DictConfig, folder: Path) -> Run:

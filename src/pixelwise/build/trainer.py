@@ -20,7 +20,7 @@ from pixelwise.errors import UserError
 from pixelwise.models.sync_batchnorm import release, synchronise
 from pixelwise.runtime.device import precision
 from pixelwise.schedules.schedule import Plan
-from pixelwise.training.callbacks.checkpoint import WholeFile
+from pixelwise.training.callbacks.checkpoint import Checkpoint, WholeFile
 from pixelwise.training.callbacks.position import ExactResume
 from pixelwise.training.callbacks.schedule import ScheduleCallback
 from pixelwise.training.callbacks.signals import StopOnSignal
@@ -57,6 +57,8 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
     chosen = {name: node for name, node in config.logger.items() if OmegaConf.is_dict(node)}
     loggers = [make(node, f"logger.{name}", save_dir=str(folder)) for name, node in chosen.items()]
     callbacks = [make(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
+    if not any(isinstance(callback, Checkpoint) for callback in callbacks):  # as with callbacks=ema
+        callbacks.insert(0, Checkpoint(config.task.monitor, config.task.mode))
     trainer = _trainer(
         config,
         settings,
@@ -94,6 +96,10 @@ def _limits(config: DictConfig, phase_plan: Plan) -> dict[str, Any]:
     settings["precision"] = precision(settings["precision"], settings["accelerator"])
     settings["max_epochs"] = _cut("max_epochs", settings["max_epochs"], phase_plan.epochs)
     settings["max_steps"] = _cut("max_steps", settings["max_steps"], phase_plan.steps)
+    of_epochs = (
+        settings["max_epochs"] * phase_plan.steps_per_epoch
+    )  # the callbacks read the end from max_steps
+    settings["max_steps"] = min(settings["max_steps"], of_epochs)
     settings["log_every_n_steps"] = min(settings["log_every_n_steps"], phase_plan.batches_per_epoch)
     return settings
 
@@ -110,7 +116,7 @@ def _trainer(
             plugins=plugins,
             callbacks=callbacks,
             enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
-            enable_checkpointing=False,  # `callbacks.checkpoint` does it
+            enable_checkpointing=False,  # `Checkpoint` does it
             enable_model_summary=False,  # each phase logs its trained parts
             use_distributed_sampler=False,
             num_sanity_val_steps=0,

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from pixelwise.errors import UserError, guess
-from pixelwise.overrides import nodes
+from pixelwise.overrides import mode_of, nodes
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ def check(config: DictConfig) -> None:
     if all(part in config for part in ("task", "schedule", "trainer")):
         check_requirements(config)
         check_numbers(config)
+        check_modes(config)
         check_phases(config)
 
 
@@ -163,6 +164,22 @@ def check_numbers(config: DictConfig) -> None:
         if value is not None and not whole and not share:
             raise UserError(
                 key, found=value, expected="a number of batches from 1, a share such as 0.1, or null for all"
+            )
+
+
+def check_modes(config: DictConfig) -> None:
+    """Refuse a monitored loss that is maximised, in the task and in every callback."""
+    callbacks = {f"callbacks.{name}": node for name, node in config.get("callbacks", {}).items()}
+    for key, node in {"task": config.task, **callbacks}.items():
+        if not OmegaConf.is_dict(node) or not {"monitor", "mode"} <= node.keys():
+            continue
+        if node.mode not in ("max", "min"):
+            raise UserError(f"{key}.mode", found=_shown(node.mode), expected="max or min")
+        if node.mode == "max" and mode_of(str(node.monitor)) == "min":
+            raise UserError(
+                f"{key}.mode=max contradicts {key}.monitor={node.monitor}: the smallest loss is the best",
+                expected="min",
+                fix=f"leave {key}.mode out of the command",
             )
 
 

@@ -27,6 +27,7 @@ from pixelwise.cli.hints import alternatives, explain, stop
 from pixelwise.cli.job import output_folder, write_problem_list
 from pixelwise.cli.options import groups, options
 from pixelwise.errors import UnknownName, UserError
+from pixelwise.overrides import key_of
 from pixelwise.runtime.own_packages import find_own_packages
 from pixelwise.runtime.processes import SIGNALS, listen, rank
 from pixelwise.runtime.program import arguments, as_started
@@ -43,7 +44,7 @@ def command(
 
     Args:
         config_name: a file of conf/, without suffix.
-        *settings: overrides that this command always adds.
+        *settings: overrides that this command adds; those of Hydra only if the user does not set them.
         starts_from: the key of a run folder: "run" if the command requires one and starts from its config,
             "resume" if the command can repeat the overrides of a run.
     """
@@ -68,15 +69,17 @@ def command(
                 full_list = f"\n  all:      {listed}" if listed else ""
                 raise CompactHydraException(as_started(f"\nerror: {error}{full_list}")) from error
             except SystemExit as end:
-                if end.code in [128 + number for number in SIGNALS]:
-                    log_resume_command(config)
+                if starts_from == "resume" and end.code in [128 + number for number in SIGNALS]:
+                    log_resume_command()
                 raise
 
         def main() -> None:
             if rank() == 0:  # the other processes may wait for one that has ended
                 listen()
             typed[:] = sys.argv
-            words = [*arguments(), *settings]
+            words = arguments()
+            given = {key_of(word) for word in words}
+            words += [s for s in settings if not s.startswith("hydra") or key_of(s) not in given]
             try:
                 if starts_from == "run":
                     words = run_arguments.start_from_run(words, usage)
@@ -168,7 +171,7 @@ The composed config:  --cfg job     (all flags of Hydra: --hydra-help)
 Completion in bash:   source scripts/completion.bash"""
 
 
-def log_resume_command(config: DictConfig) -> None:
+def log_resume_command() -> None:
     """Log how to resume a training that a signal stopped."""
-    if rank() == 0 and "resume" in config and (output_folder() / "config.yaml").is_file():
+    if rank() == 0 and (output_folder() / "config.yaml").is_file():
         log.info("stopped; resume with: %s resume=%s", as_started("python train.py"), output_folder())

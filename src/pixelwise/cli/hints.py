@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from pixelwise.cli.options import groups, is_group, options
@@ -87,12 +87,21 @@ def explain(error: Exception, overrides: Sequence[str], composed: DictConfig | N
 
 
 def _unknown_key(key: str, composed: DictConfig | None) -> UserError:
-    """The error for an unknown key, with the most similar known key."""
+    """The error for an unknown key, with the option that would add it or the most similar known key."""
+    group, name = [*key.split("."), ""][:2]
+    file = options(group).get(name) if is_group(group) else None
+    keys_of_file: Any = OmegaConf.load(file) if file else {}
+    if name in keys_of_file or name in keys_of_file.get(
+        group, {}
+    ):  # callbacks.ema.decay without callbacks=ema
+        choice = f"'{group}=[default,{name}]'" if "default" in options(group) else f"{group}={name}"
+        return UserError(f"{key}: the option {group}={name} is not chosen", fix=f"add {choice}")
     keys = [name for name, _ in nodes(composed)] if composed is not None else []
     known = [*(name for name in keys if not name.startswith("hydra.")), *groups()]
     known.sort(key=lambda name: -name.count("."))
     leaves = {name.rsplit(".", 1)[-1]: name for name in known}  # the least nested key of each name
-    near = nearest(key, known, 1) or [leaves[n] for n in nearest(key.rsplit(".", 1)[-1], leaves, 1)]
+    exact = [leaves[key]] if key in leaves else []  # optimizer.lr for lr
+    near = exact or nearest(key, known, 1) or [leaves[n] for n in nearest(key.rsplit(".", 1)[-1], leaves, 1)]
     return UserError(
         f"{key}: there is no such key",
         fix=(f"did you mean {near[0]}? " if near else "") + f"To add a new key, write +{key}=…",

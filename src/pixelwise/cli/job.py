@@ -91,14 +91,17 @@ def differences(config_name: str, config: DictConfig) -> list[str]:
     ]
     below = tuple(choice.partition("@")[2].partition("=")[0] + "." for choice in of_phases)
     default, typed = dict(nodes(usual)), {key_of(override) for override in overrides()}
+    texts = {key_of(override): override for override in overrides() if not is_group(key_of(override))}
     values = []
     for key, node in nodes(config):
         same = key in default and (
             default[key] == node or (_differs_by_start(default[key]) and key not in typed)
         )
         if not OmegaConf.is_dict(node) and not same and (key in typed or not key.startswith(below)):
-            values.append(f"{key}={_as_typed(node)}")
-    return [*changed, *of_phases, *values]
+            # YAML reads the tile 2_11 as the number 211, so a typed value is shown as it was typed
+            source = next((o for k, o in texts.items() if f"{key}.".startswith(f"{k}.")), None)
+            values.append(source or f"{key}={_as_typed(node)}")
+    return list(dict.fromkeys([*changed, *of_phases, *values]))
 
 
 def _differs_by_start(node: Any) -> bool:

@@ -27,14 +27,14 @@ class Hub:
     consists of the encoder, global average pooling and a linear layer.
 
     Args:
-        license: licence identifier of the hub, such as mit, apache-2.0 or cc-by-4.0.
+        license: licence identifier of the hub, such as mit, apache-2.0 or cc-by-4.0; None states no licence.
         dataset: name of the data set, or a path that ends in this name; None for images drawn by code.
         pipeline_tag: the hub's name of the task.
         metrics: name of a score → the hub's name of this score; these scores are written to the card.
     """
 
     def __init__(
-        self, license: str, dataset: str | None, pipeline_tag: str, metrics: Mapping[str, str]
+        self, license: str | None, dataset: str | None, pipeline_tag: str, metrics: Mapping[str, str]
     ) -> None:
         self.license = license
         self.dataset = Path(dataset).name if dataset else "images drawn by code"

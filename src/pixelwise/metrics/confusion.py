@@ -92,6 +92,7 @@ class ConfusionMetric(Metric):
     """
 
     full_state_update = False
+    higher_is_better = True
     matrix: Tensor
     border: Tensor
     """The counts of pixels near another class; all 0 if the data have no border masks."""

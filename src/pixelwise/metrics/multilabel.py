@@ -25,6 +25,7 @@ class TaggingScores(Metric):
     """
 
     full_state_update = False
+    higher_is_better = True
     logits: list[Tensor]
     target: list[Tensor]
 

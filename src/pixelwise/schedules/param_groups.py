@@ -25,8 +25,8 @@ def parameter_groups(
     learning rate of a group to the rate of the part times the scale, and the weight decay of groups that
     decay. Scales follow ELECTRA (Clark et al., ICLR 2020) and BEiT (Bao et al., ICLR 2022; arXiv:2106.08254):
     1 for the decoder (with the encoder's neck) and the head, d for the last layer of the encoder, d² for the
-    layer before, and so on. timm defines the layers: the stem and each stage of a convolutional encoder, the
-    embedding and each block of a transformer.
+    layer before, and so on. timm defines the layers: the stem and each stage of a convolutional encoder or
+    of a Swin transformer, the embedding and each block of a ViT.
 
     Args:
         model: the composition.

@@ -6,6 +6,7 @@ from pixelwise.training.callbacks.pictures import Pictures
 from pixelwise.training.callbacks.record import EvaluationRecorder
 from pixelwise.training.callbacks.throughput import EpochBar, Throughput
 from pixelwise.training.callbacks.wandb_media import WandbMedia
+from pixelwise.training.loggers.tensorboard import TensorBoardRun
 from pixelwise.training.loggers.wandb import WandbRun
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "EpochBar",
     "EvaluationRecorder",
     "Pictures",
+    "TensorBoardRun",
     "Throughput",
     "WandbMedia",
     "WandbRun",

@@ -10,6 +10,7 @@ from pixelwise.errors import UserError
 from pixelwise.runs import checkpoints
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.terminal import score_table, show
+from pixelwise.training.callbacks.evaluation import batches_of, loader_of
 from pixelwise.training.run import Run
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,9 @@ def score(run: Run, split: str) -> dict[str, float]:
     evaluate = {"test": run.trainer.test, "val": run.trainer.validate}[split]
     evaluate(run.module, datamodule=run.data, verbose=False)
     facts = [f"{split}: {run.module.summary}"]
+    done, total = batches_of(run.trainer, split), len(loader_of(run.trainer, split))
+    if done < total:
+        facts.append(f"only the first {done} of {total} batches, as trainer.limit_{split}_batches says")
     if tiling := run.data[split].tiling:
         facts.append(f"windows of {tiling.window} pixels, overlap {tiling.overlap}")
     facts += [f"test-time augmentation {type(view).__name__}" for view in run.module.views]

@@ -9,7 +9,6 @@ import lightning as L
 
 from pixelwise import files, runs
 from pixelwise.data.survey import survey
-from pixelwise.errors import UserError
 from pixelwise.reports.drawing import save_picture
 from pixelwise.reports.run_page import write
 from pixelwise.reports.schedule_figure import draw, to_json
@@ -58,14 +57,7 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
 
 def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
     callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]
-    kept = next((each for each in callbacks if isinstance(each, checkpoint.Checkpoint)), None)
-    if kept is None:
-        raise UserError(
-            "callbacks: none of them keeps the best weights, which are scored at the end",
-            found=", ".join(type(each).__name__ for each in callbacks),
-            expected="pixelwise.training.Checkpoint among them",
-            fix="callbacks=[default,ema], for example, adds one to those of every run",
-        )
+    kept = next(callback for callback in callbacks if isinstance(callback, checkpoint.Checkpoint))
     if rank() == 0:
         _describe(run, folder, start)
     try:

@@ -7,7 +7,7 @@ import math
 import operator
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +17,10 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pixelwise.errors import UnknownName, UserError, nearest
 from pixelwise.files import whole_files
+from pixelwise.overrides import mode_of
 from pixelwise.runs.checkpoints import file_of
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
+from pixelwise.training.loggers.tensorboard import TensorBoardRun
 from pixelwise.types import ERODED, Batch
 
 log = logging.getLogger(__name__)
@@ -41,11 +43,12 @@ class Checkpoint(L.Callback):
     """
 
     def __init__(
-        self, monitor: str, mode: str, every_n_steps: int | None = None, every_n_minutes: float | None = None
+        self, monitor: str, mode: str, every_n_steps: int | None = None, every_n_minutes: float | None = 10
     ) -> None:
         self.monitor = monitor
         if mode not in ("max", "min"):
             raise UserError("task.mode", found=mode, expected="max or min")
+        self.mode = mode
         for key, value in (("every_n_steps", every_n_steps), ("every_n_minutes", every_n_minutes)):
             if value is not None and value <= 0:
                 raise UserError(f"callbacks.checkpoint.{key}", found=value, expected="more than 0, or null")
@@ -97,21 +100,18 @@ class Checkpoint(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Refuse a score that will not be logged, unless the user's own scores or callbacks might log it."""
-        built, callbacks = cast(Any, module), cast(Any, trainer).callbacks
-        names = getattr(built.scores["val"], "names", None)
-        packages = {type(callback).__module__.split(".")[0] for callback in callbacks}
-        if names is not None and packages <= {"pixelwise", "lightning"}:
-            parts = [f"loss/{part}" for loss in built.losses for part in loss.parts]
-            eroded = [f"{ERODED}/{name}" for name in names()]
-            self._check_monitor([f"val/{name}" for name in ("loss", *parts, *names(), *eroded)])
+        built = cast(Any, module)
+        if names := known_scores(built, cast(Any, trainer).callbacks):
+            self._check_monitor(names)
+            if self.mode == "min" and built.scores["val"].higher_is_better and mode_of(self.monitor) == "max":
+                raise UserError(
+                    f"task.mode=min contradicts task.monitor={self.monitor}: the largest score is the best",
+                    expected="max",
+                    fix="leave task.mode out of the command",
+                )
 
     def _check_monitor(self, logged: Iterable[str]) -> None:
-        scores = [name for name in logged if name.startswith("val/")]
-        if self.monitor not in scores:
-            raise UnknownName(
-                f"task.monitor: {self.monitor!r} is not among the validation scores",
-                expected="one of " + ", ".join(nearest(self.monitor, scores) or scores),
-            )
+        check_monitor("task.monitor", self.monitor, [name for name in logged if name.startswith("val/")])
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Save the final state, from which a longer run can resume."""
@@ -131,9 +131,38 @@ class Checkpoint(L.Callback):
     ) -> None:
         """Remove rows logged after the checkpoint; do not train a run further that stopped early."""
         for logger in trainer.loggers:
-            if isinstance(logger, MetricsCSVLogger):
+            if isinstance(logger, MetricsCSVLogger | TensorBoardRun):
                 logger.truncate(checkpoint["global_step"])
         trainer.should_stop = checkpoint["callbacks"][self.state_key]["ended_early"]
+
+
+def known_scores(module: Any, callbacks: Iterable[L.Callback]) -> list[str]:
+    """Names of all validation scores; empty if the user's own scores or callbacks might log others."""
+    names = getattr(module.scores["val"], "names", None)
+    packages = {type(callback).__module__.split(".")[0] for callback in callbacks}
+    if names is None or not packages <= {"pixelwise", "lightning"}:
+        return []
+    parts = [f"loss/{part}" for loss in module.losses for part in loss.parts]
+    eroded = [f"{ERODED}/{name}" for name in names()]
+    return [f"val/{name}" for name in ("loss", *parts, *names(), *eroded)]
+
+
+def check_monitor(key: str, monitor: str, scores: Sequence[str]) -> None:
+    """Refuse a monitored score that is not logged.
+
+    Args:
+        key: the config key, for the message.
+        monitor: the value of the key.
+        scores: names of the logged scores.
+
+    Raises:
+        UnknownName: the score is not among them.
+    """
+    if monitor not in scores:
+        raise UnknownName(
+            f"{key}: {monitor!r} is not among the validation scores",
+            expected="one of " + ", ".join(nearest(monitor, scores) or scores),
+        )
 
 
 class WholeFile(TorchCheckpointIO):

@@ -42,7 +42,7 @@ class Throughput(L.Callback):
     """
 
     def __init__(self, monitor: str) -> None:
-        self.shown = ("train/loss", "val/loss", monitor)
+        self.shown = ("val/loss", monitor)
         self._reset(step=0)
         self._begin, self._first_step = self._since, 0
 
@@ -50,6 +50,8 @@ class Throughput(L.Callback):
         self._steps_before = step
         self._images = 0
         self._waiting = self._working = 0.0
+        self._loss: torch.Tensor | float = 0.0
+        self._batches = 0
         self._since = self._epoch_began = time.perf_counter()
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -77,6 +79,8 @@ class Throughput(L.Callback):
         self._working += now - self._since
         self._since = now
         self._images += len(batch["valid"]) * trainer.world_size
+        self._loss = self._loss + trainer.callback_metrics["train/loss"]  # stays on the device
+        self._batches += 1
         module.log("images/s", self.speed, prog_bar=True, logger=False)  # times would make metrics.csv differ
 
     @property
@@ -90,16 +94,21 @@ class Throughput(L.Callback):
         return self._waiting / max(self._waiting + self._working, 1e-9)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Log one line about the epoch."""
+        """Log one line about the epoch, with the mean of the training loss over its batches."""
         done = trainer.global_step - self._first_step
         left = trainer.max_steps - trainer.global_step
         seconds = (time.perf_counter() - self._begin) / max(done, 1) * left
-        scores = trainer.callback_metrics
+        scores = {"train/loss": float(self._loss) / max(self._batches, 1)}
+        scores |= {
+            name: float(trainer.callback_metrics[name])
+            for name in self.shown
+            if name in trainer.callback_metrics
+        }
         log.info(
             "epoch %d/%d  %s  %.3g steps/s  %.0f images/s  %.0f %% waiting for data  %.1f GB  %s left",
             trainer.current_epoch + 1,
             trainer.max_epochs,
-            "  ".join(f"{name} {scores[name]:.4f}" for name in self.shown if name in scores),
+            "  ".join(f"{name} {score:.4f}" for name, score in scores.items()),
             (trainer.global_step - self._steps_before) / max(self._waiting + self._working, 1e-9),
             self.speed,
             100 * self.wait,
