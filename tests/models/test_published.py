@@ -21,7 +21,6 @@ from torch import nn
 
 from pixelwise.models import Encoder
 
-pytestmark = pytest.mark.fast
 State = dict[str, Any]
 
 

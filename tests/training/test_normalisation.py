@@ -219,7 +219,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     "words",
     [
-        ["loss=ce_dice"],
+        pytest.param(["loss=ce_dice"], marks=pytest.mark.slow),
         pytest.param(["loss=mcc"], marks=pytest.mark.slow),
         pytest.param(["loss=cross_entropy", "trainer.accumulate_grad_batches=2"], marks=pytest.mark.slow),
         pytest.param(["loss=lovasz", "loss.per_image=true"], marks=pytest.mark.slow),
