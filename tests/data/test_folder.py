@@ -118,11 +118,26 @@ def test_unknown_folders_are_listed(tmp_path):
 
 
 @pytest.mark.parametrize("places", ["{}/images {}/masks", "images/{} masks/{}"])
-@pytest.mark.parametrize("wrong", ["valid", "Train", "testing"])
+@pytest.mark.parametrize("wrong", ["Valid", "Train", "testing"])
 def test_other_names_of_splits_are_refused(tmp_path, places, wrong):
     images, masks = places.format(wrong, wrong).split()
     draw_pairs(tmp_path / images, tmp_path / masks, "a")
-    split_is_refused(tmp_path, f"{wrong} is not the name of a split[\\s\\S]*train, val or test")
+    split_is_refused(tmp_path, f"{wrong} is not the name of a split[\\s\\S]*train, val .* or test")
+
+
+PLACES = ["{}/images {}/masks", "images/{} masks/{}"]
+
+
+@pytest.mark.parametrize("places", PLACES)
+@pytest.mark.parametrize("name", ["valid", "validation", "dev"])
+def test_val_has_other_names(tmp_path, places, name):
+    for split, file in {"train": "a", name: "b"}.items():
+        images, masks = places.format(split, split).split()
+        draw_pairs(tmp_path / images, tmp_path / masks, file)
+    assert keys(source(tmp_path).split("val")) == ["b"]
+    images, masks = places.format("val", "val").split()
+    draw_pairs(tmp_path / images, tmp_path / masks, "c")
+    split_is_refused(tmp_path, "two folders for the val split")
 
 
 def test_missing_masks_and_images_are_listed_and_counted(tmp_path):

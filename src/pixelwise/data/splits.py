@@ -12,23 +12,37 @@ from pixelwise.errors import UserError
 from pixelwise.types import Source, Split
 
 SPLITS = ("train", "val", "test")
-_NEARLY = ("training", "valid", "validation", "dev", "testing")
+NAMES = {name: name for name in SPLITS} | dict.fromkeys(("valid", "validation", "dev"), "val")
+"""The split that a folder or a list means, by its name."""
+_NEARLY = (*NAMES, "training", "testing")
 
 
 def split_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, Path]:
-    """Return the folders train, val and test inside a folder, as far as they exist.
+    """Return the folders of train, val and test inside a folder, as far as they exist.
+
+    The folder of val may also be called valid, validation or dev.
 
     Args:
         folder: the folder that contains them; it may be missing.
         others: names of folders that are not splits, such as classes.
 
     Raises:
-        UserError: a folder has a similar name, such as "valid" or "Train", and would be ignored silently.
+        UserError: a folder has a similar name, such as "Train" or "testing", and would be ignored silently,
+            or two folders are the same split.
     """
-    for name in set(subfolders(folder)) - {*SPLITS, *others}:
-        if name.lower() in (*SPLITS, *_NEARLY):
-            raise UserError(f"{folder / name} is not the name of a split", expected="train, val or test")
-    return {name: folder / name for name in SPLITS if (folder / name).is_dir()}
+    found: dict[str, Path] = {}
+    names = set(subfolders(folder)) - {*others}
+    for name in sorted(names):
+        if name not in NAMES and name.lower() in _NEARLY:
+            raise UserError(
+                f"{folder / name} is not the name of a split", expected="train, val (or valid, dev) or test"
+            )
+        if split := NAMES.get(name):
+            if split in found:
+                what = f"{folder} has two folders for the {split} split"
+                raise UserError(what, found=f"{found[split].name}, {name}", fix="move one of them elsewhere")
+            found[split] = folder / name
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def get_split(source: Source, name: str) -> Split | None:

@@ -12,7 +12,7 @@ from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, subfolders
 from pixelwise.data.remarks import orientation_remarks
 from pixelwise.data.sources.folder import FolderSplit, Item
-from pixelwise.data.splits import SPLITS, random_split, split_folders
+from pixelwise.data.splits import NAMES, random_split, split_folders
 from pixelwise.errors import UserError, nearest, some
 from pixelwise.types import Source
 
@@ -20,7 +20,7 @@ from pixelwise.types import Source
 class FolderClassification(Source):
     """Images with one class each, in one of three layouts.
 
-        root/train/cat/a.jpg        likewise val, test
+        root/train/cat/a.jpg        likewise val (or valid, validation, dev), test
         root/cat/a.jpg              split at random by `split`, class by class
         root/labels.csv             columns file, label and, optionally, split
 
@@ -107,15 +107,15 @@ class FolderClassification(Source):
         rows = [row for _, row in lines if row["label"] not in self.skip]
         self._check_labels({row["label"] for row in rows}, f"the labels in {table}")
         splits = {row.get("split", "") for row in rows}
-        if not splits <= {*SPLITS} and splits != {""}:
+        if not splits <= {*NAMES} and splits != {""}:
             found = some(repr(name) for name in sorted(splits))
             raise UserError(
-                f"{table}: wrong values in the column split", found=found, expected=", ".join(SPLITS)
+                f"{table}: wrong values in the column split", found=found, expected=", ".join(NAMES)
             )
         for row in rows:
             key = Path(row["file"]).with_suffix("").as_posix()
             item = Item(key, self.root / row["file"], self.classes.index(row["label"]))
-            self.items[row.get("split", "")].append(item)
+            self.items[NAMES.get(row.get("split", ""), "")].append(item)
         keys = Counter(item.key for items in self.items.values() for item in items)
         if repeated := [key for key, count in keys.items() if count > 1]:
             raise UserError(

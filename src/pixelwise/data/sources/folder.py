@@ -90,8 +90,8 @@ class FolderSplit(Split):
 class FolderSegmentation(Source):
     """Images and masks with the same names, in one of three layouts.
 
-        root/train/images/a.jpg   root/train/masks/a.png        likewise val, test
-        root/images/train/a.jpg   root/masks/train/a.png        likewise val, test
+        root/train/images/a.jpg   root/train/masks/a.png        likewise val (valid, validation, dev), test
+        root/images/train/a.jpg   root/masks/train/a.png        likewise
         root/images/a.jpg         root/masks/a.png              split at random by `split`
 
     Subfolders are allowed. A split without a folder, or with a share of 0, does not exist.
@@ -181,7 +181,7 @@ class FolderSegmentation(Source):
         """Find the folders of images and masks by split; the name "" means all splits together."""
         root, all_images, all_masks = self.root, self.root / images, self.root / masks
         by_split = {name: (path / images, path / masks) for name, path in split_folders(root).items()}
-        by_kind = {name: (path, all_masks / name) for name, path in split_folders(all_images).items()}
+        by_kind = {name: (path, all_masks / path.name) for name, path in split_folders(all_images).items()}
         together = {"": (all_images, all_masks)} if all_images.is_dir() else {}
         if places := by_split or by_kind or together:
             return places
