@@ -45,6 +45,13 @@ def test_val_has_other_names(tmp_path, name):
     assert items(data.split("val")) == {"images/1": 0}
 
 
+def test_test_images_without_classes_are_to_predict(tmp_path):
+    draw(tmp_path / "train/dog/a.jpg", tmp_path / "train/cat/b.png", tmp_path / "test/c.jpg")
+    data = FolderClassification(tmp_path, CLASSES)
+    assert data.split("test") is None
+    assert f"predict.py input={tmp_path / 'test'}" in data.describe()
+
+
 def test_class_folders_are_split_class_by_class(tmp_path):
     draw(*(tmp_path / f"cat/{number}.png" for number in range(10)))
     draw(*(tmp_path / f"dog/{number}.png" for number in range(5)))

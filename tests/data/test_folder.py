@@ -140,6 +140,27 @@ def test_val_has_other_names(tmp_path, places, name):
     split_is_refused(tmp_path, "two folders for the val split")
 
 
+@pytest.mark.parametrize("places", [*PLACES, "{}/. {}/masks"])
+def test_test_images_without_masks_are_to_predict(tmp_path, places):
+    images, masks = (name.format("test") for name in places.split())
+    pairs = (places if "." not in places else PLACES[0]).split()
+    draw_pairs(*(tmp_path / name.format("train") for name in pairs), "ab")
+    draw(tmp_path / images / "c.png")
+    data = source(tmp_path)
+    assert (len(data.split("train")), data.split("test")) == (2, None)
+    assert f"predict.py input={tmp_path / images}" in data.describe()
+    draw(tmp_path / masks / "d.png")
+    with refused("without a mask|is missing"):
+        source(tmp_path).split("test")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_scored_splits_need_masks(tmp_path, split):
+    draw(tmp_path / split / "images/a.png")
+    with refused("masks is missing"):
+        source(tmp_path).split(split)
+
+
 def test_missing_masks_and_images_are_listed_and_counted(tmp_path):
     draw_pairs(tmp_path / "images", tmp_path / "masks", "abc")
     for name in range(7):

@@ -45,6 +45,11 @@ def split_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, Path]:
     return {split: found[split] for split in SPLITS if split in found}
 
 
+def note_unlabelled(images: Path | None) -> str:
+    """Return the end of the description of a source whose test images, in this folder, have no labels."""
+    return f"; no labels for {images}: predict.py input={images}" if images else ""
+
+
 def get_split(source: Source, name: str) -> Split | None:
     """Return the split "train", "val" or "test" of a source, or None if the source does not have it.
 

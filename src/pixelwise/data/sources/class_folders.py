@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.io.images import ImageReader
-from pixelwise.data.io.listing import existing_root, find_images, subfolders
+from pixelwise.data.io.listing import existing_root, find_images, image_files, subfolders
 from pixelwise.data.remarks import orientation_remarks
 from pixelwise.data.sources.folder import FolderSplit, Item
-from pixelwise.data.splits import NAMES, random_split, split_folders
+from pixelwise.data.splits import NAMES, note_unlabelled, random_split, split_folders
 from pixelwise.errors import UserError, nearest, some
 from pixelwise.types import Source
 
@@ -23,6 +23,8 @@ class FolderClassification(Source):
         root/train/cat/a.jpg        likewise val (or valid, validation, dev), test
         root/cat/a.jpg              split at random by `split`, class by class
         root/labels.csv             columns file, label and, optionally, split
+
+    Images in root/test/ without class folders are there to predict, as `describe` says, and are no split.
 
     Args:
         root: the data set's folder.
@@ -57,6 +59,8 @@ class FolderClassification(Source):
         self.shares = dict(split or {})
         self.items: dict[str, list[Item]] = defaultdict(list)
         """Items by split; under "" if neither folders nor the table define the splits."""
+        self.unlabelled: Path | None = None
+        """Folder of the test images, which are no split, if it holds no class folders."""
         if csv is None:
             self._list_folders()
         else:
@@ -83,11 +87,13 @@ class FolderClassification(Source):
         """Describe the origin of the splits, for the start of a run."""
         if "" in self.items:
             return f"splits drawn at random: data.source.split={self.shares}"
-        return f"splits defined by the data set: {', '.join(self.items)}"
+        return f"splits defined by the data set: {', '.join(self.items)}{note_unlabelled(self.unlabelled)}"
 
     def _list_folders(self) -> None:
         parents = split_folders(self.root, others=self.classes) or {"": self.root}
         for split, parent in parents.items():
+            if split == "test" and not subfolders(parent) and image_files(parent):
+                self.unlabelled = parent
             labels = set(subfolders(parent)) - self.skip
             self._check_labels(labels, f"the folders in {parent}", complete=split in ("", "train"))
             for label in labels:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pixelwise.data.io.images import Header, ImageReader
-from pixelwise.data.io.listing import existing_root, find_images, read_headers
+from pixelwise.data.io.listing import existing_root, find_images, image_files, read_headers
 from pixelwise.data.labels import Labels
 from pixelwise.data.remarks import colour_table_remarks, exif_fix, orientation_remarks
-from pixelwise.data.splits import random_split, split_folders
+from pixelwise.data.splits import note_unlabelled, random_split, split_folders
 from pixelwise.errors import UserError, some
 from pixelwise.types import IGNORE, Raw, Source, Split
 
@@ -94,7 +94,8 @@ class FolderSegmentation(Source):
         root/images/train/a.jpg   root/masks/train/a.png        likewise
         root/images/a.jpg         root/masks/a.png              split at random by `split`
 
-    Subfolders are allowed. A split without a folder, or with a share of 0, does not exist.
+    Subfolders are allowed. A split without a folder, or with a share of 0, does not exist. Test images
+    without masks are there to predict, as `describe` says, and are no split.
 
     Args:
         root: the data set's folder.
@@ -133,6 +134,8 @@ class FolderSegmentation(Source):
         self.reader = ImageReader(channels, exif=exif)
         self.suffixes = (image_suffix, mask_suffix)
         self.places = self._find_places(images, masks)
+        self.unlabelled = self._find_unlabelled()
+        """Folder of the test images, which are no split, if there are no masks for them."""
         self.shares = dict(split or {})
 
     def split(self, name: str) -> Split | None:
@@ -175,7 +178,16 @@ class FolderSegmentation(Source):
         """Describe the origin of the splits, for the start of a run."""
         if "" in self.places:
             return f"splits drawn at random: data.source.split={self.shares}"
-        return f"splits from the folders {', '.join(self.places)}"
+        return f"splits from the folders {', '.join(self.places)}{note_unlabelled(self.unlabelled)}"
+
+    def _find_unlabelled(self) -> Path | None:
+        """Remove test from the splits if it has images but no mask; return the folder of these images."""
+        images, masks = self.places.get("test", (self.root, self.root))
+        images = images if images.is_dir() else images.parent
+        if "test" not in self.places or image_files(masks) or not image_files(images):
+            return None
+        del self.places["test"]
+        return images
 
     def _find_places(self, images: str, masks: str) -> dict[str, tuple[Path, Path]]:
         """Find the folders of images and masks by split; the name "" means all splits together."""
