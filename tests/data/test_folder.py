@@ -101,6 +101,34 @@ def test_subfolders_suffixes_and_folder_names(tmp_path):
     assert keys(source(tmp_path, **options).split("train")) == ["city/a"]
 
 
+@pytest.mark.parametrize("folder", ["train", "."])
+@pytest.mark.parametrize(("image_suffix", "mask_suffix"), [("", "_mask"), ("_img", "_mask"), ("_img", "")])
+def test_images_and_masks_in_one_folder(tmp_path, folder, image_suffix, mask_suffix):
+    for name in ("a", "sub/b"):
+        draw(tmp_path / folder / f"{name}{image_suffix}.png", 200)
+        draw(tmp_path / folder / f"{name}{mask_suffix}.png", 1)
+    suffixes = {"image_suffix": image_suffix, "mask_suffix": mask_suffix}
+    split = source(tmp_path, images=".", masks=".", **suffixes).split("train")
+    assert keys(split) == ["a", "sub/b"]
+    assert ((split[0].image == 200).all(), (split[0].target == 1).all()) == (True, True)
+
+
+def test_images_and_masks_in_one_folder_are_recognised(tmp_path):
+    draw(tmp_path / "train/a.png")
+    draw(tmp_path / "train/a_mask.png")
+    split_is_refused(tmp_path, "one folder need names that differ", images=".", masks=".")
+    for root in (tmp_path, tmp_path / "train"):
+        split_is_refused(root, r"source\.images=\. data\.source\.masks=\. data\.source\.mask_suffix=_mask")
+
+
+def test_test_images_in_one_folder_may_lack_masks(tmp_path):
+    for name in ("train/a", "train/a_mask", "test/b"):
+        draw(tmp_path / f"{name}.png")
+    data = source(tmp_path, images=".", masks=".", mask_suffix="_mask")
+    assert data.split("test") is None
+    assert f"input={tmp_path / 'test'}" in data.describe()
+
+
 def split_is_refused(root, match, **options):
     with refused(match):
         source(root, **options).split("train")

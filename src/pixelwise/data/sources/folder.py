@@ -94,6 +94,8 @@ class FolderSegmentation(Source):
         root/images/train/a.jpg   root/masks/train/a.png        likewise
         root/images/a.jpg         root/masks/a.png              split at random by `split`
 
+    Images and masks may share a folder, as in root/train/a.jpg and root/train/a_mask.png, or root/a.jpg and
+    root/a_mask.png: `images` and `masks` are then both ".", and `mask_suffix` is "_mask".
     Subfolders are allowed. A split without a folder, or with a share of 0, does not exist. Test images
     without masks are there to predict, as `describe` says, and are no split.
 
@@ -101,8 +103,8 @@ class FolderSegmentation(Source):
         root: the data set's folder.
         labels: decoder of the values in mask files.
         channels: number of channels of every image.
-        images: name of the folder of images.
-        masks: name of the folder of masks.
+        images: name of the folder of images; "." is the folder of the split, or the root.
+        masks: name of the folder of masks, likewise.
         image_suffix: end of the image names that mask names do not have, e.g. "_leftImg8bit".
         mask_suffix: end of the mask names that image names do not have, e.g. "_mask".
         split: shares of "val" and "test", and a "seed", for the third layout.
@@ -133,6 +135,12 @@ class FolderSegmentation(Source):
         self.channels = channels
         self.reader = ImageReader(channels, exif=exif)
         self.suffixes = (image_suffix, mask_suffix)
+        if Path(images) == Path(masks) and image_suffix == mask_suffix:
+            raise UserError(
+                "data.source: images and masks in one folder need names that differ",
+                found=f"images={images} masks={masks}, and {image_suffix!r} ends the names of both",
+                fix="data.source.mask_suffix=_mask for masks named like a_mask.png",
+            )
         self.places = self._find_places(images, masks)
         self.unlabelled = self._find_unlabelled()
         """Folder of the test images, which are no split, if there are no masks for them."""
@@ -169,10 +177,16 @@ class FolderSegmentation(Source):
         folders = self.places.get(name) or self.places.get("")
         if folders is None:
             return {}
-        images, masks = (find_images(*pair) for pair in zip(folders, self.suffixes, strict=True))
+        images, masks = (self._list(folders, index) for index in (0, 1))
         _check_pairs(images, masks, folders)
         keys = random_split(list(images), **self.shares)[name] if "" in self.places else images
         return {key: (images[key], masks[key]) for key in keys}
+
+    def _list(self, folders: tuple[Path, Path], index: int) -> dict[str, Path]:
+        """List the images (0) or the masks (1) by key; in a shared folder, the longer suffix decides."""
+        suffix, other = self.suffixes[index], self.suffixes[1 - index]
+        is_shared = folders[0] == folders[1] and len(other) > len(suffix)
+        return find_images(folders[index], suffix, without=other if is_shared else None)
 
     def describe(self) -> str:
         """Describe the origin of the splits, for the start of a run."""
@@ -183,8 +197,12 @@ class FolderSegmentation(Source):
     def _find_unlabelled(self) -> Path | None:
         """Remove test from the splits if it has images but no mask; return the folder of these images."""
         images, masks = self.places.get("test", (self.root, self.root))
+        if "test" not in self.places:
+            return None
         images = images if images.is_dir() else images.parent
-        if "test" not in self.places or image_files(masks) or not image_files(images):
+        found, end = image_files(images), self.suffixes[1]
+        has_masks = any(path.stem.endswith(end) for path in found) if images == masks else image_files(masks)
+        if has_masks or not found:
             return None
         del self.places["test"]
         return images
@@ -195,14 +213,28 @@ class FolderSegmentation(Source):
         by_split = {name: (path / images, path / masks) for name, path in split_folders(root).items()}
         by_kind = {name: (path, all_masks / path.name) for name, path in split_folders(all_images).items()}
         together = {"": (all_images, all_masks)} if all_images.is_dir() else {}
-        if places := by_split or by_kind or together:
+        places = by_split or by_kind or together
+        in_one_folder = None
+        if not any(folder.is_dir() for folder, _ in places.values()):
+            in_one_folder = _fix_for_one_folder(root)
+        if places and not in_one_folder:
             return places
         raise UserError(
             f"data.root={root} has none of the known layouts",
             found=f"in the root: {some(sorted(path.name for path in root.iterdir()))}",
             expected=f"train/{images} + train/{masks}; {images}/train + {masks}/train; or {images} + {masks}",
-            fix="set the names of your folders: data.source.images=… data.source.masks=…",
+            fix=in_one_folder or "set the names of your folders: data.source.images=… data.source.masks=…",
         )
+
+
+def _fix_for_one_folder(root: Path) -> str | None:
+    """Return the overrides that read images and masks in one folder, if there are such files."""
+    stems = {path.with_suffix("") for path in image_files(root)}
+    for path in sorted(stems):
+        for suffix in ("_mask", "_label", "_gt", "_seg"):
+            if path.name.endswith(suffix) and path.with_name(path.name.removesuffix(suffix)) in stems:
+                return f"data.source.images=. data.source.masks=. data.source.mask_suffix={suffix}"
+    return None
 
 
 def _check_pairs(images: dict[str, Path], masks: dict[str, Path], folders: tuple[Path, Path]) -> None:
