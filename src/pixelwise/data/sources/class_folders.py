@@ -11,7 +11,7 @@ from typing import Any
 from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, image_files, subfolders
 from pixelwise.data.remarks import orientation_remarks
-from pixelwise.data.sources.folder import FolderSplit, Item
+from pixelwise.data.sources.file_split import FolderSplit, Item
 from pixelwise.data.splits import NAMES, note_unlabelled, random_split, split_folders
 from pixelwise.errors import UserError, nearest, some
 from pixelwise.types import Source

@@ -6,85 +6,19 @@ few seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from pixelwise.data.io.images import Header, ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, image_files, read_headers
 from pixelwise.data.labels import Labels
 from pixelwise.data.remarks import colour_table_remarks, exif_fix, orientation_remarks
+from pixelwise.data.sources.file_split import FolderSplit, Item
+from pixelwise.data.split_files import read_split_files
 from pixelwise.data.splits import note_unlabelled, random_split, split_folders
 from pixelwise.errors import UserError, some
-from pixelwise.types import IGNORE, Raw, Source, Split
-
-
-class Item(NamedTuple):
-    """The files of an image and its label."""
-
-    key: str
-    """Path of the image relative to its folder, without suffix."""
-    image: Path
-    target: Path | int
-    """A mask file, or a class index."""
-
-
-class FolderSplit(Split):
-    """Images and their labels, one file each, read on access.
-
-    Args:
-        items: items in any order.
-        reader: how images are read; a number of channels reads them as viewers show them.
-        read_target: function that turns an item's target into a mask or a class index.
-
-    Raises:
-        UserError: images are unreadable; the message names the first few.
-    """
-
-    def __init__(
-        self, items: Sequence[Item], reader: ImageReader | int, read_target: Callable[[Any], Any] = int
-    ) -> None:
-        self.items = sorted(items)
-        self.reader = ImageReader(reader) if isinstance(reader, int) else reader
-        self.read_target = read_target
-        self.headers = read_headers([item.image for item in self.items])
-        self.remarks: list[str] = []
-        """Warnings that do not prevent training."""
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Raw:
-        image, nodata = self.reader.read(self.items[index].image)
-        target = self.read_target(self.items[index].target)
-        if nodata is not None and isinstance(target, np.ndarray):
-            target = np.where(nodata, np.uint8(IGNORE), target)
-        return Raw(image, target, self.key(index), nodata=nodata)
-
-    def key(self, index: int) -> str:
-        """The item's name."""
-        return self.items[index].key
-
-    def size(self, index: int) -> tuple[int, int]:
-        """(H, W) from the header."""
-        return self.headers[index].size(self.reader.exif)
-
-    def image(self, index: int) -> np.ndarray:
-        """(H, W, channels) uint8, uint16 or float32."""
-        return self.reader.read(self.items[index].image).image
-
-    def target(self, index: int) -> np.ndarray | int:
-        """(H, W) uint8 index mask, or one class index."""
-        item = self.items[index]
-        if isinstance(item.target, Path) and self.reader.may_be_nodata(item.image):
-            return self[index].target
-        return self.read_target(item.target)
-
-    def stored_bytes(self, index: int) -> int:
-        """Size in bytes of the image and, if it is a file, of the mask."""
-        return sum(path.stat().st_size for path in self.items[index] if isinstance(path, Path))
+from pixelwise.types import Source, Split
 
 
 class FolderSegmentation(Source):
@@ -95,7 +29,9 @@ class FolderSegmentation(Source):
         root/images/a.jpg         root/masks/a.png              split at random by `split`
 
     Images and masks may share a folder, as in root/train/a.jpg and root/train/a_mask.png, or root/a.jpg and
-    root/a_mask.png: `images` and `masks` are then both ".", and `mask_suffix` is "_mask".
+    root/a_mask.png: `images` and `masks` are then both ".", and `mask_suffix` is "_mask". In the third
+    layout, lists of names may replace the random split: `split_files`.
+
     Subfolders are allowed. A split without a folder, or with a share of 0, does not exist. Test images
     without masks are there to predict, as `describe` says, and are no split.
 
@@ -108,6 +44,8 @@ class FolderSegmentation(Source):
         image_suffix: end of the image names that mask names do not have, e.g. "_leftImg8bit".
         mask_suffix: end of the mask names that image names do not have, e.g. "_mask".
         split: shares of "val" and "test", and a "seed", for the third layout.
+        split_files: path of a list of names, one a line, by split; absolute or relative to `root`. The lists
+            replace `split` and folders of splits; files in no list are left out.
         exif: "apply" rotates images by their EXIF orientation, as viewers show them; "ignore" reads them as
             stored. Masks are always read as stored.
 
@@ -129,6 +67,7 @@ class FolderSegmentation(Source):
         mask_suffix: str = "",
         split: Mapping[str, Any] | None = None,
         exif: str = "apply",
+        split_files: Mapping[str, str] | None = None,
     ) -> None:
         self.root = existing_root(root)
         self.labels = labels
@@ -141,7 +80,11 @@ class FolderSegmentation(Source):
                 found=f"images={images} masks={masks}, and {image_suffix!r} ends the names of both",
                 fix="data.source.mask_suffix=_mask for masks named like a_mask.png",
             )
-        self.places = self._find_places(images, masks)
+        self.files = dict(split_files or {})
+        self.lists = read_split_files(self.root, self.files, images, image_suffix)
+        """Keys by split, if lists define the splits."""
+        together = {"": (self.root / images, self.root / masks)}
+        self.places = together if self.files else self._find_places(images, masks)
         self.unlabelled = self._find_unlabelled()
         """Folder of the test images, which are no split, if there are no masks for them."""
         self.shares = dict(split or {})
@@ -175,11 +118,16 @@ class FolderSegmentation(Source):
             UserError: images without masks or the reverse.
         """
         folders = self.places.get(name) or self.places.get("")
-        if folders is None:
+        if folders is None or (self.files and name not in self.lists):
             return {}
         images, masks = (self._list(folders, index) for index in (0, 1))
+        if self.files:
+            listed = self.lists[name]
+            _check_listed(listed, images, folders[0], name)
+            images, masks = ({key: kind[key] for key in listed if key in kind} for kind in (images, masks))
         _check_pairs(images, masks, folders)
-        keys = random_split(list(images), **self.shares)[name] if "" in self.places else images
+        is_random = "" in self.places and not self.files
+        keys = random_split(list(images), **self.shares)[name] if is_random else images
         return {key: (images[key], masks[key]) for key in keys}
 
     def _list(self, folders: tuple[Path, Path], index: int) -> dict[str, Path]:
@@ -190,6 +138,10 @@ class FolderSegmentation(Source):
 
     def describe(self) -> str:
         """Describe the origin of the splits, for the start of a run."""
+        if self.files:
+            lists = ", ".join(f"{name} {len(keys):,}" for name, keys in self.lists.items())
+            without = "" if len(self.lists) == len(self.files) else "; no masks for the images of test"
+            return f"splits from the lists data.source.split_files: {lists}{without}"
         if "" in self.places:
             return f"splits drawn at random: data.source.split={self.shares}"
         return f"splits from the folders {', '.join(self.places)}{note_unlabelled(self.unlabelled)}"
@@ -197,6 +149,8 @@ class FolderSegmentation(Source):
     def _find_unlabelled(self) -> Path | None:
         """Remove test from the splits if it has images but no mask; return the folder of these images."""
         images, masks = self.places.get("test", (self.root, self.root))
+        if "test" in self.lists and not self._list(self.places[""], 1).keys() & self.lists["test"]:
+            del self.lists["test"]
         if "test" not in self.places:
             return None
         images = images if images.is_dir() else images.parent
@@ -235,6 +189,16 @@ def _fix_for_one_folder(root: Path) -> str | None:
             if path.name.endswith(suffix) and path.with_name(path.name.removesuffix(suffix)) in stems:
                 return f"data.source.images=. data.source.masks=. data.source.mask_suffix={suffix}"
     return None
+
+
+def _check_listed(keys: Sequence[str], images: Mapping[str, Path], folder: Path, split: str) -> None:
+    if missing := [key for key in keys if key not in images]:
+        raise UserError(
+            f"data.source.split_files: {len(missing):,} of {len(keys):,} names of {split} have no image",
+            found=some(missing),
+            expected=f"names of images in {folder}, such as {next(iter(images))}",
+            every=missing,
+        )
 
 
 def _check_pairs(images: dict[str, Path], masks: dict[str, Path], folders: tuple[Path, Path]) -> None:
