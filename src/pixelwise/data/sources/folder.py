@@ -1,7 +1,7 @@
 """Images with masks, in folders (for one folder per class see `class_folders`).
 
 File names and headers are checked when a split is first read, before any training; ten thousand pairs take a
-few seconds.
+few seconds. A random split reads all masks as well, to be stratified by their classes.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pixelwise.data.io.images import Header, ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, image_files, read_headers
-from pixelwise.data.labels import Labels
+from pixelwise.data.labels import LabelError, Labels
 from pixelwise.data.remarks import colour_table_remarks, exif_fix, orientation_remarks
 from pixelwise.data.sources.file_split import FolderSplit, Item
 from pixelwise.data.split_files import read_split_files
-from pixelwise.data.splits import note_unlabelled, random_split, split_folders
+from pixelwise.data.splits import note_unlabelled, random_split, split_folders, stratified_split
+from pixelwise.data.statistics import in_threads
 from pixelwise.errors import UserError, some
 from pixelwise.types import Source, Split
 
@@ -53,6 +56,8 @@ class FolderSegmentation(Source):
         UserError: the root is missing, or its folders match none of the layouts.
     """
 
+    is_stratified = True
+    """Whether a random split is stratified by the classes in the masks, which must be read for it."""
     exact_bands = False
     """Whether an image must have exactly `channels` bands, in training and in prediction."""
 
@@ -88,6 +93,7 @@ class FolderSegmentation(Source):
         self.unlabelled = self._find_unlabelled()
         """Folder of the test images, which are no split, if there are no masks for them."""
         self.shares = dict(split or {})
+        self._drawn: dict[str, list[str]] | None = None
 
     def split(self, name: str) -> Split | None:
         """Return the split after checking its files, or None if it is empty.
@@ -127,8 +133,30 @@ class FolderSegmentation(Source):
             images, masks = ({key: kind[key] for key in listed if key in kind} for kind in (images, masks))
         _check_pairs(images, masks, folders)
         is_random = "" in self.places and not self.files
-        keys = random_split(list(images), **self.shares)[name] if is_random else images
+        keys = self._random_splits(masks)[name] if is_random else images
         return {key: (images[key], masks[key]) for key in keys}
+
+    def _random_splits(self, masks: Mapping[str, Path]) -> dict[str, list[str]]:
+        """Split the keys at random; the masks are read once."""
+        if self._drawn is None:
+            paths = list(masks.values())
+            present = in_threads(lambda index: self._classes_in(paths[index]), len(paths))
+            self._drawn = (
+                stratified_split(dict(zip(masks, present, strict=True)), **self.shares)
+                if self.is_stratified
+                else random_split(list(masks), **self.shares)
+            )
+        return self._drawn
+
+    def _classes_in(self, mask: Path) -> list[int]:
+        """List the classes of a mask; none if it is damaged, which is an error when it is read as an item."""
+        try:
+            target = self.labels.read(mask)
+        except LabelError as error:
+            target = error.target
+        except UserError:
+            return []
+        return np.flatnonzero(np.bincount(target.ravel(), minlength=256)[: len(self.labels.classes)]).tolist()
 
     def _list(self, folders: tuple[Path, Path], index: int) -> dict[str, Path]:
         """List the images (0) or the masks (1) by key; in a shared folder, the longer suffix decides."""
@@ -143,7 +171,8 @@ class FolderSegmentation(Source):
             without = "" if len(self.lists) == len(self.files) else "; no masks for the images of test"
             return f"splits from the lists data.source.split_files: {lists}{without}"
         if "" in self.places:
-            return f"splits drawn at random: data.source.split={self.shares}"
+            by_class = ", stratified by the classes in the masks" if self.is_stratified else ""
+            return f"splits drawn at random{by_class}: data.source.split={self.shares}"
         return f"splits from the folders {', '.join(self.places)}{note_unlabelled(self.unlabelled)}"
 
     def _find_unlabelled(self) -> Path | None:
