@@ -16,6 +16,7 @@ from pixelwise.types import Source, Split
 SPLITS = ("train", "val", "test")
 NAMES = {name: name for name in SPLITS} | dict.fromkeys(("valid", "validation", "dev"), "val")
 """The split that a folder or a list means, by its name."""
+RANDOM_VAL_FIX = "data.source.split.val=0.15, with three images or more"
 _NEARLY = (*NAMES, "training", "testing")
 
 
@@ -63,6 +64,15 @@ def get_split(source: Source, name: str) -> Split | None:
     if split is not None:
         check_base(split, Split, f"data.source: the {name} split")
     return split
+
+
+def missing_split(source: Source, name: str) -> UserError:
+    """Return the error for a source without the split "train" or "val", which training needs."""
+    return UserError(
+        f"data: there is no {name!r} split, or it is empty",
+        expected="samples for training, and others to select the best epoch",
+        fix=source.fix_missing_val() if name == "val" else None,
+    )
 
 
 def check_base(value: object, base: type[Source | Split], what: str) -> None:

@@ -12,7 +12,7 @@ from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, image_files, subfolders
 from pixelwise.data.remarks import orientation_remarks
 from pixelwise.data.sources.file_split import FolderSplit, Item
-from pixelwise.data.splits import NAMES, note_unlabelled, random_split, split_folders
+from pixelwise.data.splits import NAMES, RANDOM_VAL_FIX, note_unlabelled, random_split, split_folders
 from pixelwise.errors import UserError, nearest, some
 from pixelwise.types import Source
 
@@ -61,6 +61,7 @@ class FolderClassification(Source):
         """Items by split; under "" if neither folders nor the table define the splits."""
         self.unlabelled: Path | None = None
         """Folder of the test images, which are no split, if it holds no class folders."""
+        self.csv = csv
         if csv is None:
             self._list_folders()
         else:
@@ -88,6 +89,16 @@ class FolderClassification(Source):
         if "" in self.items:
             return f"splits drawn at random: data.source.split={self.shares}"
         return f"splits defined by the data set: {', '.join(self.items)}{note_unlabelled(self.unlabelled)}"
+
+    def fix_missing_val(self) -> str | None:
+        """Return how to split val off at random."""
+        if "" in self.items:
+            return RANDOM_VAL_FIX
+        if "train" not in self.items:
+            return None
+        if self.csv is not None:
+            return f"set the column split of {self.csv} to val in some lines, or remove it to split at random"
+        return f"data.root={self.root / 'train'} data.source.split.test=0 splits val off train at random"
 
     def _list_folders(self) -> None:
         parents = split_folders(self.root, others=self.classes) or {"": self.root}

@@ -18,7 +18,13 @@ from pixelwise.data.labels import LabelError, Labels
 from pixelwise.data.remarks import colour_table_remarks, exif_fix, orientation_remarks
 from pixelwise.data.sources.file_split import FolderSplit, Item
 from pixelwise.data.split_files import read_split_files
-from pixelwise.data.splits import note_unlabelled, random_split, split_folders, stratified_split
+from pixelwise.data.splits import (
+    RANDOM_VAL_FIX,
+    note_unlabelled,
+    random_split,
+    split_folders,
+    stratified_split,
+)
 from pixelwise.data.statistics import in_threads
 from pixelwise.errors import UserError, some
 from pixelwise.types import Source, Split
@@ -174,6 +180,22 @@ class FolderSegmentation(Source):
             by_class = ", stratified by the classes in the masks" if self.is_stratified else ""
             return f"splits drawn at random{by_class}: data.source.split={self.shares}"
         return f"splits from the folders {', '.join(self.places)}{note_unlabelled(self.unlabelled)}"
+
+    def fix_missing_val(self) -> str | None:
+        """Return the overrides that split val off at random."""
+        if self.files:
+            return "data.source.split_files.val=…, a list of other names"
+        if "" in self.places:
+            return RANDOM_VAL_FIX
+        if "train" not in self.places:
+            return None
+        images, masks = self.places["train"]
+        if self.root / "train" in (images, *images.parents):
+            overrides = f"data.root={self.root / 'train'}"
+        else:
+            folders = (path.relative_to(self.root) for path in (images, masks))
+            overrides = "data.source.images={} data.source.masks={}".format(*folders)
+        return f"{overrides} data.source.split.test=0 splits val off train at random"
 
     def _find_unlabelled(self) -> Path | None:
         """Remove test from the splits if it has images but no mask; return the folder of these images."""
