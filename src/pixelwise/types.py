@@ -113,6 +113,10 @@ class Source:
         """Describe the origin of the splits in one line, logged at the start of a run; "" logs nothing."""
         return ""
 
+    def fix_missing_val(self) -> str | None:
+        """Return what the user can do if there is no val split; None if the data set knows no way."""
+        return None
+
 
 ERODED = "eroded"
 """The protocol that ignores pixels near another class; see `Raw.border`."""

@@ -111,6 +111,35 @@ def test_classes_without_labels_are_listed(root):
     assert "absent" in printed(result)
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_classes_absent_from_a_scored_split_are_noted(root, split):
+    save(root / split / "images/3.png", np.full((4, 6, 3), 3))
+    save(root / split / "masks/3.png", np.zeros((4, 6)))
+    (root / "val/masks/2.png").write_bytes((root / split / "masks/3.png").read_bytes())
+    result = audit(segmentation(root), CLASSES)
+    text = printed(result)
+    assert result.problems == []
+    assert f"note: {split}: no labels of road, car" in text
+    assert "No problems found" not in text
+
+
+@pytest.mark.parametrize("kind", ["train/images train/masks", "images/train masks/train"])
+def test_a_set_without_val_is_a_problem_with_a_fix(tmp_path, kind):
+    folders = kind.split()
+    for number in range(6):
+        save(tmp_path / folders[0] / f"{number}.png", np.full((4, 6, 3), number))
+        save(tmp_path / folders[1] / f"{number}.png", np.repeat([[0, 1, 2]], 4, 0).repeat(2, 1))
+    (problem,) = audit(segmentation(tmp_path), CLASSES).problems
+    assert "there is no 'val' split" in problem
+    fix = dict(part.split("=") for part in problem.partition("fix:")[2].split() if part.startswith("data."))
+    assert fix.pop("data.source.split.test") == "0"
+    options = {name.rpartition(".")[2]: value for name, value in fix.items()}
+    options = {"root": tmp_path, "split": {"val": 0.15, "test": 0}} | options
+    result = audit(FolderSegmentation(labels=Labels(CLASSES), **options), CLASSES)
+    assert result.problems == []
+    assert [split.name for split in result.splits] == ["train", "val"]
+
+
 def test_masks_of_0_and_255_are_recognised(root):
     for number in range(2):
         save(root / f"train/masks/{number}.png", np.repeat([[0, 255]], 4, 0).repeat(3, 1))
@@ -146,7 +175,7 @@ def test_remarks_are_printed_but_are_not_problems(root):
     assert result.problems == []
     text = printed(result)
     assert "note: train: images with an EXIF orientation other than 1: 2 of 2" in text
-    assert "No problems found; see the notes." in text
+    assert "Nothing prevents training; see the notes above." in text
 
 
 def test_a_split_that_fails_does_not_stop_the_audit(root):
@@ -161,7 +190,9 @@ def test_image_labels_count_images(tmp_path):
         save(tmp_path / f"{name}.png", np.full((4, 6), value))
     result = audit(FolderClassification(tmp_path, ["cat", "dog"]), ["cat", "dog"])
     assert result.splits[0].histogram.images.tolist() == [2, 1]
-    assert result.problems == []
+    (problem,) = result.problems
+    assert "no 'val' split" in problem
+    assert f"data.root={tmp_path / 'train'} data.source.split.test=0" in problem
 
 
 class Least(Split):
@@ -185,7 +216,8 @@ class LeastSource(Source):
 def test_a_minimal_source_can_be_audited():
     result = audit(LeastSource(), ["a", "b"])
     assert result.splits[0].histogram.pixels.tolist() == [9, 9]
-    assert (result.problems, result.origin) == ([], "")
+    assert result.origin == ""
+    assert ["no 'val' split" in problem for problem in result.problems] == [True]
     assert fingerprint({"train": Least(), "val": None}, ["a", "b"])["train"]["images"] == 2
 
 

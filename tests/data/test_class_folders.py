@@ -36,6 +36,22 @@ def test_splits_by_folders(tmp_path):
     assert (target, key) == (0, "cat/b")
 
 
+@pytest.mark.parametrize("name", ["valid", "validation", "dev"])
+def test_val_has_other_names(tmp_path, name):
+    draw(tmp_path / "train/dog/a.jpg", tmp_path / "train/cat/b.png", tmp_path / f"{name}/dog/c.jpg")
+    assert items(FolderClassification(tmp_path, CLASSES).split("val")) == {"dog/c": 1}
+    write_table(tmp_path, f"file, label, split\nimages/0.png, dog, train\nimages/1.png,cat,{name}\n")
+    data = FolderClassification(tmp_path, CLASSES, csv="labels.csv")
+    assert items(data.split("val")) == {"images/1": 0}
+
+
+def test_test_images_without_classes_are_to_predict(tmp_path):
+    draw(tmp_path / "train/dog/a.jpg", tmp_path / "train/cat/b.png", tmp_path / "test/c.jpg")
+    data = FolderClassification(tmp_path, CLASSES)
+    assert data.split("test") is None
+    assert f"predict.py input={tmp_path / 'test'}" in data.describe()
+
+
 def test_class_folders_are_split_class_by_class(tmp_path):
     draw(*(tmp_path / f"cat/{number}.png" for number in range(10)))
     draw(*(tmp_path / f"dog/{number}.png" for number in range(5)))
@@ -76,7 +92,7 @@ def test_labels_to_skip(tmp_path):
         (["cat", "dog", "cow"], r"do not match the classes[\s\S]*cow[\s\S]*'data\.source\.skip=\[cow\]'"),
         (["cat", "dogs"], r"without dog[\s\S]*dog → dogs"),
         (["cat"], r"without dog[\s\S]*correct data\.classes"),
-        (["train/cat", "train/dog", "valid/cat"], r"valid is not the name of a split"),
+        (["train/cat", "train/dog", "Valid/cat"], r"Valid is not the name of a split"),
     ],
 )
 def test_folders_that_do_not_match_the_classes(tmp_path, folders, message):
@@ -92,7 +108,7 @@ def test_folders_that_do_not_match_the_classes(tmp_path, folders, message):
         ("file,label\nimages/0.png,dgo\nimages/1.png,cat\n", "dog → dgo"),
         ("file,label\nimages/9.png,dog\nimages/1.png,cat\n", r"1 of 2 files[\s\S]*images/9\.png"),
         ("file,label\nimages/1.png,dog\nimages/1.png,cat\n", r"more than once[\s\S]*images/1"),
-        ("file,label,split\nimages/0.png,dog,valid\nimages/1.png,cat,val\n", r"'valid'[\s\S]*train, val"),
+        ("file,label,split\nimages/0.png,dog,Valid\nimages/1.png,cat,val\n", r"'Valid'[\s\S]*train, val"),
         ("", r"wrong columns[\s\S]*nothing"),
         ("file,label\nimages/1.png,cat\nimages/0.png\n,dog\n", r"file or label is missing[\s\S]*line 3, 4"),
         ("file,label\nimages/0.png,Kätzchen\n".encode("latin-1"), r"labels\.csv is not text in UTF-8"),

@@ -101,6 +101,34 @@ def test_subfolders_suffixes_and_folder_names(tmp_path):
     assert keys(source(tmp_path, **options).split("train")) == ["city/a"]
 
 
+@pytest.mark.parametrize("folder", ["train", "."])
+@pytest.mark.parametrize(("image_suffix", "mask_suffix"), [("", "_mask"), ("_img", "_mask"), ("_img", "")])
+def test_images_and_masks_in_one_folder(tmp_path, folder, image_suffix, mask_suffix):
+    for name in ("a", "sub/b"):
+        draw(tmp_path / folder / f"{name}{image_suffix}.png", 200)
+        draw(tmp_path / folder / f"{name}{mask_suffix}.png", 1)
+    suffixes = {"image_suffix": image_suffix, "mask_suffix": mask_suffix}
+    split = source(tmp_path, images=".", masks=".", **suffixes).split("train")
+    assert keys(split) == ["a", "sub/b"]
+    assert ((split[0].image == 200).all(), (split[0].target == 1).all()) == (True, True)
+
+
+def test_images_and_masks_in_one_folder_are_recognised(tmp_path):
+    draw(tmp_path / "train/a.png")
+    draw(tmp_path / "train/a_mask.png")
+    split_is_refused(tmp_path, "one folder need names that differ", images=".", masks=".")
+    for root in (tmp_path, tmp_path / "train"):
+        split_is_refused(root, r"source\.images=\. data\.source\.masks=\. data\.source\.mask_suffix=_mask")
+
+
+def test_test_images_in_one_folder_may_lack_masks(tmp_path):
+    for name in ("train/a", "train/a_mask", "test/b"):
+        draw(tmp_path / f"{name}.png")
+    data = source(tmp_path, images=".", masks=".", mask_suffix="_mask")
+    assert data.split("test") is None
+    assert f"input={tmp_path / 'test'}" in data.describe()
+
+
 def split_is_refused(root, match, **options):
     with refused(match):
         source(root, **options).split("train")
@@ -118,11 +146,47 @@ def test_unknown_folders_are_listed(tmp_path):
 
 
 @pytest.mark.parametrize("places", ["{}/images {}/masks", "images/{} masks/{}"])
-@pytest.mark.parametrize("wrong", ["valid", "Train", "testing"])
+@pytest.mark.parametrize("wrong", ["Valid", "Train", "testing"])
 def test_other_names_of_splits_are_refused(tmp_path, places, wrong):
     images, masks = places.format(wrong, wrong).split()
     draw_pairs(tmp_path / images, tmp_path / masks, "a")
-    split_is_refused(tmp_path, f"{wrong} is not the name of a split[\\s\\S]*train, val or test")
+    split_is_refused(tmp_path, f"{wrong} is not the name of a split[\\s\\S]*train, val .* or test")
+
+
+PLACES = ["{}/images {}/masks", "images/{} masks/{}"]
+
+
+@pytest.mark.parametrize("places", PLACES)
+@pytest.mark.parametrize("name", ["valid", "validation", "dev"])
+def test_val_has_other_names(tmp_path, places, name):
+    for split, file in {"train": "a", name: "b"}.items():
+        images, masks = places.format(split, split).split()
+        draw_pairs(tmp_path / images, tmp_path / masks, file)
+    assert keys(source(tmp_path).split("val")) == ["b"]
+    images, masks = places.format("val", "val").split()
+    draw_pairs(tmp_path / images, tmp_path / masks, "c")
+    split_is_refused(tmp_path, "two folders for the val split")
+
+
+@pytest.mark.parametrize("places", [*PLACES, "{}/. {}/masks"])
+def test_test_images_without_masks_are_to_predict(tmp_path, places):
+    images, masks = (name.format("test") for name in places.split())
+    pairs = (places if "." not in places else PLACES[0]).split()
+    draw_pairs(*(tmp_path / name.format("train") for name in pairs), "ab")
+    draw(tmp_path / images / "c.png")
+    data = source(tmp_path)
+    assert (len(data.split("train")), data.split("test")) == (2, None)
+    assert f"predict.py input={tmp_path / images}" in data.describe()
+    draw(tmp_path / masks / "d.png")
+    with refused("without a mask|is missing"):
+        source(tmp_path).split("test")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_scored_splits_need_masks(tmp_path, split):
+    draw(tmp_path / split / "images/a.png")
+    with refused("masks is missing"):
+        source(tmp_path).split(split)
 
 
 def test_missing_masks_and_images_are_listed_and_counted(tmp_path):

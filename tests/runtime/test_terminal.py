@@ -30,6 +30,27 @@ def test_means_are_above_classes():
     assert text.index("loss") < text.index("cat")
 
 
+@pytest.mark.parametrize("empty", ["recall", "average_precision"])
+def test_a_class_without_labels_is_marked_where_it_lowers_a_mean(empty):
+    nan = float("nan")
+    scores = {"test/mean_f1": 0.3}
+    for score, values in {"f1": [0.6, 0.0, nan, 0.0], empty: [0.5, nan, nan, 0.0]}.items():
+        scores |= {f"test/{score}/{label}": value for label, value in zip("abcd", values, strict=True)}
+    text = printed(scores, list("abcd"))
+    assert row(text, "a") == ["0.6000", "0.5000"]
+    assert row(text, "b") == ["*0.0000", "–"]  # predicted, but not labelled
+    assert row(text, "c") == ["–", "–"]  # neither
+    assert row(text, "d") == ["0.0000", "0.0000"]  # labelled, but never found
+    assert "* no labels of this class" in text
+    assert "no labels" not in printed({"test/f1/a": 0.5, f"test/{empty}/a": 0.5}, ["a"])
+
+
+def test_labels_may_be_missing_only_where_they_are_eroded():
+    scores = {"test/iou/a": 0.5, "test/recall/a": 0.5, "test/eroded/iou/a": 0.0}
+    scores["test/eroded/recall/a"] = float("nan")
+    assert row(printed(scores, ["a"]), "a") == ["0.5000", "0.5000", "*0.0000", "–"]
+
+
 def test_eroded_scores_have_their_own_columns():
     scores = {"five_class/miou": 0.7, "overall_accuracy": 0.9, "iou/low_vegetation": 0.6}
     scores |= {f"eroded/{name}": value + 0.05 for name, value in scores.items()}

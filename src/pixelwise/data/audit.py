@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from pixelwise.data.labels import LabelError, suggest_fix
-from pixelwise.data.splits import SPLITS, check_base, get_split
+from pixelwise.data.splits import SPLITS, check_base, get_split, missing_split
 from pixelwise.data.statistics import Histogram, in_threads
 from pixelwise.errors import UserError, counted, some
 from pixelwise.types import IGNORE, Source, Split
@@ -60,6 +60,8 @@ class SplitAudit:
                 self.types[dtype].append(key)
             if not isinstance(target, UserError):
                 self.histogram.add(target)
+        if name != "train" and not self.unknown and (absent := self.histogram.absent):
+            self.remarks.append(f"{name}: no labels of {some(absent, 10)}, so its scores do not measure them")
 
     def problems(self) -> Iterator[str]:
         """Yield the problems that must be fixed before training."""
@@ -136,7 +138,8 @@ class Audit(NamedTuple):
         for problem in self.problems:
             yield Text.assemble(("problem: ", "bold red"), problem)
         if not self.problems:
-            yield Text(f"No problems found{'; see the notes' if remarks else ''}.", style="green")
+            has_notes = "Nothing prevents training; see the notes above."
+            yield Text(has_notes if remarks else "No problems found.", style="yellow" if remarks else "green")
 
 
 def audit(source: Source, classes: Sequence[str], *, show_progress: bool = False) -> Audit:
@@ -162,8 +165,9 @@ def audit(source: Source, classes: Sequence[str], *, show_progress: bool = False
             if str(error) not in problems:  # splits drawn from one folder share its problems
                 problems.append(str(error))
                 every += error.every
-    if not problems and "train" not in [split.name for split in splits]:
-        problems.append("there is no train split")
+    if not problems:
+        usable = {split.name for split in splits if split.sizes}
+        problems += [str(missing_split(source, name)) for name in ("train", "val") if name not in usable]
     for split_audit in splits:
         problems += split_audit.problems()
         every += split_audit.every()

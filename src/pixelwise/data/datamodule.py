@@ -13,7 +13,7 @@ from pixelwise import checks
 from pixelwise.augmentation import CenterCrop, Transform
 from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
 from pixelwise.data.samplers import EvaluationBatches, Permutation, Rank, TrainingBatches
-from pixelwise.data.splits import SPLITS, get_split
+from pixelwise.data.splits import SPLITS, get_split, missing_split
 from pixelwise.data.statistics import Histogram, fingerprint
 from pixelwise.data.subset import InMemory, random_subset
 from pixelwise.errors import UserError
@@ -68,10 +68,7 @@ class DataModule(L.LightningDataModule):
         self.splits = {name: get_split(source, name) for name in SPLITS}
         for name in ("train", "val"):
             if not self.splits[name]:
-                raise UserError(
-                    f"data: there is no {name!r} split, or it is empty",
-                    expected="samples for training, and others to select the best epoch",
-                )
+                raise missing_split(source, name)
             if target is None and self.view.size and self[name].tile_of:
                 raise UserError(
                     "data.eval_size: large images are scored as a whole, at their own size",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 
 from pixelwise import checks
@@ -12,23 +14,43 @@ from pixelwise.errors import UserError
 from pixelwise.types import Source, Split
 
 SPLITS = ("train", "val", "test")
-_NEARLY = ("training", "valid", "validation", "dev", "testing")
+NAMES = {name: name for name in SPLITS} | dict.fromkeys(("valid", "validation", "dev"), "val")
+"""The split that a folder or a list means, by its name."""
+RANDOM_VAL_FIX = "data.source.split.val=0.15, with three images or more"
+_NEARLY = (*NAMES, "training", "testing")
 
 
 def split_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, Path]:
-    """Return the folders train, val and test inside a folder, as far as they exist.
+    """Return the folders of train, val and test inside a folder, as far as they exist.
+
+    The folder of val may also be called valid, validation or dev.
 
     Args:
         folder: the folder that contains them; it may be missing.
         others: names of folders that are not splits, such as classes.
 
     Raises:
-        UserError: a folder has a similar name, such as "valid" or "Train", and would be ignored silently.
+        UserError: a folder has a similar name, such as "Train" or "testing", and would be ignored silently,
+            or two folders are the same split.
     """
-    for name in set(subfolders(folder)) - {*SPLITS, *others}:
-        if name.lower() in (*SPLITS, *_NEARLY):
-            raise UserError(f"{folder / name} is not the name of a split", expected="train, val or test")
-    return {name: folder / name for name in SPLITS if (folder / name).is_dir()}
+    found: dict[str, Path] = {}
+    names = set(subfolders(folder)) - {*others}
+    for name in sorted(names):
+        if name not in NAMES and name.lower() in _NEARLY:
+            raise UserError(
+                f"{folder / name} is not the name of a split", expected="train, val (or valid, dev) or test"
+            )
+        if split := NAMES.get(name):
+            if split in found:
+                what = f"{folder} has two folders for the {split} split"
+                raise UserError(what, found=f"{found[split].name}, {name}", fix="move one of them elsewhere")
+            found[split] = folder / name
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def note_unlabelled(images: Path | None) -> str:
+    """Return the end of the description of a source whose test images, in this folder, have no labels."""
+    return f"; no labels for {images}: predict.py input={images}" if images else ""
 
 
 def get_split(source: Source, name: str) -> Split | None:
@@ -42,6 +64,15 @@ def get_split(source: Source, name: str) -> Split | None:
     if split is not None:
         check_base(split, Split, f"data.source: the {name} split")
     return split
+
+
+def missing_split(source: Source, name: str) -> UserError:
+    """Return the error for a source without the split "train" or "val", which training needs."""
+    return UserError(
+        f"data: there is no {name!r} split, or it is empty",
+        expected="samples for training, and others to select the best epoch",
+        fix=source.fix_missing_val() if name == "val" else None,
+    )
 
 
 def check_base(value: object, base: type[Source | Split], what: str) -> None:
@@ -75,6 +106,56 @@ def random_split(keys: Sequence[str], val: float = 0, test: float = 0, seed: int
     Raises:
         UserError: a share is not a number or is negative, or nothing is left to train on.
     """
+    sizes = _sizes(len(keys), val, test, seed)
+    order = iter(_shuffled(keys, seed))
+    return {name: list(islice(order, sizes[name])) for name in ("val", "test", "train")}
+
+
+def stratified_split(
+    classes: Mapping[str, Collection[int]], val: float = 0, test: float = 0, seed: int = 0
+) -> dict[str, list[str]]:
+    """Split keys at random, so that each class gets its share of each split; sizes are as in `random_split`.
+
+    This is the iterative stratification of Sechidis et al. 2011, "On the Stratification of Multi-Label Data":
+    the keys of the rarest class are assigned first, each to the split that lacks most of that class.
+
+    Args:
+        classes: classes of each item, by key.
+        val: share of the validation split.
+        test: share of the test split.
+        seed: seed of the random order.
+
+    Raises:
+        UserError: as in `random_split`.
+    """
+    room = _sizes(len(classes), val, test, seed)
+    totals = Counter(label for labels in classes.values() for label in labels)
+    missing = {
+        label: {name: count * size / len(classes) for name, size in room.items()}
+        for label, count in totals.items()
+    }
+    splits: dict[str, list[str]] = {name: [] for name in room}
+    rest = _shuffled(classes, seed)
+    while rest:
+        counts = Counter(label for key in rest for label in classes[key])
+        rarest = min(counts, key=lambda label: (counts[label], label), default=None)
+        for key in [key for key in rest if rarest is None or rarest in classes[key]]:
+            lack = dict.fromkeys(room, 0.0) if rarest is None else missing[rarest]
+            name = max((name for name in room if room[name]), key=lambda name: (lack[name], room[name]))
+            splits[name].append(key)
+            room[name] -= 1
+            for label in classes[key]:
+                missing[label][name] -= 1
+        rest = [key for key in rest if rarest is not None and rarest not in classes[key]]
+    return splits
+
+
+def _shuffled(keys: Collection[str], seed: int) -> list[str]:
+    return sorted(keys, key=lambda key: blake2b(f"{seed}/{key}".encode()).digest())
+
+
+def _sizes(count: int, val: float, test: float, seed: int) -> dict[str, int]:
+    """Check the shares and return the number of items of each split."""
     for name, share in (("val", val), ("test", test)):
         checks.number(f"data.source.split.{name}", share, 0, below=1)
     checks.whole("data.source.split.seed", seed)
@@ -83,7 +164,7 @@ def random_split(keys: Sequence[str], val: float = 0, test: float = 0, seed: int
         raise UserError(
             what, found=f"val={val}, test={test}", expected="shares of at least 0, with a sum below 1"
         )
-    order = sorted(keys, key=lambda key: blake2b(f"{seed}/{key}".encode()).digest())
-    at_least = 1 if len(keys) >= 3 else 0
-    n_val, n_test = (max(round(share * len(keys)), at_least if share else 0) for share in (val, test))
-    return {"val": order[:n_val], "test": order[n_val : n_val + n_test], "train": order[n_val + n_test :]}
+    at_least = 1 if count >= 3 else 0
+    n_val, n_test = (max(round(share * count), at_least if share else 0) for share in (val, test))
+    n_val, n_test = min(n_val, count), min(n_test, max(count - n_val, 0))
+    return {"train": count - n_val - n_test, "val": n_val, "test": n_test}

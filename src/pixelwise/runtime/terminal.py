@@ -15,6 +15,9 @@ from pixelwise.types import ERODED, ScoreName
 
 log = logging.getLogger(__name__)
 
+NAN_WITHOUT_LABELS = ("recall", "average_precision")
+"""Scores of a class that are NaN if, and only if, the split has no labels of the class."""
+
 
 class Print(logging.Handler):
     """A handler that prints records to the current `sys.stdout`, so that progress bars stay below them."""
@@ -35,22 +38,38 @@ def show(content: RenderableType) -> None:
 def score_table(scores: Mapping[str, float], title: str, classes: Sequence[str]) -> Table:
     """Return one table of scores by flat name (`ScoreName`): means first, then a row for each class.
 
-    Scores with eroded labels get their own columns.
+    Scores with eroded labels get their own columns. A score of a class without labels that is not NaN has a
+    mark: it is 0 because the class was predicted, and it counts in the mean.
     """
     rows: dict[str, dict[str, float]] = {}
+    marked: set[tuple[str, str]] = set()
+    parsed = {name: ScoreName.parse(name, classes) for name in scores}
+    absent = {
+        (protocol.startswith(ERODED), label)
+        for name, (_, protocol, score, label) in parsed.items()
+        if label is not None and score in NAN_WITHOUT_LABELS and math.isnan(scores[name])
+    }
     for name, value in scores.items():
-        _, protocol, score, label = ScoreName.parse(name, classes)
+        _, protocol, score, label = parsed[name]
         eroded, convention = protocol.startswith(ERODED), protocol.removeprefix(ERODED).strip("/")
         mean = f"{convention}: {score}" if convention else score
         row, column = (mean.replace("_", " "), "score") if label is None else (f"  {label}", mean)
-        rows.setdefault(row, {})[f"{ERODED}\n{column}" if eroded else column] = value
+        column = f"{ERODED}\n{column}" if eroded else column
+        rows.setdefault(row, {})[column] = value
+        if (eroded, label) in absent and not math.isnan(value):
+            marked.add((row, column))
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     columns.sort(key=lambda column: ("score" not in column, column.startswith(ERODED)))
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    caption = "* no labels of this class: the score is 0 and lowers the mean" if marked else None
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption=caption)
+    table.caption_justify = "left"
     for column in ("", *columns):
         table.add_column(column, justify="right" if column else "left", no_wrap=not column)
     for row in sorted(rows, key=lambda row: row.startswith(" ")):
-        cells = (_number(rows[row][column]) if column in rows[row] else "" for column in columns)
+        cells = (
+            "*" * ((row, column) in marked) + _number(rows[row][column]) if column in rows[row] else ""
+            for column in columns
+        )
         table.add_row(row, *cells)
     return table
 

@@ -28,20 +28,21 @@ def subfolders(folder: Path) -> list[str]:
     return sorted(path.name for path in inside if path.is_dir() and not _is_hidden(path))
 
 
-def find_images(folder: Path, suffix: str = "") -> dict[str, Path]:
+def find_images(folder: Path, suffix: str = "", without: str | None = None) -> dict[str, Path]:
     """Find every image below a folder, by key: its path relative to the folder, without suffix.
 
     Args:
         folder: folder to search, with its subfolders; hidden files and files that are not images are skipped.
         suffix: end of the name before the dot, such as "_mask", that is not part of the key; files without it
             are skipped.
+        without: end of the names, before the dot, of other files in the same folder, which are skipped.
 
     Raises:
         UserError: the folder is missing or holds no image, or two files have the same key.
     """
     images: dict[str, Path] = {}
     for path in image_files(folder):
-        if not path.stem.endswith(suffix):
+        if not path.stem.endswith(suffix) or (without and path.stem.endswith(without)):
             continue
         key = path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)
         if key in images:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.io.images import ImageReader
-from pixelwise.data.io.listing import existing_root, find_images, subfolders
+from pixelwise.data.io.listing import existing_root, find_images, image_files, subfolders
 from pixelwise.data.remarks import orientation_remarks
-from pixelwise.data.sources.folder import FolderSplit, Item
-from pixelwise.data.splits import SPLITS, random_split, split_folders
+from pixelwise.data.sources.file_split import FolderSplit, Item
+from pixelwise.data.splits import NAMES, RANDOM_VAL_FIX, note_unlabelled, random_split, split_folders
 from pixelwise.errors import UserError, nearest, some
 from pixelwise.types import Source
 
@@ -20,9 +20,11 @@ from pixelwise.types import Source
 class FolderClassification(Source):
     """Images with one class each, in one of three layouts.
 
-        root/train/cat/a.jpg        likewise val, test
+        root/train/cat/a.jpg        likewise val (or valid, validation, dev), test
         root/cat/a.jpg              split at random by `split`, class by class
         root/labels.csv             columns file, label and, optionally, split
+
+    Images in root/test/ without class folders are there to predict, as `describe` says, and are no split.
 
     Args:
         root: the data set's folder.
@@ -57,6 +59,9 @@ class FolderClassification(Source):
         self.shares = dict(split or {})
         self.items: dict[str, list[Item]] = defaultdict(list)
         """Items by split; under "" if neither folders nor the table define the splits."""
+        self.unlabelled: Path | None = None
+        """Folder of the test images, which are no split, if it holds no class folders."""
+        self.csv = csv
         if csv is None:
             self._list_folders()
         else:
@@ -83,11 +88,23 @@ class FolderClassification(Source):
         """Describe the origin of the splits, for the start of a run."""
         if "" in self.items:
             return f"splits drawn at random: data.source.split={self.shares}"
-        return f"splits defined by the data set: {', '.join(self.items)}"
+        return f"splits defined by the data set: {', '.join(self.items)}{note_unlabelled(self.unlabelled)}"
+
+    def fix_missing_val(self) -> str | None:
+        """Return how to split val off at random."""
+        if "" in self.items:
+            return RANDOM_VAL_FIX
+        if "train" not in self.items:
+            return None
+        if self.csv is not None:
+            return f"set the column split of {self.csv} to val in some lines, or remove it to split at random"
+        return f"data.root={self.root / 'train'} data.source.split.test=0 splits val off train at random"
 
     def _list_folders(self) -> None:
         parents = split_folders(self.root, others=self.classes) or {"": self.root}
         for split, parent in parents.items():
+            if split == "test" and not subfolders(parent) and image_files(parent):
+                self.unlabelled = parent
             labels = set(subfolders(parent)) - self.skip
             self._check_labels(labels, f"the folders in {parent}", complete=split in ("", "train"))
             for label in labels:
@@ -107,15 +124,15 @@ class FolderClassification(Source):
         rows = [row for _, row in lines if row["label"] not in self.skip]
         self._check_labels({row["label"] for row in rows}, f"the labels in {table}")
         splits = {row.get("split", "") for row in rows}
-        if not splits <= {*SPLITS} and splits != {""}:
+        if not splits <= {*NAMES} and splits != {""}:
             found = some(repr(name) for name in sorted(splits))
             raise UserError(
-                f"{table}: wrong values in the column split", found=found, expected=", ".join(SPLITS)
+                f"{table}: wrong values in the column split", found=found, expected=", ".join(NAMES)
             )
         for row in rows:
             key = Path(row["file"]).with_suffix("").as_posix()
             item = Item(key, self.root / row["file"], self.classes.index(row["label"]))
-            self.items[row.get("split", "")].append(item)
+            self.items[NAMES.get(row.get("split", ""), "")].append(item)
         keys = Counter(item.key for items in self.items.values() for item in items)
         if repeated := [key for key, count in keys.items() if count > 1]:
             raise UserError(

@@ -1,110 +1,60 @@
 """Images with masks, in folders (for one folder per class see `class_folders`).
 
 File names and headers are checked when a split is first read, before any training; ten thousand pairs take a
-few seconds.
+few seconds. A random split reads all masks as well, to be stratified by their classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from pixelwise.data.io.images import Header, ImageReader
-from pixelwise.data.io.listing import existing_root, find_images, read_headers
-from pixelwise.data.labels import Labels
+from pixelwise.data.io.listing import existing_root, find_images, image_files, read_headers
+from pixelwise.data.labels import LabelError, Labels
 from pixelwise.data.remarks import colour_table_remarks, exif_fix, orientation_remarks
-from pixelwise.data.splits import random_split, split_folders
+from pixelwise.data.sources.file_split import FolderSplit, Item
+from pixelwise.data.split_files import read_split_files
+from pixelwise.data.splits import (
+    RANDOM_VAL_FIX,
+    note_unlabelled,
+    random_split,
+    split_folders,
+    stratified_split,
+)
+from pixelwise.data.statistics import in_threads
 from pixelwise.errors import UserError, some
-from pixelwise.types import IGNORE, Raw, Source, Split
-
-
-class Item(NamedTuple):
-    """The files of an image and its label."""
-
-    key: str
-    """Path of the image relative to its folder, without suffix."""
-    image: Path
-    target: Path | int
-    """A mask file, or a class index."""
-
-
-class FolderSplit(Split):
-    """Images and their labels, one file each, read on access.
-
-    Args:
-        items: items in any order.
-        reader: how images are read; a number of channels reads them as viewers show them.
-        read_target: function that turns an item's target into a mask or a class index.
-
-    Raises:
-        UserError: images are unreadable; the message names the first few.
-    """
-
-    def __init__(
-        self, items: Sequence[Item], reader: ImageReader | int, read_target: Callable[[Any], Any] = int
-    ) -> None:
-        self.items = sorted(items)
-        self.reader = ImageReader(reader) if isinstance(reader, int) else reader
-        self.read_target = read_target
-        self.headers = read_headers([item.image for item in self.items])
-        self.remarks: list[str] = []
-        """Warnings that do not prevent training."""
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Raw:
-        image, nodata = self.reader.read(self.items[index].image)
-        target = self.read_target(self.items[index].target)
-        if nodata is not None and isinstance(target, np.ndarray):
-            target = np.where(nodata, np.uint8(IGNORE), target)
-        return Raw(image, target, self.key(index), nodata=nodata)
-
-    def key(self, index: int) -> str:
-        """The item's name."""
-        return self.items[index].key
-
-    def size(self, index: int) -> tuple[int, int]:
-        """(H, W) from the header."""
-        return self.headers[index].size(self.reader.exif)
-
-    def image(self, index: int) -> np.ndarray:
-        """(H, W, channels) uint8, uint16 or float32."""
-        return self.reader.read(self.items[index].image).image
-
-    def target(self, index: int) -> np.ndarray | int:
-        """(H, W) uint8 index mask, or one class index."""
-        item = self.items[index]
-        if isinstance(item.target, Path) and self.reader.may_be_nodata(item.image):
-            return self[index].target
-        return self.read_target(item.target)
-
-    def stored_bytes(self, index: int) -> int:
-        """Size in bytes of the image and, if it is a file, of the mask."""
-        return sum(path.stat().st_size for path in self.items[index] if isinstance(path, Path))
+from pixelwise.types import Source, Split
 
 
 class FolderSegmentation(Source):
     """Images and masks with the same names, in one of three layouts.
 
-        root/train/images/a.jpg   root/train/masks/a.png        likewise val, test
-        root/images/train/a.jpg   root/masks/train/a.png        likewise val, test
+        root/train/images/a.jpg   root/train/masks/a.png        likewise val (valid, validation, dev), test
+        root/images/train/a.jpg   root/masks/train/a.png        likewise
         root/images/a.jpg         root/masks/a.png              split at random by `split`
 
-    Subfolders are allowed. A split without a folder, or with a share of 0, does not exist.
+    Images and masks may share a folder, as in root/train/a.jpg and root/train/a_mask.png, or root/a.jpg and
+    root/a_mask.png: `images` and `masks` are then both ".", and `mask_suffix` is "_mask". In the third
+    layout, lists of names may replace the random split: `split_files`.
+
+    Subfolders are allowed. A split without a folder, or with a share of 0, does not exist. Test images
+    without masks are there to predict, as `describe` says, and are no split.
 
     Args:
         root: the data set's folder.
         labels: decoder of the values in mask files.
         channels: number of channels of every image.
-        images: name of the folder of images.
-        masks: name of the folder of masks.
+        images: name of the folder of images; "." is the folder of the split, or the root.
+        masks: name of the folder of masks, likewise.
         image_suffix: end of the image names that mask names do not have, e.g. "_leftImg8bit".
         mask_suffix: end of the mask names that image names do not have, e.g. "_mask".
         split: shares of "val" and "test", and a "seed", for the third layout.
+        split_files: path of a list of names, one a line, by split; absolute or relative to `root`. The lists
+            replace `split` and folders of splits; files in no list are left out.
         exif: "apply" rotates images by their EXIF orientation, as viewers show them; "ignore" reads them as
             stored. Masks are always read as stored.
 
@@ -112,6 +62,8 @@ class FolderSegmentation(Source):
         UserError: the root is missing, or its folders match none of the layouts.
     """
 
+    is_stratified = True
+    """Whether a random split is stratified by the classes in the masks, which must be read for it."""
     exact_bands = False
     """Whether an image must have exactly `channels` bands, in training and in prediction."""
 
@@ -126,14 +78,28 @@ class FolderSegmentation(Source):
         mask_suffix: str = "",
         split: Mapping[str, Any] | None = None,
         exif: str = "apply",
+        split_files: Mapping[str, str] | None = None,
     ) -> None:
         self.root = existing_root(root)
         self.labels = labels
         self.channels = channels
         self.reader = ImageReader(channels, exif=exif)
         self.suffixes = (image_suffix, mask_suffix)
-        self.places = self._find_places(images, masks)
+        if Path(images) == Path(masks) and image_suffix == mask_suffix:
+            raise UserError(
+                "data.source: images and masks in one folder need names that differ",
+                found=f"images={images} masks={masks}, and {image_suffix!r} ends the names of both",
+                fix="data.source.mask_suffix=_mask for masks named like a_mask.png",
+            )
+        self.files = dict(split_files or {})
+        self.lists = read_split_files(self.root, self.files, images, image_suffix)
+        """Keys by split, if lists define the splits."""
+        together = {"": (self.root / images, self.root / masks)}
+        self.places = together if self.files else self._find_places(images, masks)
+        self.unlabelled = self._find_unlabelled()
+        """Folder of the test images, which are no split, if there are no masks for them."""
         self.shares = dict(split or {})
+        self._drawn: dict[str, list[str]] | None = None
 
     def split(self, name: str) -> Split | None:
         """Return the split after checking its files, or None if it is empty.
@@ -164,32 +130,125 @@ class FolderSegmentation(Source):
             UserError: images without masks or the reverse.
         """
         folders = self.places.get(name) or self.places.get("")
-        if folders is None:
+        if folders is None or (self.files and name not in self.lists):
             return {}
-        images, masks = (find_images(*pair) for pair in zip(folders, self.suffixes, strict=True))
+        images, masks = (self._list(folders, index) for index in (0, 1))
+        if self.files:
+            listed = self.lists[name]
+            _check_listed(listed, images, folders[0], name)
+            images, masks = ({key: kind[key] for key in listed if key in kind} for kind in (images, masks))
         _check_pairs(images, masks, folders)
-        keys = random_split(list(images), **self.shares)[name] if "" in self.places else images
+        is_random = "" in self.places and not self.files
+        keys = self._random_splits(masks)[name] if is_random else images
         return {key: (images[key], masks[key]) for key in keys}
+
+    def _random_splits(self, masks: Mapping[str, Path]) -> dict[str, list[str]]:
+        """Split the keys at random; the masks are read once."""
+        if self._drawn is None:
+            paths = list(masks.values())
+            present = in_threads(lambda index: self._classes_in(paths[index]), len(paths))
+            self._drawn = (
+                stratified_split(dict(zip(masks, present, strict=True)), **self.shares)
+                if self.is_stratified
+                else random_split(list(masks), **self.shares)
+            )
+        return self._drawn
+
+    def _classes_in(self, mask: Path) -> list[int]:
+        """List the classes of a mask; none if it is damaged, which is an error when it is read as an item."""
+        try:
+            target = self.labels.read(mask)
+        except LabelError as error:
+            target = error.target
+        except UserError:
+            return []
+        return np.flatnonzero(np.bincount(target.ravel(), minlength=256)[: len(self.labels.classes)]).tolist()
+
+    def _list(self, folders: tuple[Path, Path], index: int) -> dict[str, Path]:
+        """List the images (0) or the masks (1) by key; in a shared folder, the longer suffix decides."""
+        suffix, other = self.suffixes[index], self.suffixes[1 - index]
+        is_shared = folders[0] == folders[1] and len(other) > len(suffix)
+        return find_images(folders[index], suffix, without=other if is_shared else None)
 
     def describe(self) -> str:
         """Describe the origin of the splits, for the start of a run."""
+        if self.files:
+            lists = ", ".join(f"{name} {len(keys):,}" for name, keys in self.lists.items())
+            without = "" if len(self.lists) == len(self.files) else "; no masks for the images of test"
+            return f"splits from the lists data.source.split_files: {lists}{without}"
         if "" in self.places:
-            return f"splits drawn at random: data.source.split={self.shares}"
-        return f"splits from the folders {', '.join(self.places)}"
+            by_class = ", stratified by the classes in the masks" if self.is_stratified else ""
+            return f"splits drawn at random{by_class}: data.source.split={self.shares}"
+        return f"splits from the folders {', '.join(self.places)}{note_unlabelled(self.unlabelled)}"
+
+    def fix_missing_val(self) -> str | None:
+        """Return the overrides that split val off at random."""
+        if self.files:
+            return "data.source.split_files.val=…, a list of other names"
+        if "" in self.places:
+            return RANDOM_VAL_FIX
+        if "train" not in self.places:
+            return None
+        images, masks = self.places["train"]
+        if self.root / "train" in (images, *images.parents):
+            overrides = f"data.root={self.root / 'train'}"
+        else:
+            folders = (path.relative_to(self.root) for path in (images, masks))
+            overrides = "data.source.images={} data.source.masks={}".format(*folders)
+        return f"{overrides} data.source.split.test=0 splits val off train at random"
+
+    def _find_unlabelled(self) -> Path | None:
+        """Remove test from the splits if it has images but no mask; return the folder of these images."""
+        images, masks = self.places.get("test", (self.root, self.root))
+        if "test" in self.lists and not self._list(self.places[""], 1).keys() & self.lists["test"]:
+            del self.lists["test"]
+        if "test" not in self.places:
+            return None
+        images = images if images.is_dir() else images.parent
+        found, end = image_files(images), self.suffixes[1]
+        has_masks = any(path.stem.endswith(end) for path in found) if images == masks else image_files(masks)
+        if has_masks or not found:
+            return None
+        del self.places["test"]
+        return images
 
     def _find_places(self, images: str, masks: str) -> dict[str, tuple[Path, Path]]:
         """Find the folders of images and masks by split; the name "" means all splits together."""
         root, all_images, all_masks = self.root, self.root / images, self.root / masks
         by_split = {name: (path / images, path / masks) for name, path in split_folders(root).items()}
-        by_kind = {name: (path, all_masks / name) for name, path in split_folders(all_images).items()}
+        by_kind = {name: (path, all_masks / path.name) for name, path in split_folders(all_images).items()}
         together = {"": (all_images, all_masks)} if all_images.is_dir() else {}
-        if places := by_split or by_kind or together:
+        places = by_split or by_kind or together
+        in_one_folder = None
+        if not any(folder.is_dir() for folder, _ in places.values()):
+            in_one_folder = _fix_for_one_folder(root)
+        if places and not in_one_folder:
             return places
         raise UserError(
             f"data.root={root} has none of the known layouts",
             found=f"in the root: {some(sorted(path.name for path in root.iterdir()))}",
             expected=f"train/{images} + train/{masks}; {images}/train + {masks}/train; or {images} + {masks}",
-            fix="set the names of your folders: data.source.images=… data.source.masks=…",
+            fix=in_one_folder or "set the names of your folders: data.source.images=… data.source.masks=…",
+        )
+
+
+def _fix_for_one_folder(root: Path) -> str | None:
+    """Return the overrides that read images and masks in one folder, if there are such files."""
+    stems = {path.with_suffix("") for path in image_files(root)}
+    for path in sorted(stems):
+        for suffix in ("_mask", "_label", "_gt", "_seg"):
+            if path.name.endswith(suffix) and path.with_name(path.name.removesuffix(suffix)) in stems:
+                return f"data.source.images=. data.source.masks=. data.source.mask_suffix={suffix}"
+    return None
+
+
+def _check_listed(keys: Sequence[str], images: Mapping[str, Path], folder: Path, split: str) -> None:
+    if missing := [key for key in keys if key not in images]:
+        raise UserError(
+            f"data.source.split_files: {len(missing):,} of {len(keys):,} names of {split} have no image",
+            found=some(missing),
+            expected=f"names of images in {folder}, such as {next(iter(images))}",
+            every=missing,
         )
 
 

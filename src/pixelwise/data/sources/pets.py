@@ -19,7 +19,7 @@ import numpy as np
 from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.listing import existing_root
 from pixelwise.data.labels import Labels
-from pixelwise.data.sources.folder import FolderSplit, Item
+from pixelwise.data.sources.file_split import FolderSplit, Item
 from pixelwise.data.splits import random_split
 from pixelwise.errors import UserError, guess, some
 from pixelwise.types import Source

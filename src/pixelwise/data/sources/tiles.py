@@ -112,6 +112,7 @@ class Tiles(FolderSegmentation):
     """
 
     exact_bands = True
+    is_stratified = False
 
     def __init__(
         self,
