@@ -206,7 +206,7 @@ def test_overrides_without_effect_are_refused(override: str, has_no_effect: bool
     ("overrides", "epochs", "steps"),
     [
         ([], 2, 4),
-        (["trainer.max_epochs=1"], 1, 4),
+        (["trainer.max_epochs=1"], 1, 2),
         (["trainer.max_epochs=100"], 2, 4),
         (["trainer.max_steps=3"], 2, 3),
         (["trainer.max_steps=100"], 2, 4),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import rasterio
 from PIL import Image
 from tests.data.formats import LOSSLESS, LOSSY, turned
@@ -82,6 +83,7 @@ def test_every_image_format_gives_the_scores_of_the_run(script: Script, tmp_path
     check(script, tmp_path, words, root / "val/images", root / "val/masks", 0.7)
 
 
+@pytest.mark.slow
 def test_tiles_with_nodata_and_chosen_bands_give_its_scores(script: Script, tmp_path: Path) -> None:
     """16-bit tiles, larger than a window, with nodata and with bands in another order."""
     root = tmp_path / "data"

@@ -49,6 +49,14 @@ def test_files_named_in_a_page_exist(page: Path) -> None:
     assert [name for name in files if not re.search("NAME|OPTION", name) and not (ROOT / name).exists()] == []
 
 
+@pytest.mark.fast
+def test_the_reading_path_is_short() -> None:
+    named = re.findall(r"^\| `([\w/.]+)` \|", (ROOT / "docs/reading.md").read_text(), flags=re.M)
+    files = [ROOT / name if (ROOT / name).is_file() else ROOT / "src/pixelwise" / name for name in named]
+    assert 10 < len(files) <= 12
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 1500
+
+
 def test_every_page_is_in_the_navigation(site: dict[str, str]) -> None:
     pages = {str(file.relative_to(ROOT / "docs").with_suffix(".html")) for file in ROOT.glob("docs/**/*.md")}
     assert pages == set(site) - {"404.html"}

@@ -223,7 +223,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
         pytest.param(["loss=mcc"], marks=pytest.mark.slow),
         pytest.param(["loss=cross_entropy", "trainer.accumulate_grad_batches=2"], marks=pytest.mark.slow),
         pytest.param(["loss=lovasz", "loss.per_image=true"], marks=pytest.mark.slow),
-        ["loss=ce_dice", *BATCH_NORM],
+        pytest.param(["loss=ce_dice", *BATCH_NORM], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

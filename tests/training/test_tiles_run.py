@@ -165,6 +165,7 @@ def test_eval_size_is_refused_for_tiles(compose: Callable[..., DictConfig], tmp_
         build.data(config)
 
 
+@pytest.mark.slow
 def test_class_shares_do_not_depend_on_the_window(run: Path, script: Script) -> None:
     """Every pixel is counted once, for any window and overlap."""
     shares = {name: json.loads((run / "data.json").read_text())[name]["shares"] for name in ("val", "test")}

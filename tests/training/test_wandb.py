@@ -121,6 +121,7 @@ def test_resumed_run_continues_its_wandb_run(tmp_path: Path) -> None:
     assert truth["trainer/global_step"] == 0
 
 
+@pytest.mark.slow
 def test_run_does_not_use_the_service_of_a_notebook(script: Script, tiny: list[str], tmp_path: Path) -> None:
     wandb.setup().ensure_service()  # as in the kernel of a notebook; `!python …` inherits it
     shared = {"WANDB_SERVICE": os.environ["WANDB_SERVICE"]}
@@ -131,6 +132,7 @@ def test_run_does_not_use_the_service_of_a_notebook(script: Script, tiny: list[s
     assert records(offline_run(tmp_path / "run"), "history")
 
 
+@pytest.mark.slow
 def test_no_image_is_uploaded_by_default(script: Script, tiny: list[str], tmp_path: Path) -> None:
     settings = ["logger=wandb", "logger.wandb.offline=true", "hydra.run.dir=run"]
     done = script("train.py", *tiny, *settings, "epochs=1")

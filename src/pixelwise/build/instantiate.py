@@ -97,6 +97,10 @@ def check_target(target: str, key: str) -> None:
     try:
         imported = get_object(target)
     except Exception as error:
-        raise UserError(f"{key}._target_: {target!r} cannot be imported", found=error) from error
+        raise UserError(
+            f"{key}._target_: {target!r} cannot be imported",
+            found=error,
+            fix="correct the name; a run folder of another version needs the commit in its environment.json",
+        ) from error
     if not inspect.isclass(imported) or not f"{imported.__module__}.".startswith(allowed):
         raise refused
