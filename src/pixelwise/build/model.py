@@ -47,7 +47,7 @@ def resolve_statistics(network: Composition, config: DictConfig, data_module: Da
     open_keys = [key for key in ("mean", "std") if not config.data[key]]
     expected = {key: getattr(encoder, key) for key in open_keys if getattr(encoder, key)}
     if expected:
-        log.info("%s: as %s expects", _overrides(expected), getattr(encoder, "expected_by", "the encoder"))
+        log.info("%s: as %s expects", _overrides(expected), encoder.expected_by)
     if len(expected) == len(open_keys):
         return
     measured = dict(zip(("mean", "std"), channel_statistics(data_module["train"]), strict=True))
