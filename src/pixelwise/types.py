@@ -5,7 +5,7 @@ This module does not import torch at run time, so that `python train.py --help` 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -104,6 +104,9 @@ class Split:
 
 class Source:
     """A source of images and labels. A new data set needs one subclass of this and one YAML file."""
+
+    exact_bands: ClassVar[bool] = False
+    """Whether an image must have exactly `data.channels` bands; else grey and alpha are adapted."""
 
     def split(self, name: str) -> Split | None:
         """Return the split "train", "val" or "test", or None if the data set does not have it."""

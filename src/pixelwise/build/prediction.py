@@ -17,6 +17,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference import TTA, Tiling
 from pixelwise.prediction.writer import MapOptions
 from pixelwise.runtime.device import precision, windows
+from pixelwise.types import Source
 
 
 def writer(
@@ -41,7 +42,6 @@ def writer(
         output=output,
         classes=list(config.data.classes),
         palette=_plain(config.data.palette),
-        channels=config.data.channels,
         view=CenterCrop(_plain(config.data.eval_size)),
         maps=MapOptions(tiling, config.probabilities, image_reader(config), mean),
     )
@@ -78,7 +78,8 @@ def image_reader(config: DictConfig) -> ImageReader:
     """
     target = config.data.source["_target_"]
     check_target(target, "data.source")
-    exact = getattr(get_class(target), "exact_bands", False)
+    source: type[Source] = get_class(target)
+    exact = source.exact_bands
     chosen = {
         key: _plain(config.get(key, OmegaConf.select(config, f"data.source.{key}")))
         for key in ("bands", "nodata", "exif")

@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from pixelwise.augmentation import CenterCrop
-from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.nodata import filled
 from pixelwise.data.io.raster_reader import GeoReference, RasterReader, read_small
 from pixelwise.data.io.tiff import is_tiff
@@ -44,15 +43,13 @@ class MaskWriter:
         output: Path,
         classes: Sequence[str],
         palette: Sequence[Sequence[int]] | None,
-        channels: int,
         view: CenterCrop,
         maps: MapOptions,
     ) -> None:
         self.output = output
         self.classes = list(classes)
         self.table = colours(len(classes), palette)
-        self.channels = channels
-        self.reader = maps.reader or ImageReader(channels)
+        self.reader = maps.reader
         self.view = view
         self.maps = maps
         self._extra = ["_probabilities.tif"] if maps.probabilities else []
@@ -72,7 +69,7 @@ class MaskWriter:
             photo = 0
         else:
             shape = self.view.size or self.reader.describe(file)[0]
-            photo = shape[0] * shape[1] * (self.channels + 4)  # the image, its mask and its overlay
+            photo = shape[0] * shape[1] * (self.reader.channels + 4)  # the image, its mask and its overlay
         target = self.output / f"{name}{'.tif' if is_raster else '.png'}"
         if target.exists() and target.samefile(file):
             raise UserError(f"{file} would be overwritten by its own map", fix="choose another output=")

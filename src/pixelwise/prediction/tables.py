@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from pixelwise.augmentation import CenterCrop
-from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.nodata import filled
 from pixelwise.files import write_rows
 from pixelwise.inference import Forward
@@ -28,16 +27,13 @@ class ProbabilityWriter:
         output: Path,
         classes: Sequence[str],
         palette: Sequence[Sequence[int]] | None,
-        channels: int,
         view: CenterCrop,
-        maps: MapOptions | None = None,
+        maps: MapOptions,
     ) -> None:
         self.file = output / "probabilities.csv"
         self.classes = list(classes)
-        self.channels = channels
         self.view = view
-        self.reader = (maps and maps.reader) or ImageReader(channels)
-        self.mean = maps.mean if maps else None
+        self.reader, self.mean = maps.reader, maps.mean
         self.rows: dict[str, list[str]] = {}
         if self.file.exists():
             with self.file.open(newline="") as stream:
@@ -57,7 +53,7 @@ class ProbabilityWriter:
         """Predict one image and add its row."""
         image, _ = self.view(self.read(file))
         logits = forward(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None])
-        label, probabilities = self.decide(logits[0].cpu())
+        label, probabilities = self.predict_labels(logits[0].cpu())
         self.rows[name] = [name, label, *(f"{p:.6f}" for p in probabilities.tolist())]
         advance()
 
@@ -66,7 +62,7 @@ class ProbabilityWriter:
         image, nodata = self.reader.read(file)
         return image if nodata is None else filled(image, nodata, self.mean)
 
-    def decide(self, logits: Tensor) -> tuple[str, Tensor]:
+    def predict_labels(self, logits: Tensor) -> tuple[str, Tensor]:
         """Name of the most probable class, and the probabilities (K,), which sum to 1."""
         return self.classes[int(logits.argmax())], logits.softmax(0)
 
@@ -79,7 +75,7 @@ class ProbabilityWriter:
 class TagWriter(ProbabilityWriter):
     """The same table for multi-label classification: the classes with a probability above 0.5."""
 
-    def decide(self, logits: Tensor) -> tuple[str, Tensor]:
+    def predict_labels(self, logits: Tensor) -> tuple[str, Tensor]:
         """Names of the predicted classes, separated by spaces, and the probability of each class (K,)."""
         names = [name for name, logit in zip(self.classes, logits.tolist(), strict=True) if logit > 0]
         return " ".join(names), logits.sigmoid()

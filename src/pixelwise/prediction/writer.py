@@ -28,14 +28,14 @@ class MapOptions:
     Args:
         tiling: how an image is divided into windows.
         probabilities: also write the probability of each class.
-        reader: reads image files as in training; None uses an `ImageReader` with its defaults.
+        reader: reads image files as in training.
         mean: mean of each channel in units of `pixelwise.models.Normalize`; it replaces nodata pixels.
     """
 
     tiling: Tiling
-    probabilities: bool = False
-    reader: ImageReader | None = None
-    mean: Sequence[float] | None = None
+    probabilities: bool
+    reader: ImageReader
+    mean: Sequence[float] | None
 
 
 class Writer(Protocol):

@@ -40,8 +40,6 @@ class FolderClassification(Source):
         UserError: the root is missing, or the labels do not match the classes.
     """
 
-    exact_bands = False
-
     def __init__(
         self,
         root: str | Path,

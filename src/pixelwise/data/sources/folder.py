@@ -64,8 +64,6 @@ class FolderSegmentation(Source):
 
     is_stratified = True
     """Whether a random split is stratified by the classes in the masks, which must be read for it."""
-    exact_bands = False
-    """Whether an image must have exactly `channels` bands, in training and in prediction."""
 
     def __init__(
         self,
