@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from tests.helpers import Script
-from tests.sweeps.test_sweep import sweep_of
+from tests.sweeps.test_summary import sweep_of
 
 from pixelwise.sweeps import summary
 
