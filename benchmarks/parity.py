@@ -4,11 +4,13 @@
 
 Weights are copied in the order in which both sides register them, encoder to encoder and decoder to
 decoder; both use our 1×1 head. Where defaults differ on purpose (see the docstrings of the decoders), the
-reference gets ours.
+reference gets ours. The biases that the reference has in front of batch-norms, which subtract them again,
+are removed.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import segmentation_models_pytorch as smp
@@ -22,8 +24,12 @@ from pixelwise.models import Composition, Encoder, Normalize, PixelHead
 REFERENCES: dict[str, tuple[type[nn.Module], dict[str, object]]] = {
     "unet": (smp.Unet, {}),
     "unetplusplus": (smp.UnetPlusPlus, {}),
+    "manet": (smp.MAnet, {}),
+    "linknet": (smp.Linknet, {}),
     "fpn": (smp.FPN, {}),
+    "pan": (smp.PAN, {}),
     "pspnet": (smp.PSPNet, {"encoder_depth": 5, "output_stride": 8}),
+    "deeplabv3": (smp.DeepLabV3, {}),
     "deeplabv3plus": (smp.DeepLabV3Plus, {"decoder_atrous_rates": (6, 12, 18)}),
     "upernet": (smp.UPerNet, {}),
     "segformer": (smp.Segformer, {}),
@@ -63,13 +69,23 @@ def copy_in_order(ours: nn.Module, theirs: nn.Module) -> None:
         target.copy_(tensor.reshape(target.shape))
 
 
-def largest_difference(decoder: str, encoder: str, size: tuple[int, int] = (64, 96)) -> float:
-    """Return the largest difference of the logits for two images of `size`, a multiple of 32."""
+def remove_biases(model: nn.Module) -> None:
+    """Remove the bias of each convolution in front of a batch-norm; it has no effect."""
+    for module in model.modules():
+        layers = [layer for layer in module.children() if not isinstance(layer, nn.ReLU)]
+        for layer, following in pairwise(layers):
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and isinstance(following, nn.BatchNorm2d):
+                layer.bias = None
+
+
+def largest_difference(decoder: str, encoder: str, size: tuple[int, int] = (128, 256)) -> float:
+    """Return the largest difference of the logits for two images of `size`, multiples of 128."""
     torch.manual_seed(0)
     ours = build_ours(decoder, encoder)
     reference, options = REFERENCES[decoder]
     theirs = reference(f"tu-{encoder}", encoder_weights=None, **options).eval()
     their_encoder, their_decoder = theirs.get_submodule("encoder"), theirs.get_submodule("decoder")
+    remove_biases(their_decoder)
     copy_in_order(ours.encoder, their_encoder)
     copy_in_order(ours.decoder, their_decoder)
     image = torch.randn(2, 3, *size)

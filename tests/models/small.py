@@ -25,13 +25,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 """Encoders of six kinds; each accepts an image of 97×131."""
 
-CANNOT_BE_DILATED = {
-    16: {"swin_tiny_patch4_window7_224"},
-    8: {"swin_tiny_patch4_window7_224", "test_vit", "beit_base_patch16_224"},
-}
-"""Output stride → the encoders that timm cannot dilate to it."""
-
-SLIM = {"width": 64, "pyramid_width": 32, "widths": [32, 24, 16, 16, 16]}
+SLIM = {"width": 64, "pyramid_width": 32, "widths": [32, 24, 16, 16, 16], "reduction": 1}
 
 
 def decoder_of(file: Path, channels: tuple[int, ...], strides: tuple[int, ...]) -> Decoder:
@@ -42,9 +36,8 @@ def decoder_of(file: Path, channels: tuple[int, ...], strides: tuple[int, ...]) 
 
 
 def composition(name: str, decoder: Path, classes: int = 3) -> Composition:
-    """Build an encoder of `KINDS` with a small decoder, dilated as the decoder requires if possible."""
+    """Build an encoder of `KINDS` with a small decoder, dilated as the decoder requires if timm can."""
     stride = OmegaConf.load(decoder).get("encoder_output_stride", 32)
-    stride = 32 if name in CANNOT_BE_DILATED.get(stride, ()) else stride
     encoder = Encoder(name, output_stride=stride, **KINDS[name])
     built = decoder_of(decoder, encoder.channels, encoder.strides)
     head = PixelHead(built.out_channels, classes)

@@ -14,16 +14,21 @@ from pixelwise import build
 from pixelwise.models import Composition, Encoder
 from pixelwise.models.decoders import (
     FPN,
+    PAN,
     Decoder,
+    DeepLabV3,
     DeepLabV3Plus,
+    LinkNet,
+    MANet,
     PSPNet,
     SegFormer,
+    UNet,
     UNetFormer,
     UNetPlusPlus,
     UPerNet,
 )
 
-ONE_IMAGE_IS_TOO_FEW = {"deeplabv3plus", "upernet"}  # batch-norm after global pooling
+ONE_IMAGE_IS_TOO_FEW = {"deeplabv3", "deeplabv3plus", "pan", "upernet"}  # batch-norm after global pooling
 
 PYRAMIDS = {
     "five": ((6, 8, 12, 16, 20), (2, 4, 8, 16, 32)),  # ResNet
@@ -34,7 +39,9 @@ PYRAMIDS = {
     "late": ((12, 16), (8, 16)),
     "one": ((16,), (16,)),
 }
-STRIDE_4 = [DeepLabV3Plus, FPN, SegFormer, UNetFormer, UPerNet]
+STRIDE_1 = [LinkNet, MANet, UNet, UNetPlusPlus]
+STRIDE_4 = [DeepLabV3Plus, FPN, PAN, SegFormer, UNetFormer, UPerNet]
+STRIDE_OF_LAST_MAP = [DeepLabV3, PSPNet]
 SIZES = [(97, 131), (64, 96), (33, 250)]
 
 every_decoder = pytest.mark.parametrize("decoder", DECODERS, ids=lambda path: path.stem)
@@ -90,9 +97,9 @@ def test_all_parameters_and_the_last_map_get_a_gradient(decoder: Path, pyramid: 
 @pytest.mark.parametrize(
     ("decoder", "stride"),
     [
-        (UNetPlusPlus, 1),
-        (PSPNet, 32),
+        *((d, 1) for d in STRIDE_1),
         *((d, 4) for d in STRIDE_4),
+        *((d, 32) for d in STRIDE_OF_LAST_MAP),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -203,7 +210,22 @@ def test_the_decoder_sets_the_dilation_of_the_encoder(
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("name", ["ghostnet_100", "swin_tiny_patch4_window7_224", "vgg11"])
-def test_an_encoder_that_cannot_be_dilated_is_refused(name: str) -> None:
-    with refused(rf"cannot dilate '{name}' to stride 16[\s\S]*decoder.encoder_output_stride=32"):
-        Encoder(name, output_stride=16)
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("ghostnet_100", (2, 4, 8, 16, 32)),
+        ("swin_tiny_patch4_window7_224", (4, 8, 16, 32)),
+        ("test_maxvit", (2, 4, 8, 16, 32)),
+        ("test_vit", (4, 8, 16, 16)),
+        ("vgg11", (1, 2, 4, 8, 16, 32)),
+    ],
+)
+def test_an_encoder_that_cannot_be_dilated_says_so_once(
+    name: str, own: tuple[int, ...], stride: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pixelwise")
+    assert Encoder(name, output_stride=stride).strides == own
+    lines = [r.getMessage() for r in caplog.records if "dilated" in r.getMessage()]
+    expected = f"encoder {name} cannot be dilated to stride {stride}: its last map keeps stride {own[-1]}"
+    assert lines == ([expected] if own[-1] > stride else [])

@@ -43,7 +43,8 @@ class Encoder(nn.Module):
         allow_missing: accept `weights` that leave more than 1 % of the timm model's weights random.
         in_chans: number of input bands; the first layer of pretrained weights is adapted to it.
         output_stride: stride of the coarsest map. Below 32 the last stages are dilated instead of strided,
-            as in DeepLab, so that the last strides are equal. Not every model supports it.
+            as in DeepLab, so that the last strides are equal. A model that timm cannot dilate keeps its own
+            stride, which is logged.
         frozen_batchnorm: keep the statistics, scale and shift of all batch-norms fixed, as is usual for a
             pretrained encoder with small batches.
         **options: options for `timm.create_model`, such as `drop_path_rate`, or `img_size` for a model
@@ -91,7 +92,10 @@ class Encoder(nn.Module):
             self.neck = SimplePyramid(self.channels, stride, pool=2 * stride <= output_stride)
             self.channels, self.strides = self.neck.channels, self.neck.strides
         if output_stride != 32 and self.strides[-1] > output_stride:
-            raise _cannot_dilate(name, output_stride, f"strides {self.strides}")
+            log.info(
+                "encoder %s cannot be dilated to stride %d: its last map keeps stride %d",
+                name, output_stride, self.strides[-1],
+            )  # fmt: skip
         stored = load_encoder_weights(self, self.spec, Path(weights), allow_missing) if weights else None
         config: Any = body.pretrained_cfg
         timm_name = ".".join(config[key] for key in ("architecture", "tag") if config.get(key))
@@ -163,7 +167,7 @@ def _first(x: Tensor, axis: int, count: int) -> Tensor:
 
 
 def _spec(name: str, in_chans: int, output_stride: int, options: dict[str, Any]) -> TimmSpec:
-    """Find out how to build the model, dilated if `output_stride` is below 32."""
+    """Find out how to build the model, dilated if `output_stride` is below 32 and timm supports it."""
     try:
         spec = probe_timm(name, in_chans, **options)
     except TIMM_ERRORS as error:
@@ -179,14 +183,5 @@ def _spec(name: str, in_chans: int, output_stride: int, options: dict[str, Any])
         return spec
     try:
         return probe_timm(name, in_chans, output_stride=output_stride, **options)
-    except TIMM_ERRORS as error:
-        raise _cannot_dilate(name, output_stride, error) from error
-
-
-def _cannot_dilate(name: str, output_stride: int, found: object) -> UserError:
-    return UserError(
-        f"encoder.output_stride: timm cannot dilate {name!r} to stride {output_stride}",
-        found=found,
-        expected="a model that timm can dilate, such as a resnet, convnext or efficientnet",
-        fix="decoder.encoder_output_stride=32 keeps the strides as they are (or another encoder)",
-    )
+    except TIMM_ERRORS:
+        return spec
