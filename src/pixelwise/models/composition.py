@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from pixelwise.models.auxiliary import AuxiliaryHeads
 from pixelwise.models.decoders.base import Decoder
 from pixelwise.models.encoder import Encoder
 from pixelwise.models.normalize import Normalize
@@ -14,20 +15,32 @@ class Composition(nn.Module):
 
     A schedule sets learning rates for the three parts by their attribute names, and freezes them.
     `forward` takes normalised images; `normalize` is the preprocessing that belongs to the weights. The
-    state dict holds it too.
+    state dict holds it too. `auxiliary` are the heads of additional losses in training, or None.
     """
 
     PARTS = ("encoder", "decoder", "head")
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, head: nn.Module, normalize: Normalize) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        head: nn.Module,
+        normalize: Normalize,
+        auxiliary: AuxiliaryHeads | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.head = head
         self.normalize = normalize
+        self.auxiliary = auxiliary
         initialise(decoder)
         if isinstance(encoder, Encoder) and isinstance(decoder, Decoder):
-            encoder.keep(decoder.used)
+            encoder.keep({*decoder.used, *(() if auxiliary is None else auxiliary.stages)})
+        if auxiliary is not None:
+            auxiliary.attach(encoder)
+            for each in auxiliary.children():
+                initialise(each.get_submodule("conv"))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits for normalised images (B, C, H, W), without softmax."""
@@ -39,8 +52,11 @@ class Composition(nn.Module):
         return getattr(self.encoder, "neck", None)
 
     def part_of(self, name: str) -> str:
-        """Return the part that a parameter is trained with; the neck is trained with the decoder."""
-        return "decoder" if name.startswith("encoder.neck.") else name.partition(".")[0]
+        """Return the part that a parameter is trained with: the neck with the decoder, all heads together."""
+        if name.startswith("encoder.neck."):
+            return "decoder"
+        part = name.partition(".")[0]
+        return "head" if part == "auxiliary" else part
 
 
 def initialise(module: nn.Module) -> None:

@@ -60,18 +60,18 @@ class PyramidAttention(nn.Module):
         super().__init__()
         self.context = PooledContext(in_channels, width, size=1, align_corners=True)
         self.project = conv_bn_relu(in_channels, width, kernel_size=1)
-        self.down1 = nn.Sequential(_halve(), conv_bn_relu(in_channels, 1, kernel_size=7))
-        self.down2 = nn.Sequential(_halve(), conv_bn_relu(1, 1, kernel_size=5))
-        self.down3 = nn.Sequential(_halve(), conv_bn_relu(1, 1), conv_bn_relu(1, 1))
+        self.down1 = conv_bn_relu(in_channels, 1, kernel_size=7)
+        self.down2 = conv_bn_relu(1, 1, kernel_size=5)
+        self.down3 = nn.Sequential(conv_bn_relu(1, 1), conv_bn_relu(1, 1))
         self.conv2 = conv_bn_relu(1, 1, kernel_size=5)
         self.conv1 = conv_bn_relu(1, 1, kernel_size=7)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) → (B, width, h, w)."""
         context = self.context(x)
-        half = self.down1(x)
-        quarter = self.down2(half)
-        weights = self.conv2(quarter) + _resize(self.down3(quarter), quarter)
+        half = self.down1(_halve(x))
+        quarter = self.down2(_halve(half))
+        weights = self.conv2(quarter) + _resize(self.down3(_halve(quarter)), quarter)
         weights = self.conv1(half) + _resize(weights, half)
         return self.project(x) * _resize(weights, x) + context
 
@@ -89,8 +89,10 @@ class AttentionUpsampling(nn.Module):
         return _resize(x, skip) + self.conv(skip) * self.gate(x)
 
 
-def _halve() -> nn.MaxPool2d:
-    return nn.MaxPool2d(2, ceil_mode=True)
+def _halve(x: Tensor) -> Tensor:
+    """Max pooling with rounding up; an exported graph with `ceil_mode` would refuse small images."""
+    height, width = x.shape[-2:]
+    return F.max_pool2d(F.pad(x, (0, width % 2, 0, height % 2), mode="replicate"), 2)
 
 
 def _resize(x: Tensor, like: Tensor) -> Tensor:

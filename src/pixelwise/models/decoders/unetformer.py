@@ -16,7 +16,7 @@ class UNetFormer(Decoder):
 
     There is a global-local transformer block at each stride from the coarsest to 8, a weighted sum with the
     encoder's map after each block, and the feature refinement head at stride 4. The paper's auxiliary head,
-    a training loss on the middle blocks, is left out. Maps that do not fill all windows are padded by
+    a training loss on the blocks, is `auxiliary=unetformer`. Maps that do not fill all windows are padded by
     repeating their border; the authors' code reflects it, which needs larger maps.
 
     Args:

@@ -88,6 +88,8 @@ class ScheduleCallback(L.Callback):
             freeze(getattr(module.model, part), part in phase.freeze)
         if module.model.neck is not None:
             freeze(module.model.neck, "decoder" in phase.freeze)
+        if module.model.auxiliary is not None:
+            freeze(module.model.auxiliary, "head" in phase.freeze)
         module.index_of_loss = index
         module.phase = phase.name
         self._entered = index
