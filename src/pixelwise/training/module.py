@@ -74,7 +74,7 @@ class Module(L.LightningModule):
         super().__init__()
         self.model = model.to(memory_format=memory_format)
         self.losses = nn.ModuleList(losses)
-        self.auxiliary_losses: Any = nn.ModuleDict(auxiliary_losses)
+        self.auxiliary_losses = nn.ModuleDict(auxiliary_losses)
         self.scores = nn.ModuleDict({"val": scores, "test": scores.clone()})
         self.optimizer = optimizer
         self.groups = groups
@@ -142,11 +142,11 @@ class Module(L.LightningModule):
 
     def _outputs(self, image: Tensor) -> list[Output]:
         """Return the outputs of the model and of its auxiliary heads."""
-        outputs = [Output("", self.model(image), self.loss)]
-        height, width = image.shape[-2:]
+        outputs, own_losses = [Output("", self.model(image), self.loss)], dict(self.auxiliary_losses.items())
         if self.model.auxiliary is not None:
+            height, width = image.shape[-2:]
             for name, head, logits in self.model.auxiliary.logits((height, width)):
-                loss = self.auxiliary_losses.get(name, self.loss)
+                loss = cast(WeightedSum, own_losses.get(name, self.loss))
                 outputs.append(Output(f"aux_{name}", logits, loss, head.weight))
         return outputs
 
