@@ -16,6 +16,7 @@ from pathlib import Path
 import segmentation_models_pytorch as smp
 import torch
 from omegaconf import OmegaConf
+from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder
 from torch import nn
 
 from pixelwise import build
@@ -39,14 +40,22 @@ REFERENCES: dict[str, tuple[type[nn.Module], dict[str, object]]] = {
 ENCODERS = ("resnet18", "convnext_atto")
 """The first has five maps at strides 2 to 32, the second four at strides 4 to 32."""
 
+TRANSFORMER = "vit_tiny_patch16_224"
+ENCODER_OPTIONS = ("output_stride", "neck", "readout")
+READOUTS = {"ignore": "ignore", "add": "add", "project": "cat"}
+"""Readouts of the class token in `decoder=dpt`, and their names in the reference."""
+
 CONF = Path(__file__).parents[1] / "conf/decoder"
 TOLERANCE = 1e-4
 
 
-def build_ours(decoder: str, encoder: str, classes: int = 3) -> Composition:
+def build_ours(decoder: str, encoder: str, readout: str = "ignore", classes: int = 3) -> Composition:
     """Return the composition with a decoder of conf/, random norm parameters and logits of the order of 1."""
     config = OmegaConf.load(CONF / f"{decoder}.yaml")
-    body = Encoder(encoder, output_stride=OmegaConf.select(config, "encoder_output_stride", default=32))
+    if "encoder_readout" in config:
+        config.encoder_readout = readout
+    options = {key: config[f"encoder_{key}"] for key in ENCODER_OPTIONS if f"encoder_{key}" in config}
+    body = Encoder(encoder, **options)
     built = build.make(config, "decoder", channels=body.channels, strides=body.strides)
     head = PixelHead(built.out_channels, classes)
     model = Composition(body, built, head, Normalize([0.0] * 3, [1.0] * 3))
@@ -57,7 +66,9 @@ def build_ours(decoder: str, encoder: str, classes: int = 3) -> Composition:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the statistics of the one batch below
     with torch.no_grad():
-        model.train()(torch.randn(2, 3, 64, 96))
+        deviation = model.train()(torch.randn(2, 3, 64, 96)).std()
+        for parameter in model.head.parameters():
+            parameter /= deviation
     return model.eval()
 
 
@@ -93,6 +104,33 @@ def largest_difference(decoder: str, encoder: str, size: tuple[int, int] = (128,
         return (ours(image) - ours.head(their_decoder(their_encoder(image)), size)).abs().max().item()
 
 
+def largest_difference_of_dpt(encoder: str, readout: str = "ignore") -> float:
+    """Return the largest difference for `decoder=dpt` on the maps and class tokens of our encoder.
+
+    The reference takes plain transformers only, as whole models; its decoder takes any maps.
+    """
+    torch.manual_seed(0)
+    ours = build_ours("dpt", encoder, readout)
+    size = (64, 96)
+    with torch.no_grad():
+        maps = ours.encoder(torch.randn(2, 3, *size))
+        used = [maps[i] for i in ours.decoder.used]
+        halves = [x.tensor_split(2, dim=1) if readout == "project" else (x, x) for x in used]
+        theirs = DPTDecoder(
+            [x.shape[1] for x, _ in halves],
+            [ours.encoder.strides[i] for i in ours.decoder.used],
+            readout=READOUTS[readout],
+        ).eval()
+        remove_biases(theirs)
+        copy_in_order(ours.decoder, theirs)
+        if readout == "add":  # our encoder has added it
+            tokens = [torch.zeros(2, 1, x.shape[1]) for x in used]
+        else:
+            tokens = [token.flatten(2)[..., :1].mT for _, token in halves]
+        output = theirs([x for x, _ in halves], tokens)
+        return (ours.head(ours.decoder(maps), size) - ours.head(output, size)).abs().max().item()
+
+
 def main() -> None:
     """Print one line per decoder."""
     print(f"largest |difference| of the logits, float32; segmentation_models_pytorch {smp.__version__}")
@@ -100,6 +138,11 @@ def main() -> None:
     for decoder in REFERENCES:
         differences = (largest_difference(decoder, encoder) for encoder in ENCODERS)
         print(f"{decoder:14}" + "".join(f"{difference:16.1e}" for difference in differences), flush=True)
+    print(f"{'dpt':14}" + "".join(f"{largest_difference_of_dpt(encoder):16.1e}" for encoder in ENCODERS))
+    for readout in READOUTS:
+        print(
+            f"dpt on {TRANSFORMER}, readout={readout}: {largest_difference_of_dpt(TRANSFORMER, readout):.1e}"
+        )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.helpers import Compose, refused
-from tests.models.small import DECODERS, KINDS, composition, decoder_of
+from tests.models.small import DECODERS, KINDS, composition, decoder_of, encoder_for
 from torch import nn
 
 from pixelwise import build
@@ -30,7 +30,7 @@ def seed() -> None:
 def supervised(kind: str, decoder: Path, *names: str, weight: float = 0.4) -> Composition:
     """A composition with one auxiliary head on each of the named maps; on all maps without names."""
     plain = composition(kind, decoder)
-    encoder = Encoder(kind, output_stride=plain.encoder.strides[-1], **KINDS[kind])
+    encoder = encoder_for(kind, decoder)
     built = decoder_of(decoder, encoder.channels, encoder.strides)
     inner = InnerMaps(encoder, built)
     chosen = names or tuple(inner.channels)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pixelwise import build
 from pixelwise.models import Composition, Encoder
 from pixelwise.models.decoders import (
+    DPT,
     FPN,
     PAN,
     Decoder,
@@ -98,6 +99,7 @@ def test_all_parameters_and_the_last_map_get_a_gradient(decoder: Path, pyramid: 
     ("decoder", "stride"),
     [
         *((d, 1) for d in STRIDE_1),
+        (DPT, 2),
         *((d, 4) for d in STRIDE_4),
         *((d, 32) for d in STRIDE_OF_LAST_MAP),
     ],
@@ -229,3 +231,50 @@ def test_an_encoder_that_cannot_be_dilated_says_so_once(
     lines = [r.getMessage() for r in caplog.records if "dilated" in r.getMessage()]
     expected = f"encoder {name} cannot be dilated to stride {stride}: its last map keeps stride {own[-1]}"
     assert lines == ([expected] if own[-1] > stride else [])
+
+
+# ---------------------------------------------------------------------------- blocks of transformers
+@pytest.mark.fast
+@pytest.mark.parametrize("readout", ["ignore", "add", "project"])
+@pytest.mark.parametrize("name", ["test_vit", "vit_small_patch16_dinov3", "beit_base_patch16_224"])
+def test_dpt_reads_blocks_at_the_stride_of_patches(name: str, readout: str, compose: Compose) -> None:
+    words = ["decoder=dpt", f"decoder.encoder_readout={readout}", f"encoder.name={name}", "decoder.width=16"]
+    options = (
+        [] if name == "test_vit" else ["+encoder.depth=4", "+encoder.embed_dim=32", "+encoder.num_heads=2"]
+    )
+    options += ["+encoder.img_size=[64,96]"] if name.startswith("beit") else []
+    model = model_of(compose, *words, *options)
+    assert model.encoder.strides == (16, 16, 16, 16)
+    assert model.encoder.neck is None
+    model(torch.randn(2, 3, 64, 96)).square().mean().backward()
+    unused = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert [name for name in unused if not name.startswith("encoder.body")] == []
+    token = model.encoder.body.model.cls_token.grad
+    assert token is not None
+    assert token.any()
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("readout", ["add", "project"])
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "swin_tiny_patch4_window7_224", "samvit_base_patch16", "test_vit3"]
+)
+def test_an_encoder_without_a_class_token_is_refused(name: str, readout: str, compose: Compose) -> None:
+    with refused(
+        rf"encoder.readout={readout}: '{name}' has no class token[\s\S]*decoder.encoder_readout=ignore"
+    ):
+        model_of(compose, "decoder=dpt", f"decoder.encoder_readout={readout}", f"encoder.name={name}")
+
+
+@pytest.mark.fast
+def test_an_unknown_readout_is_refused(compose: Compose) -> None:
+    with refused(r"encoder.readout[\s\S]*found: +cat[\s\S]*ignore, add, project"):
+        model_of(compose, "decoder=dpt", "decoder.encoder_readout=cat", "encoder.name=test_vit")
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("stride", [8, 14, 16, 32])
+def test_dpt_reaches_about_stride_2_from_any_patch(stride: int) -> None:
+    decoder = DPT((32,) * 4, (stride,) * 4, width=8, widths=(8, 8, 8, 8)).eval()
+    output = decoder([torch.randn(1, 32, 4, 4) for _ in range(4)])
+    assert output.shape[-1] == 2 * 4 * max(1, round(stride / 4))

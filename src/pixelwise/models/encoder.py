@@ -17,7 +17,8 @@ from pixelwise.models.download import require_download, resolve_hub
 from pixelwise.models.encoder_weights import load_encoder_weights
 from pixelwise.models.freezing import freeze_batchnorm, parameters_to_buffers, unused_parameters
 from pixelwise.models.neck import SimplePyramid
-from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, channels_first, probe_timm
+from pixelwise.models.readout import Readout
+from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, probe_timm
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,10 @@ class Encoder(nn.Module):
             stride, which is logged.
         frozen_batchnorm: keep the statistics, scale and shift of all batch-norms fixed, as is usual for a
             pretrained encoder with small batches.
+        neck: False leaves the maps of a single-scale model as they are, all at the stride of its patches.
+        readout: how the class token of a single-scale model is added to its maps (Ranftl et al., ICCV 2021,
+            arXiv:2103.13413). "ignore": not at all; "add": by addition at each position; "project": as
+            further channels, which the decoder projects.
         **options: options for `timm.create_model`, such as `drop_path_rate`, or `img_size` for a model
             that accepts images of one size only.
 
@@ -63,6 +68,8 @@ class Encoder(nn.Module):
         in_chans: int = 3,
         output_stride: int = 32,
         frozen_batchnorm: bool = False,
+        neck: bool = True,
+        readout: str = "ignore",
         **options: Any,
     ) -> None:
         super().__init__()
@@ -86,8 +93,11 @@ class Encoder(nn.Module):
         info: Any = body.feature_info
         self.channels: tuple[int, ...] = tuple(info.channels())
         self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.readout = Readout(readout)
+        self.readout.check(body, name)
+        self.channels = tuple(count * self.readout.factor for count in self.channels)
         self.neck: SimplePyramid | None = None
-        if self.spec.single_scale:
+        if self.spec.single_scale and neck:
             stride = self.strides[0]
             self.neck = SimplePyramid(self.channels, stride, pool=2 * stride <= output_stride)
             self.channels, self.strides = self.neck.channels, self.neck.strides
@@ -125,7 +135,7 @@ class Encoder(nn.Module):
         return [_first(_first(x, 2, h), 3, w) for x, h, w in zip(maps, rows, columns, strict=True)]
 
     def _maps(self, image: Tensor) -> list[Tensor]:
-        maps = channels_first(self.body, self.body(image))
+        maps = self.readout.maps(self.body, image)
         return maps if self.neck is None else self.neck(maps)
 
     def keep(self, used: Collection[int]) -> None:

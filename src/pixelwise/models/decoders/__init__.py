@@ -3,6 +3,7 @@
 from pixelwise.models.decoders.base import Decoder
 from pixelwise.models.decoders.deeplabv3 import DeepLabV3
 from pixelwise.models.decoders.deeplabv3plus import DeepLabV3Plus
+from pixelwise.models.decoders.dpt import DPT
 from pixelwise.models.decoders.fpn import FPN
 from pixelwise.models.decoders.linear import Linear
 from pixelwise.models.decoders.linknet import LinkNet
@@ -16,6 +17,7 @@ from pixelwise.models.decoders.unetplusplus import UNetPlusPlus
 from pixelwise.models.decoders.upernet import UPerNet
 
 __all__ = [
+    "DPT",
     "FPN",
     "PAN",
     "Decoder",

@@ -1,0 +1,75 @@
+"""The use of a transformer's class token in its feature maps."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelwise.errors import UserError
+from pixelwise.models.timm_spec import channels_first
+
+READOUTS = ("ignore", "add", "project")
+
+
+@dataclass(frozen=True)
+class Readout:
+    """How the class token becomes part of the maps (Ranftl et al., ICCV 2021, arXiv:2103.13413).
+
+    Attributes:
+        kind: "ignore": not at all; "add": by addition at each position; "project": as further channels at
+            each position, which the decoder projects by a linear layer.
+
+    Raises:
+        UserError: another kind.
+    """
+
+    kind: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in READOUTS:
+            raise UserError("encoder.readout", found=self.kind, expected=", ".join(READOUTS))
+
+    @property
+    def factor(self) -> int:
+        """The number of channels of a map, divided by that without the token."""
+        return 2 if self.kind == "project" else 1
+
+    def check(self, body: Any, name: str) -> None:
+        """Refuse a model without a class token, if it is to be used.
+
+        Args:
+            body: a timm model built with `features_only`.
+            name: its name, for the message.
+        """
+        model = getattr(body, "model", None)
+        has_token = getattr(model, "cls_token", None) is not None
+        if self.kind != "ignore" and not (has_token and _returns_tokens(model)):
+            raise UserError(
+                f"encoder.readout={self.kind}: {name!r} has no class token beside its maps",
+                expected="a plain transformer such as vit_small_patch16_224 or vit_small_patch16_dinov3",
+                fix="decoder.encoder_readout=ignore",
+            )
+
+    def maps(self, body: Any, image: Tensor) -> list[Tensor]:
+        """Return the maps (B, C, h, w) of a model for an image, with its class token."""
+        if self.kind == "ignore":
+            return channels_first(body, body(image))
+        pairs = body.model.forward_intermediates(
+            image,
+            indices=body.out_indices,
+            return_prefix_tokens=True,
+            norm=body.norm,
+            intermediates_only=True,
+        )
+        return [self._join(x, tokens[:, 0, :, None, None].expand_as(x)) for x, tokens in pairs]
+
+    def _join(self, x: Tensor, token: Tensor) -> Tensor:
+        return x + token if self.kind == "add" else torch.cat([x, token], dim=1)
+
+
+def _returns_tokens(model: Any) -> bool:
+    return "return_prefix_tokens" in inspect.signature(model.forward_intermediates).parameters
