@@ -159,7 +159,7 @@ def test_a_compiled_model_has_the_same_maps(decoder: str) -> None:
         (
             "+auxiliary.stage5={}",
             r"auxiliary.stage5: no map[\s\S]*found: +stage5[\s\S]*expected: stride2, stage1, stage2, stage3, "
-            r"stage4 of the encoder; decoder, centre, blocks_0[\s\S]*did you mean stage",
+            r"stage4 of the encoder; decoder, blocks_0[\s\S]*did you mean stage",
         ),
         (
             "+auxiliary.x={maps:[stage1,stage2]}",

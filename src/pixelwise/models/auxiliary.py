@@ -163,11 +163,11 @@ def _layers(decoder: nn.Module) -> dict[str, nn.Module]:
     """Return the children of a decoder, and the members of children that are lists or dictionaries."""
     layers: dict[str, nn.Module] = {}
     for name, child in decoder.named_children():
-        is_group = isinstance(child, nn.ModuleList | nn.ModuleDict)
-        layers |= (
-            {f"{name}_{key}": layer for key, layer in child.named_children()} if is_group else {name: child}
-        )
-    return layers
+        if isinstance(child, nn.ModuleList | nn.ModuleDict):
+            layers |= {f"{name}_{key}": layer for key, layer in child.named_children()}
+        else:
+            layers[name] = child
+    return {name: layer for name, layer in layers.items() if not isinstance(layer, nn.Identity)}
 
 
 def _channels_of(layers: Mapping[str, nn.Module], encoder: Any, decoder: nn.Module) -> dict[str, int]:
