@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from pixelwise import checks
 from pixelwise.build.instantiate import make
 from pixelwise.errors import UserError
 from pixelwise.models.sync_batchnorm import release, synchronise
 from pixelwise.runtime.device import precision
 from pixelwise.schedules.schedule import Plan
 from pixelwise.training.callbacks.checkpoint import Checkpoint, WholeFile
+from pixelwise.training.callbacks.ending import Ending, MaxTime
 from pixelwise.training.callbacks.position import ExactResume
 from pixelwise.training.callbacks.schedule import ScheduleCallback
 from pixelwise.training.callbacks.signals import StopOnSignal
@@ -44,7 +48,7 @@ class SyncBatchNorm(LayerSync):
 
 
 def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Trainer:
-    """Lightning's trainer for a plan, which `trainer.max_epochs` and `trainer.max_steps` may shorten.
+    """Lightning's trainer for a plan, which `trainer.max_epochs`, `max_steps` and `max_time` may shorten.
 
     Args:
         config: the resolved config.
@@ -54,11 +58,17 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
     settings = _limits(config, phase_plan)
     phase_plan.check_accumulation()
     check_validates(settings, phase_plan)
+    check_least(settings, phase_plan)
     chosen = {name: node for name, node in config.logger.items() if OmegaConf.is_dict(node)}
     loggers = [make(node, f"logger.{name}", save_dir=str(folder)) for name, node in chosen.items()]
-    callbacks = [make(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
+    keys = [f"callbacks.{name}" for name, node in config.callbacks.items() if node]
+    by_key = {key: make(OmegaConf.select(config, key), key) for key in keys}
+    callbacks = list(by_key.values())
     if not any(isinstance(callback, Checkpoint) for callback in callbacks):  # as with callbacks=ema
         callbacks.insert(0, Checkpoint(config.task.monitor, config.task.mode))
+    if (duration := max_time(config.trainer.get("max_time"))) is not None:
+        callbacks.append(MaxTime(duration))
+    stopping = {key: callback for key, callback in by_key.items() if isinstance(callback, EarlyStopping)}
     trainer = _trainer(
         config,
         settings,
@@ -69,6 +79,7 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
             ExactResume(phase_plan, config.seed),
             ScheduleCallback(phase_plan),
             *callbacks,
+            Ending(phase_plan, limit_of(config, phase_plan), stopping),
             StopOnSignal(),
         ],
     )
@@ -80,9 +91,10 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
 def evaluation_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Trainer:
     """Lightning's trainer for evaluation: with a progress bar, without loggers and other callbacks."""
     callbacks = [make(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
+    settings = _limits(config, phase_plan)
     return _trainer(
         config,
-        _limits(config, phase_plan),
+        {name: value for name, value in settings.items() if name not in ("min_epochs", "min_steps")},
         phase_plan,
         default_root_dir=folder,
         logger=[],
@@ -93,6 +105,7 @@ def evaluation_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Tra
 def _limits(config: DictConfig, phase_plan: Plan) -> dict[str, Any]:
     """The settings of Lightning's trainer, limited to the plan."""
     settings = dict(config.trainer)
+    settings.pop("max_time", None)  # `MaxTime` stops, as Lightning's timer can stop within an optimizer step
     settings["precision"] = precision(settings["precision"], settings["accelerator"])
     settings["max_epochs"] = _cut("max_epochs", settings["max_epochs"], phase_plan.epochs)
     settings["max_steps"] = _cut("max_steps", settings["max_steps"], phase_plan.steps)
@@ -137,6 +150,46 @@ def _cut(key: str, limit: int | None, planned: int) -> int:
         what = f"trainer.{key}={limit}", planned, key.removeprefix("max_")
         log.warning("%s has no effect: the schedule has %d %s, and limits can only shorten it", *what)
     return min(limit, planned)
+
+
+def limit_of(config: DictConfig, phase_plan: Plan) -> str | None:
+    """Which limit of the trainer ends the training before the plan: "max_epochs", "max_steps" or None."""
+    ends = {"max_epochs": config.trainer.max_epochs, "max_steps": config.trainer.max_steps}
+    if ends["max_epochs"] is not None:
+        ends["max_epochs"] *= phase_plan.steps_per_epoch
+    earlier = [(end, name) for name, end in ends.items() if end is not None and end < phase_plan.steps]
+    return min(earlier)[1] if earlier else None
+
+
+def max_time(given: Any) -> timedelta | None:
+    """The duration of `trainer.max_time`: [DD:]HH:MM:SS, or a mapping such as {hours: 5}."""
+    key, expected = "trainer.max_time", "HH:MM:SS or DD:HH:MM:SS (in quotes in a YAML file), or {hours: 5}"
+    if given is None:
+        return None
+    parts = re.fullmatch(r"(?:(\d+):)?(\d+):(\d\d):(\d\d)", given.strip()) if isinstance(given, str) else None
+    try:
+        if parts is not None:
+            days, hours, minutes, seconds = (int(part or 0) for part in parts.groups())
+            duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        else:
+            duration = timedelta(**given)
+    except (TypeError, OverflowError) as error:
+        raise UserError(key, found=given, expected=expected) from error
+    if duration <= timedelta(0):
+        raise UserError(key, found=given, expected="more than 0 seconds")
+    return duration
+
+
+def check_least(settings: Mapping[str, Any], phase_plan: Plan) -> None:
+    """Refuse `trainer.min_epochs` and `min_steps` beyond the end of the training, which is not validated then."""
+    for key, length in (("min_epochs", phase_plan.steps_per_epoch), ("min_steps", 1)):
+        if settings.get(key) is not None:
+            least = checks.whole(f"trainer.{key}", settings[key], 1)
+            if least * length > settings["max_steps"]:
+                most = settings["max_steps"] // length
+                raise UserError(
+                    f"trainer.{key}", found=least, expected=f"at most {most}, where the training ends"
+                )
 
 
 def check_validates(settings: Mapping[str, Any], phase_plan: Plan) -> None:

@@ -82,7 +82,10 @@ def resume_from_run(arguments: list[str]) -> list[str]:
     flags = [a for a in arguments if a.startswith("-")]
     arguments = [f"resume={quoted(str(folder))}" if a.startswith("resume=") else a for a in arguments]
     overrides = [*runs.load_overrides(folder), *(a for a in arguments if a not in flags)]
-    by_key = {key_of(override): override for override in overrides}  # the last override of a key applies
+    by_key: dict[str, str] = {}  # the last override of a key applies
+    for override in overrides:
+        is_new_key = by_key.get(key := key_of(override), "").startswith("+") and override.startswith(key)
+        by_key[key] = f"+{override}" if is_new_key else override
     return [*flags, *by_key.values(), f"hydra.run.dir={quoted(str(folder))}"]
 
 
