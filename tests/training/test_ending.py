@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -11,15 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import open_dict
 from tests.drills import RUN, differing, result
 from tests.helpers import Compose, Script, refused
 
 from pixelwise import build, runs
-from pixelwise.build.trainer import max_time
 from pixelwise.cli.run_arguments import resume_from_run
 from pixelwise.overrides import key_of
-from pixelwise.reports.run_page import summary
+from pixelwise.reports.run_page import reached
 from pixelwise.runs import checkpoints
 from pixelwise.runs.reader import RunReader
 from pixelwise.runs.resume import reopen
@@ -29,7 +26,7 @@ from pixelwise.training.train import train
 SHORT = [word for word in RUN if word not in ("callbacks.checkpoint.every_n_steps=3", "augmentation=medium")]
 """12 steps in three epochs of four batches; the encoder is frozen in the first epoch."""
 
-STOPPING = ["callbacks=[checkpoint,early_stopping]", "callbacks.early_stopping.min_delta=1"]
+STOPPING = ["callbacks=[checkpoint,early_stopping]", "+callbacks.early_stopping.min_delta=1"]
 """Early stopping whose score never improves by enough."""
 
 Start = Callable[..., Path]
@@ -185,3 +182,82 @@ def test_a_run_that_ended_by_time_goes_on(
     assert go_on(early, "trainer.max_time=null")
     assert differing(result(early), result(unbroken(*shared))) == []
     assert early_end(early) is None
+
+
+# --------------------------------------------------------------------------------- the reason is told
+def test_a_run_whose_reason_remains_is_not_trained(
+    start: Start, go_on: Resume, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    early = start(*STOPPING, "callbacks.early_stopping.patience=1")
+    why = "callbacks.early_stopping: val/miou did not improve in 1 validation, at step 8 of 12"
+    fix = f"to go on: python train.py resume={early} callbacks.early_stopping.patience=2"
+    assert f"{why}; {fix}" in caplog.text
+    assert reached(RunReader(early)) == f"ended early: {why}"
+    before = result(early)
+    for typed in ([], ["data.num_workers=1"], ["callbacks.early_stopping.patience=1"]):
+        caplog.clear()
+        assert not go_on(early, *typed)
+        assert f"{why}; {fix}" in caplog.text
+    assert differing(result(early), before) == []
+
+    (early / "metrics.json").unlink()  # as if the run had been killed while it was scored
+    assert go_on(early)
+    assert differing(result(early), before) == []
+    assert early_end(early) is not None
+
+
+def test_a_run_out_of_time_needs_more_of_it(start: Start, go_on: Resume) -> None:
+    early = start("+trainer.max_time={milliseconds:1}")
+    assert step_of(early) == 1
+    (early / "metrics.json").unlink()
+    assert go_on(early)
+    assert step_of(early) == 1
+    assert go_on(early, "trainer.max_time={milliseconds:2}")  # more than before, and still used up
+    assert step_of(early) == 1
+    end = early_end(early)
+    assert end is not None
+    assert end["why"] == "trainer.max_time reached at step 1 of 12"
+    assert not go_on(early)
+
+
+def test_a_best_score_of_an_added_validation_is_kept(start: Start, go_on: Resume) -> None:
+    early = start("trainer.max_steps=6", "task.monitor=val/loss")
+    best = torch.load(early / "checkpoints/best.ckpt", weights_only=True)
+    (early / "metrics.json").unlink()
+    assert go_on(early)
+    again = torch.load(early / "checkpoints/best.ckpt", weights_only=True)
+    assert (again["epoch"], again["global_step"]) == (best["epoch"], best["global_step"])
+
+
+def test_a_training_that_ends_before_a_validation_is_an_error(start: Start) -> None:
+    with refused(r"ended before its first validation\n.*max_time reached[\s\S]*resume=.*max_time=null"):
+        start("+trainer.max_time={milliseconds:1}", "trainer.check_val_every_n_epoch=2")
+
+
+def test_early_stopping_waits_for_min_epochs(start: Start) -> None:
+    early = start(*STOPPING, "callbacks.early_stopping.patience=1", "+trainer.min_epochs=3")
+    assert step_of(early) == 12
+    assert early_end(early) is None
+
+
+def test_less_patience_on_resuming_ends_at_once(start: Start, go_on: Resume) -> None:
+    early = start(*STOPPING, "callbacks.early_stopping.patience=9", "trainer.max_epochs=2")
+    assert step_of(early) == 8
+    assert go_on(early, "trainer.max_epochs=null", "callbacks.early_stopping.patience=1")
+    assert step_of(early) == 8
+    end = early_end(early)
+    assert end is not None
+    assert end["key"] == "callbacks.early_stopping"
+
+
+def test_a_time_limit_on_the_command_line_ends_and_goes_on(script: Script, tiny: list[str]) -> None:
+    done = script("train.py", *tiny, "epochs=300", "+trainer.max_time=00:00:01", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"the training ended early: trainer\.max_time reached at step \d+ of 600", done.stdout)
+    again = script("train.py", "resume=run")
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"max_time reached .*; to go on: .* resume=.*run trainer\.max_time=null", again.stdout)
+    lifted = script("train.py", "resume=run", "trainer.max_time=null", "trainer.max_steps=590")
+    assert lifted.returncode == 0, lifted.stderr
+    assert "the training ended early: trainer.max_steps reached at step 590 of 600" in lifted.stdout

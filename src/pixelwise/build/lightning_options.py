@@ -1,7 +1,7 @@
 """Which arguments of Lightning's trainer and which of its callbacks a plan of phases can honour.
 
-The plan decides the order of batches, the length of the training, the learning rates and what is frozen, so that a
-run can be resumed exactly. An argument or a callback that decides the same is refused, with what to use instead.
+The plan decides the order of batches, the length of the training, the learning rates and what is frozen, so
+that a run can be resumed exactly. An argument or a callback that decides the same is refused.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import Any
 
 import lightning as L
 from hydra.utils import get_class
-from lightning.pytorch import callbacks as lightning_callbacks
+from lightning.pytorch import callbacks as cb
 from omegaconf import DictConfig
 
 from pixelwise.build.instantiate import check_target
 from pixelwise.errors import UnknownName, UserError, nearest
 from pixelwise.training.callbacks.ema import EMA
+
+FREEZING = "schedule=freeze_then_finetune, or schedule.phases.NAME.freeze=[encoder]"
+SAVING = "callbacks.checkpoint.every_n_steps=N or every_n_minutes=N; every run keeps checkpoints"
 
 ARGUMENTS: dict[str, str | None] = {
     "accelerator": None,
@@ -42,7 +45,7 @@ ARGUMENTS: dict[str, str | None] = {
     "check_val_every_n_epoch": None,
     "num_sanity_val_steps": "debug=one_batch, which also validates and tests a batch",
     "log_every_n_steps": None,
-    "enable_checkpointing": "callbacks.checkpoint.every_n_steps=N or every_n_minutes=N; every run keeps checkpoints",
+    "enable_checkpointing": SAVING,
     "enable_progress_bar": "callbacks.progress_bar=null removes the bar",
     "enable_model_summary": "+callbacks.summary._target_=lightning.pytorch.callbacks.ModelSummary",
     "accumulate_grad_batches": None,
@@ -65,36 +68,37 @@ ARGUMENTS: dict[str, str | None] = {
 """Every argument of `lightning.Trainer`: None if it has its usual effect, else what to use instead."""
 
 CALLBACKS: dict[type, str | None] = {
-    lightning_callbacks.Callback: None,
-    lightning_callbacks.BaseFinetuning: "schedule=freeze_then_finetune, or schedule.phases.NAME.freeze=[encoder]",
-    lightning_callbacks.BackboneFinetuning: "schedule=freeze_then_finetune, or schedule.phases.NAME.freeze=[encoder]",
-    lightning_callbacks.BasePredictionWriter: "python predict.py run=RUN input=FILES output=DIR",
-    lightning_callbacks.BatchSizeFinder: "data.batch_size=N with trainer.accumulate_grad_batches=M",
-    lightning_callbacks.Checkpoint: "callbacks.checkpoint.every_n_steps=N or every_n_minutes=N",
-    lightning_callbacks.DeviceStatsMonitor: None,
-    lightning_callbacks.EarlyStopping: None,
-    lightning_callbacks.EMAWeightAveraging: "callbacks=[default,ema]",
-    lightning_callbacks.GradientAccumulationScheduler: "trainer.accumulate_grad_batches=N",
-    lightning_callbacks.LambdaCallback: None,
-    lightning_callbacks.LearningRateFinder: "python scripts/search.py search=loss_and_rate",
-    lightning_callbacks.LearningRateMonitor: "nothing: lr/encoder, lr/decoder and lr/head are logged in every run",
-    lightning_callbacks.ModelCheckpoint: "callbacks.checkpoint, with task.monitor=SCORE for the best epoch",
-    lightning_callbacks.ModelPruning: "torch.nn.utils.prune on the trained model, pixelwise.load(RUN)",
-    lightning_callbacks.ModelSummary: None,
-    lightning_callbacks.OnExceptionCheckpoint: "callbacks.checkpoint.every_n_steps=N or every_n_minutes=N",
-    lightning_callbacks.ProgressBar: None,
-    lightning_callbacks.RichModelSummary: None,
-    lightning_callbacks.RichProgressBar: None,
-    lightning_callbacks.SpikeDetection: "trainer.gradient_clip_val=1, or a longer schedule.phases.NAME.warmup",
-    lightning_callbacks.StochasticWeightAveraging: "callbacks=[default,ema]",
-    lightning_callbacks.ThroughputMonitor: "callbacks=progress, which logs steps/s and images/s and writes speed.csv",
-    lightning_callbacks.Timer: "trainer.max_time=DD:HH:MM:SS",
-    lightning_callbacks.TQDMProgressBar: None,
-    lightning_callbacks.WeightAveraging: "callbacks=[default,ema]",
+    cb.Callback: None,
+    cb.BaseFinetuning: FREEZING,
+    cb.BackboneFinetuning: FREEZING,
+    cb.BasePredictionWriter: "python predict.py run=RUN input=FILES output=DIR",
+    cb.BatchSizeFinder: "data.batch_size=N with trainer.accumulate_grad_batches=M",
+    cb.Checkpoint: SAVING,
+    cb.DeviceStatsMonitor: None,
+    cb.EarlyStopping: None,
+    cb.EMAWeightAveraging: "callbacks=[default,ema]",
+    cb.GradientAccumulationScheduler: "trainer.accumulate_grad_batches=N",
+    cb.LambdaCallback: None,
+    cb.LearningRateFinder: "python scripts/search.py search=loss_and_rate",
+    cb.LearningRateMonitor: None,
+    cb.ModelCheckpoint: "callbacks.checkpoint, with task.monitor=SCORE for the best epoch",
+    cb.ModelPruning: "torch.nn.utils.prune on the trained model, pixelwise.load(RUN)",
+    cb.ModelSummary: None,
+    cb.OnExceptionCheckpoint: SAVING,
+    cb.ProgressBar: None,
+    cb.RichModelSummary: None,
+    cb.RichProgressBar: None,
+    cb.SpikeDetection: "trainer.gradient_clip_val=1, or a longer schedule.phases.NAME.warmup",
+    cb.StochasticWeightAveraging: "callbacks=[default,ema]",
+    cb.ThroughputMonitor: "callbacks=progress, which logs steps/s and images/s and writes speed.csv",
+    cb.Timer: "trainer.max_time=DD:HH:MM:SS",
+    cb.TQDMProgressBar: None,
+    cb.WeightAveraging: "callbacks=[default,ema]",
     EMA: None,
 }
-"""Every callback of Lightning: None if it has its usual effect, else what to use instead. A subclass counts as the
-nearest class above it."""
+"""Every callback of Lightning: None if it has its usual effect, else what to use instead.
+
+A subclass counts as the nearest class above it."""
 
 
 def check(config: DictConfig) -> None:
@@ -124,7 +128,7 @@ def check(config: DictConfig) -> None:
                 found=f"{kind.__module__}.{kind.__name__}",
                 fix=f"use {instead}",
             )
-        bars += [key] * issubclass(kind, lightning_callbacks.ProgressBar)
+        bars += [key] * issubclass(kind, cb.ProgressBar)
     if len(bars) > 1:
         raise UserError("a run has one progress bar", found=", ".join(bars), fix=f"{bars[0]}=null")
 

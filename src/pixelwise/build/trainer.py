@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-import re
-from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +13,10 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from pixelwise import checks
+from pixelwise.build import limits
 from pixelwise.build.instantiate import make
 from pixelwise.errors import UserError
 from pixelwise.models.sync_batchnorm import release, synchronise
-from pixelwise.runtime.device import precision
 from pixelwise.schedules.schedule import Plan
 from pixelwise.training.callbacks.checkpoint import Checkpoint, WholeFile
 from pixelwise.training.callbacks.ending import Ending, MaxTime
@@ -55,18 +50,17 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
         folder: the run folder.
         phase_plan: the phases of the training.
     """
-    settings = _limits(config, phase_plan)
+    settings = limits.limited(config, phase_plan)
     phase_plan.check_accumulation()
-    check_validates(settings, phase_plan)
-    check_least(settings, phase_plan)
+    limits.check(settings, phase_plan)
     chosen = {name: node for name, node in config.logger.items() if OmegaConf.is_dict(node)}
     loggers = [make(node, f"logger.{name}", save_dir=str(folder)) for name, node in chosen.items()]
-    keys = [f"callbacks.{name}" for name, node in config.callbacks.items() if node]
-    by_key = {key: make(OmegaConf.select(config, key), key) for key in keys}
+    nodes = {f"callbacks.{name}": node for name, node in config.callbacks.items() if node}
+    by_key = {key: make(node, key) for key, node in nodes.items()}
     callbacks = list(by_key.values())
     if not any(isinstance(callback, Checkpoint) for callback in callbacks):  # as with callbacks=ema
         callbacks.insert(0, Checkpoint(config.task.monitor, config.task.mode))
-    if (duration := max_time(config.trainer.get("max_time"))) is not None:
+    if (duration := limits.max_time(config.trainer.get("max_time"))) is not None:
         callbacks.append(MaxTime(duration))
     stopping = {key: callback for key, callback in by_key.items() if isinstance(callback, EarlyStopping)}
     trainer = _trainer(
@@ -79,7 +73,7 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
             ExactResume(phase_plan, config.seed),
             ScheduleCallback(phase_plan),
             *callbacks,
-            Ending(phase_plan, limit_of(config, phase_plan), stopping),
+            Ending(phase_plan, limits.binding(config, phase_plan), stopping),
             StopOnSignal(),
         ],
     )
@@ -91,30 +85,14 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
 def evaluation_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Trainer:
     """Lightning's trainer for evaluation: with a progress bar, without loggers and other callbacks."""
     callbacks = [make(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
-    settings = _limits(config, phase_plan)
     return _trainer(
         config,
-        {name: value for name, value in settings.items() if name not in ("min_epochs", "min_steps")},
+        limits.limited(config, phase_plan),
         phase_plan,
         default_root_dir=folder,
         logger=[],
         callbacks=[callback for callback in callbacks if isinstance(callback, ProgressBar)],
     )
-
-
-def _limits(config: DictConfig, phase_plan: Plan) -> dict[str, Any]:
-    """The settings of Lightning's trainer, limited to the plan."""
-    settings = dict(config.trainer)
-    settings.pop("max_time", None)  # `MaxTime` stops, as Lightning's timer can stop within an optimizer step
-    settings["precision"] = precision(settings["precision"], settings["accelerator"])
-    settings["max_epochs"] = _cut("max_epochs", settings["max_epochs"], phase_plan.epochs)
-    settings["max_steps"] = _cut("max_steps", settings["max_steps"], phase_plan.steps)
-    of_epochs = (
-        settings["max_epochs"] * phase_plan.steps_per_epoch
-    )  # the callbacks read the end from max_steps
-    settings["max_steps"] = min(settings["max_steps"], of_epochs)
-    settings["log_every_n_steps"] = min(settings["log_every_n_steps"], phase_plan.batches_per_epoch)
-    return settings
 
 
 def _trainer(
@@ -140,67 +118,6 @@ def _trainer(
             found=error,
             fix="trainer=default uses the available device; or set trainer.accelerator=… trainer.devices=…",
         ) from error
-
-
-def _cut(key: str, limit: int | None, planned: int) -> int:
-    """The smaller one of a limit and the length of the plan, with a warning for a limit without effect."""
-    if limit is None:
-        return planned
-    if limit > planned:
-        what = f"trainer.{key}={limit}", planned, key.removeprefix("max_")
-        log.warning("%s has no effect: the schedule has %d %s, and limits can only shorten it", *what)
-    return min(limit, planned)
-
-
-def limit_of(config: DictConfig, phase_plan: Plan) -> str | None:
-    """Which limit of the trainer ends the training before the plan: "max_epochs", "max_steps" or None."""
-    ends = {"max_epochs": config.trainer.max_epochs, "max_steps": config.trainer.max_steps}
-    if ends["max_epochs"] is not None:
-        ends["max_epochs"] *= phase_plan.steps_per_epoch
-    earlier = [(end, name) for name, end in ends.items() if end is not None and end < phase_plan.steps]
-    return min(earlier)[1] if earlier else None
-
-
-def max_time(given: Any) -> timedelta | None:
-    """The duration of `trainer.max_time`: [DD:]HH:MM:SS, or a mapping such as {hours: 5}."""
-    key, expected = "trainer.max_time", "HH:MM:SS or DD:HH:MM:SS (in quotes in a YAML file), or {hours: 5}"
-    if given is None:
-        return None
-    parts = re.fullmatch(r"(?:(\d+):)?(\d+):(\d\d):(\d\d)", given.strip()) if isinstance(given, str) else None
-    try:
-        if parts is not None:
-            days, hours, minutes, seconds = (int(part or 0) for part in parts.groups())
-            duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        else:
-            duration = timedelta(**given)
-    except (TypeError, OverflowError) as error:
-        raise UserError(key, found=given, expected=expected) from error
-    if duration <= timedelta(0):
-        raise UserError(key, found=given, expected="more than 0 seconds")
-    return duration
-
-
-def check_least(settings: Mapping[str, Any], phase_plan: Plan) -> None:
-    """Refuse `trainer.min_epochs` and `min_steps` beyond the end of the training, which is not validated then."""
-    for key, length in (("min_epochs", phase_plan.steps_per_epoch), ("min_steps", 1)):
-        if settings.get(key) is not None:
-            least = checks.whole(f"trainer.{key}", settings[key], 1)
-            if least * length > settings["max_steps"]:
-                most = settings["max_steps"] // length
-                raise UserError(
-                    f"trainer.{key}", found=least, expected=f"at most {most}, where the training ends"
-                )
-
-
-def check_validates(settings: Mapping[str, Any], phase_plan: Plan) -> None:
-    """Refuse a training that ends before its first validation, as no epoch could be chosen as the best."""
-    epochs = min(settings["max_epochs"], math.ceil(settings["max_steps"] / phase_plan.steps_per_epoch))
-    if (settings["check_val_every_n_epoch"] or 1) > epochs:
-        raise UserError(
-            "trainer.check_val_every_n_epoch: the training would end before its first validation",
-            found=settings["check_val_every_n_epoch"],
-            expected=f"at most {epochs}, the number of trained epochs",
-        )
 
 
 def strategy(config: DictConfig, phase_plan: Plan) -> Any:

@@ -60,13 +60,9 @@ def check_known(config: DictConfig) -> None:
             path = f"{group}.{key}".lstrip(".")
             used = key in (*names, *(given or ())) or (group == "logger" and isinstance(node[key], dict))
             if not used and not re.search(rf"[.{{:]{re.escape(str(key))}\b", referring):
-                near = nearest(str(key), names, 1)
-                raise UnknownName(
-                    f"{path} has no effect: nothing reads this key",
-                    fix=f"did you mean {group and f'{group}.'}{near[0]}?"
-                    if near
-                    else f"remove it, or use ${{{path}}}",
-                )
+                near = [f"{group}.{name}".lstrip(".") for name in nearest(str(key), names, 1)]
+                fix = f"did you mean {near[0]}?" if near else f"remove it, or refer to it: ${{{path}}}"
+                raise UnknownName(f"{path} has no effect: nothing reads this key", fix=fix)
 
 
 def _texts(value: Any) -> Iterator[str]:

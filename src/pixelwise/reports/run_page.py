@@ -49,7 +49,8 @@ def write(folder: Path) -> Path:
 def reached(run: RunReader) -> str:
     """The progress of the run in words."""
     if run.finished:
-        return "finished"
+        early = run.json("environment.json").get("early_end")
+        return f"ended early: {early['why']}" if early else "finished"
     done = int(max((row["step"] for row in run.rows), default=-1)) + 1
     return f"unfinished: {done} of {run.plan['steps']} steps" if run.plan else f"unfinished: {done} steps"
 

@@ -1,7 +1,7 @@
 """Why a training ended before its plan was complete, and how a resumed run goes on as if it had not ended.
 
-A stop within an epoch adds a validation, and rows to the logs, that an unbroken run does not have. They count for
-the run that ended; a run that goes on takes them back.
+A stop within an epoch adds a validation, and rows to the logs, that an unbroken run does not have. They count
+for the run that ended; a run that goes on takes them back.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import shutil
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from pixelwise import runs
+from pixelwise.errors import counted
 from pixelwise.runs.checkpoints import file_of
 from pixelwise.schedules.schedule import Plan
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
+from pixelwise.training.module import Module
 
 
 class EarlyEnd(NamedTuple):
@@ -131,7 +133,7 @@ class Ending(L.Callback):
         states = checkpoint["callbacks"]
         if early := checkpoint.get("early_end"):
             self.early = EarlyEnd(**early)
-            then, now = checkpoint["config"], module.config
+            then, now = checkpoint["config"], cast(Module, module).config
             trainer.should_stop = _value(then, self.early.key) == _value(now, self.early.key)
             if not trainer.should_stop:
                 self.early = None
@@ -158,7 +160,7 @@ class Ending(L.Callback):
         at = f"at step {step} of {steps}"
         for key, callback in self.stopping.items():
             if callback.stopping_reason == EarlyStoppingReason.PATIENCE_EXHAUSTED:
-                why = f"{callback.monitor} did not improve in {callback.wait_count} validations"
+                why = f"{callback.monitor} did not improve in {counted(callback.wait_count, 'validation')}"
                 return EarlyEnd(key, f"{key}: {why}, {at}", f"{key}.patience={2 * callback.wait_count}")
             if callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
                 why = str(callback.stopping_reason_message).removesuffix(" Signaling Trainer to stop.")
@@ -174,7 +176,7 @@ class Ending(L.Callback):
         """Remove what the stop at a step has added to an unbroken run: rows of the logs, the best weights."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSVLogger):
-                if step % trainer.log_every_n_steps:
+                if step % cast(Any, trainer).log_every_n_steps:
                     logger.remove(step - 1, "train/")
                 if not validates(trainer, self.plan, step):
                     logger.remove(step - 1, "val/")
