@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+from lightning.pytorch.trainer.states import RunningStage
 
 from pixelwise import runs
 from pixelwise.errors import counted
@@ -48,8 +49,13 @@ class MaxTime(Timer):
 
     def __init__(self, duration: timedelta) -> None:
         super().__init__(duration, verbose=False)
+        self.seconds = duration.total_seconds()
         self.reached = False
         self._step = -1
+
+    def is_over(self, state: Mapping[str, Any] | None) -> bool:
+        """Whether the time was used up when a state was saved; None for no earlier start."""
+        return state is not None and state["time_elapsed"][RunningStage.TRAINING.value] >= self.seconds
 
     def on_fit_start(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
         """Do not start if the time was used up before."""
@@ -63,7 +69,7 @@ class MaxTime(Timer):
             self._stop_if_reached(trainer)
 
     def _stop_if_reached(self, trainer: L.Trainer) -> None:
-        late = (self.time_remaining() or 0) <= 0
+        late = self.time_elapsed() >= self.seconds
         self.reached = trainer.strategy.reduce_boolean_decision(late, all=False)
         trainer.should_stop = trainer.should_stop or self.reached
 
@@ -85,23 +91,17 @@ class Ending(L.Callback):
         self.stopping = stopping
         self.early: EarlyEnd | None = None
         self._before: dict[str, Any] | None = None
-
-    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Do not start if the patience, which may have become smaller, is exhausted."""
-        for callback in self.stopping.values():
-            if callback.wait_count >= max(1, callback.patience):
-                callback.stopping_reason = EarlyStoppingReason.PATIENCE_EXHAUSTED
-                trainer.should_stop = True
+        self._cause: EarlyEnd | None = None
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Forget the state before a stop that `trainer.min_epochs` or `min_steps` overruled."""
-        self._before = None
+        self._before = self._cause = None
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Keep the state before the validation that Lightning adds if it stops within an epoch."""
         if trainer.should_stop and not validates(trainer, self.plan, trainer.global_step):
             states = {callback.state_key: callback.state_dict() for callback in _callbacks(trainer)}
-            self._before = copy.deepcopy(states)
+            self._before, self._cause = copy.deepcopy(states), self._reason(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep the best weights before an added validation."""
@@ -130,20 +130,31 @@ class Ending(L.Callback):
         self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Go on if the value of the key that ended the run has changed, else stop again."""
-        states = checkpoint["callbacks"]
-        if early := checkpoint.get("early_end"):
-            self.early = EarlyEnd(**early)
-            then, now = checkpoint["config"], cast(Module, module).config
-            trainer.should_stop = _value(then, self.early.key) == _value(now, self.early.key)
-            if not trainer.should_stop:
+        if given := checkpoint.get("early_end"):
+            self.early = EarlyEnd(**given)
+            then, now = (
+                _value(c, self.early.key) for c in (checkpoint["config"], cast(Module, module).config)
+            )
+            before = checkpoint["callbacks"] | (checkpoint["callbacks_before_stop"] or {})
+            if then != now and not self._is_spent(trainer, before):
                 self.early = None
-                states |= checkpoint["callbacks_before_stop"] or {}
+                checkpoint["callbacks"] = before
                 self._take_back(trainer, checkpoint["global_step"])
+        states = checkpoint["callbacks"]
+        trainer.should_stop = self.early is not None or self._is_spent(trainer, states)
         for callback in self.stopping.values():
             if state := states.get(callback.state_key):
                 state["patience"] = callback.patience  # Lightning would restore the earlier one
-                if not trainer.should_stop:
+                if _is_exhausted(callback, state):
+                    state["stopping_reason"] = EarlyStoppingReason.PATIENCE_EXHAUSTED.value
+                elif self.early is None:
                     state["stopping_reason"] = EarlyStoppingReason.NOT_STOPPED.value
+
+    def _is_spent(self, trainer: L.Trainer, states: Mapping[str, Any]) -> bool:
+        """Whether the patience or the time, which may have become less, is used up in these states."""
+        timers = [callback for callback in _callbacks(trainer) if isinstance(callback, MaxTime)]
+        late = any(timer.is_over(states.get(timer.state_key)) for timer in timers)
+        return late or any(_is_exhausted(c, states.get(c.state_key)) for c in self.stopping.values())
 
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write the reason to the run folder."""
@@ -155,6 +166,8 @@ class Ending(L.Callback):
     def _reason(self, trainer: L.Trainer) -> EarlyEnd | None:
         """The reason of the end; None while training goes on, and after a complete plan."""
         step, steps = trainer.global_step, self.plan.steps
+        if self._cause is not None:  # not what the added validation makes of it
+            return self._cause
         if step >= steps or not (trainer.should_stop or step >= trainer.max_steps):
             return None
         at = f"at step {step} of {steps}"
@@ -194,6 +207,10 @@ def _best(trainer: L.Trainer) -> tuple[Path, Path]:
 def _callbacks(trainer: L.Trainer) -> Iterable[L.Callback]:
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     return callbacks
+
+
+def _is_exhausted(callback: EarlyStopping, state: Mapping[str, Any] | None) -> bool:
+    return state is not None and state["wait_count"] >= max(1, callback.patience)
 
 
 def _value(config: Mapping[str, Any], key: str) -> Any:
