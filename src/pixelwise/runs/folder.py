@@ -6,7 +6,7 @@
 | `overrides.yaml` | the overrides as typed |
 | `environment.json`, `uncommitted.diff` | command, git commit, package versions, device |
 | `checkpoints/{best,last,previous}.ckpt` | weights (best); the whole training state (last, previous) |
-| `checkpoints/best_before_stop.ckpt` | after a stop within an epoch: the best weights before it, for `resume=` |
+| `checkpoints/best_before_stop.ckpt` | best weights before a stop within an epoch, for `resume=` |
 | `metrics.csv`, `metrics.json` | scores over time; final scores by flat name |
 | `plan.json`, `speed.csv` | the phases and their learning rates; images/s, waiting and memory by epoch |
 | `confusion.json`, `samples.json` | the last evaluation: confusion matrix; best, median, worst samples |
