@@ -128,6 +128,21 @@ def test_compose_gives_the_config_of_the_command(script: Script) -> None:
     )  # the failed call has no effect on the next one
 
 
+def test_the_config_of_a_resumed_run_can_be_printed(script: Script, trained: Path) -> None:
+    for words in (["--cfg", "job", f"resume={trained}"], [f"resume={trained}", "--cfg", "job"]):
+        done = script("train.py", *words, "epochs=7")
+        assert done.returncode == 0, done.stderr
+        config = OmegaConf.create(done.stdout)
+        assert (config.epochs, config.data.crop_size) == (7, 32)
+
+
+@pytest.mark.fast
+def test_options_of_hydra_that_a_run_cannot_repeat_are_refused(script: Script) -> None:
+    done = script("train.py", "--config-dir", "own")
+    assert done.returncode == 2
+    assert "a conf/ in the current folder adds options" in done.stderr
+
+
 @pytest.mark.fast
 def test_missing_values_are_named(script: Script) -> None:
     done = script("train.py", "data=folder")
