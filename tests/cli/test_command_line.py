@@ -107,7 +107,6 @@ def test_differences_show_values_as_typed(script: Script, tiny: list[str]) -> No
     assert "data.source.split.train" not in line
 
 
-@pytest.mark.fast
 def test_audit_writes_to_a_chosen_folder(script: Script, tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     words = ["data=folder", f"data.root={tmp_path}", "data.classes=[a,b]"]
