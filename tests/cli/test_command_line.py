@@ -135,6 +135,19 @@ def test_options_of_hydra_that_a_run_cannot_repeat_are_refused(script: Script) -
     assert "a conf/ in the current folder adds options" in done.stderr
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF.parent / "scripts").glob("*.py")))
+def test_each_script_prints_its_own_help(name: str, script: Script) -> None:
+    done = script(f"scripts/{name}.py", "--help")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[2].startswith(f"    python scripts/{name}.py")
+
+
+def test_a_search_takes_a_chosen_folder(script: Script) -> None:
+    words = ["search=loss_and_rate", "sweep.name=x", "--cfg", "hydra"]
+    assert "dir: elsewhere" in script("scripts/search.py", *words, "hydra.run.dir=elsewhere").stdout
+    assert "dir: runs/${sweep.name}" in script("scripts/search.py", *words).stdout
+
+
 @pytest.mark.fast
 def test_missing_values_are_named(script: Script) -> None:
     done = script("train.py", "data=folder")
