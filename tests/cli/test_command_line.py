@@ -142,6 +142,13 @@ def test_each_script_prints_its_own_help(name: str, script: Script) -> None:
     assert done.stdout.splitlines()[2].startswith(f"    python scripts/{name}.py")
 
 
+def test_flags_may_stand_between_overrides(script: Script) -> None:
+    done = script("train.py", "seed=5", "--cfg", "job", "epochs=7")
+    assert done.returncode == 0, done.stderr
+    config = OmegaConf.create(done.stdout)
+    assert (config.seed, config.epochs) == (5, 7)
+
+
 def test_a_search_takes_a_chosen_folder(script: Script) -> None:
     words = ["search=loss_and_rate", "sweep.name=x", "--cfg", "hydra"]
     assert "dir: elsewhere" in script("scripts/search.py", *words, "hydra.run.dir=elsewhere").stdout

@@ -88,7 +88,7 @@ def command(
                 if rank() > 0:
                     words = run_arguments.nonzero_rank_args(words)
                 parser = get_args_parser()
-                flags = parser.parse_args(words)
+                flags = parser.parse_intermixed_args(words)
                 if flags.help:
                     print(help_text(usage))
                     return
