@@ -125,3 +125,12 @@ def test_a_missing_table(tmp_path):
     draw(tmp_path / "a.png")
     with refused(r"labels\.csv does not exist"):
         FolderClassification(tmp_path, CLASSES, csv="labels.csv")
+
+
+@pytest.mark.parametrize("again", ["ROOT/i/a.jpg", "i/../i/a.jpg", "./i/a.jpg"])
+def test_one_image_under_two_paths_is_refused(tmp_path, again):
+    draw(tmp_path / "i/a.jpg", tmp_path / "i/b.jpg")
+    rows = ["file,label", "i/a.jpg,cat", "i/b.jpg,dog", f"{again.replace('ROOT', str(tmp_path))},dog"]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    with refused(r"lists images more than once[\s\S]*i/a"):
+        FolderClassification(tmp_path, CLASSES, csv="labels.csv")

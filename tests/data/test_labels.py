@@ -5,14 +5,17 @@ from __future__ import annotations
 import pickle
 import struct
 import zlib
+from itertools import product
 
 import cv2
 import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rasterio.enums import ColorInterp
 from tests.helpers import refused
 
+from pixelwise.data.io.images import ImageReader
 from pixelwise.data.labels import LabelError, Labels
 
 pytestmark = pytest.mark.fast
@@ -130,12 +133,6 @@ def test_colours_without_a_palette_ask_for_one(tmp_path):
         Labels(CLASSES).read(path)
 
 
-def test_jpeg_masks_are_refused_with_the_reason(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 3, (16, 16), np.uint8) * 40
-    with pytest.raises(LabelError, match="JPEG changes the values of labels"):
-        Labels(CLASSES).read(save(tmp_path, noise, "m.jpg"))
-
-
 def test_a_float_mask_needs_whole_numbers(tmp_path):
     with pytest.raises(LabelError, match=r"m\.tif holds labels without a meaning[\s\S]*0\.5: 4 pixels"):
         Labels(CLASSES).read(save(tmp_path, np.full((2, 2), 0.5, np.float32), "m.tif"))
@@ -166,6 +163,13 @@ def test_16_bit_colour_masks_are_refused(tmp_path, name):
         ({"palette": [[0, 0, 0], [0, 0, 0], [1, 1, 1]]}, "no colour for sky"),
         ({"palette": PALETTE, "ignore": [PALETTE[1]]}, "no colour for road"),
         ({"palette": [[0, 0, 300], [0, 0, 0], [1, 1, 1]]}, r"\[0, 0, 300\]"),
+        ({"palette": "cityscapes"}, r"labels\.palette[\s\S]*cityscapes"),
+        ({"palette": [1, 2, 3]}, r"labels\.palette[\s\S]*red, green, blue"),
+        ({"palette": [["a", 0, 0], [0, 0, 0], [1, 1, 1]]}, r"\['a', 0, 0\]"),
+        ({"palette": [[0.5, 0, 0], [0, 0, 0], [1, 1, 1]]}, r"\[0\.5, 0, 0\]"),
+        ({"ignore": 5}, r"labels\.ignore[\s\S]*5[\s\S]*a list of stored values"),
+        ({"ignore": ["sky"]}, r"labels\.ignore holds sky"),
+        ({"remap": [0, 1]}, r"labels\.remap[\s\S]*\{255: 1\}"),
     ],
 )
 def test_contradicting_arguments_are_refused(arguments, message):
@@ -241,6 +245,82 @@ def test_nodata_that_is_a_class_is_refused_with_fixes(tmp_path, dtype):
     assert Labels(CLASSES, remap={0: "sky"}).read(path).tolist() == [[0, 1, 2]]
     assert Labels(CLASSES, ignore=[0]).read(path).tolist() == [[255, 1, 2]]
     assert Labels(CLASSES).read(tiff(tmp_path, np.array([[1, 2]], dtype), nodata=0)).tolist() == [[1, 2]]
+
+
+TEXTS = ["-3.40282e+38", "-3.4028234663852886e+38", "-1.7976931348623157e+308", "-9999", "0.1", "-inf", "nan"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_nodata_of_floats_may_be_rounded_in_the_metadata(tmp_path, text):
+    """As programs write it; a longer type has a smaller least number."""
+    least = float(np.finfo(np.float32).min)
+    stored = float(text) if text in ("-inf", "nan") else max(float(text), least)
+    image = Image.fromarray(np.array([[0, stored, 2]], np.float32))
+    image.save(tmp_path / "m.tif", tiffinfo={42113: text})  # the tag GDAL_NODATA
+    assert Labels(CLASSES).read(tmp_path / "m.tif").tolist() == [[0, 255, 2]]
+    assert ImageReader(1).read(tmp_path / "m.tif").nodata.tolist() == [[False, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("coding", "dtype"),
+    [
+        *product(["numbers", "threshold"], ["uint8", "int16", "float32"]),
+        ("colours", "uint8"),
+        ("alpha", "uint8"),
+    ],
+)
+def test_what_a_mask_band_excludes_is_ignored(tmp_path, coding, dtype):
+    valid = np.array([[255, 255, 255], [0, 255, 0]], np.uint8)
+    target = np.array([[0, 1, 1], [0, 1, 1]], dtype)
+    palette = np.array([[0, 0, 0], [255, 0, 0]], np.uint8)
+    planes = np.moveaxis(palette[target], -1, 0) if coding in ("colours", "alpha") else target[None]
+    if coding == "alpha":
+        planes = np.concatenate([planes, valid[None]])
+    profile = {"driver": "GTiff", "height": 2, "width": 3, "count": len(planes), "dtype": dtype}
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            tmp_path / "m.tif", "w", photometric="rgb" if len(planes) > 2 else None, **profile
+        ) as file,
+    ):
+        if coding == "alpha":
+            file.colorinterp = [*file.colorinterp[:3], ColorInterp.alpha]
+        else:
+            file.write_mask(valid)
+        file.write(planes)
+    by_colour = {"palette": palette.tolist()} if len(planes) > 2 else {}
+    labels = Labels(["no", "yes"], threshold=0.5 if coding == "threshold" else None, **by_colour)
+    assert labels.read(tmp_path / "m.tif").tolist() == [[0, 1, 1], [255, 1, 255]]
+
+
+def test_a_nodata_colour_is_ignored_unless_it_is_a_class(tmp_path):
+    profile = {"driver": "GTiff", "height": 1, "width": 2, "count": 3, "dtype": "uint8", "nodata": 0}
+    with rasterio.open(tmp_path / "m.tif", "w", photometric="rgb", **profile) as file:
+        file.write(np.array([[[0, 255]], [[0, 0]], [[0, 0]]], np.uint8))
+    without_black = Labels(["no", "yes"], palette=[[0, 0, 255], [255, 0, 0]])
+    assert without_black.read(tmp_path / "m.tif").tolist() == [[255, 1]]
+    with refused(r"\(0, 0, 0\) is the class no[\s\S]*-unsetnodata"):
+        Labels(["no", "yes"], palette=[[0, 0, 0], [255, 0, 0]]).read(tmp_path / "m.tif")
+
+
+def test_indices_where_colours_are_expected_are_recognised(tmp_path):
+    with pytest.raises(LabelError, match=r"labels\.palette=null reads class indices"):
+        Labels(CLASSES, palette=PALETTE).read(save(tmp_path, np.array([[0, 1, 2]], np.uint8)))
+
+
+@pytest.mark.parametrize("name", ["m.jpg", "m.png", "m.tif", "m.webp"])
+def test_lossy_masks_are_recognised_by_their_content(tmp_path, name):
+    noise = np.random.default_rng(0).integers(0, 3, (16, 16), np.uint8) * 40
+    options = {"m.png": {"format": "JPEG"}, "m.tif": {"compression": "jpeg"}}.get(name, {})
+    path = save(tmp_path, np.dstack([noise] * 3) if name == "m.webp" else noise, name, **options)
+    labels = Labels(CLASSES, palette=PALETTE) if name == "m.webp" else Labels(CLASSES)
+    with pytest.raises(LabelError, match="JPEG changes the values of labels"):
+        labels.read(path)
+
+
+def test_complex_numbers_are_no_labels(tmp_path):
+    with refused("numbers of type complex64"):
+        Labels(CLASSES).read(tiff(tmp_path, np.array([[0, 1, 2]], np.complex64)))
 
 
 def test_labels_that_start_at_1_are_recognised(tmp_path):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv as csv_format
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pixelwise.data.io.images import ImageReader
-from pixelwise.data.io.listing import existing_root, find_images, image_files, subfolders
+from pixelwise.data.io.listing import existing_root, find_images, image_files, key_of, subfolders
 from pixelwise.data.remarks import orientation_remarks
 from pixelwise.data.sources.file_split import FolderSplit, Item
 from pixelwise.data.splits import NAMES, RANDOM_VAL_FIX, note_unlabelled, random_split, split_folders
@@ -128,8 +129,9 @@ class FolderClassification(Source):
                 f"{table}: wrong values in the column split", found=found, expected=", ".join(NAMES)
             )
         for row in rows:
-            key = Path(row["file"]).with_suffix("").as_posix()
-            item = Item(key, self.root / row["file"], self.classes.index(row["label"]))
+            file = self.root / row["file"]
+            key = key_of(Path(os.path.relpath(file, self.root)).with_suffix(""))  # one key, however written
+            item = Item(key, file, self.classes.index(row["label"]))
             self.items[NAMES.get(row.get("split", ""), "")].append(item)
         keys = Counter(item.key for items in self.items.values() for item in items)
         if repeated := [key for key, count in keys.items() if count > 1]:
