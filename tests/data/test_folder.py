@@ -307,6 +307,17 @@ def test_impossible_shares_are_refused(tmp_path, split, message):
     split_is_refused(tmp_path, message, split=split)
 
 
+@pytest.mark.parametrize("places", [*PLACES, "images masks"])
+def test_images_in_no_split_are_counted(tmp_path, places):
+    for split in ("train", "val"):
+        draw_pairs(*(tmp_path / name.format(split) for name in places.split()), "ab")
+    assert "in no split" not in source(tmp_path, split=SPLIT).describe()
+    draw(tmp_path / "depth/a.png")
+    draw(tmp_path / "b.jpg")
+    unused = f"; in no split: 2 images, such as {tmp_path / 'b.jpg'}"
+    assert unused in source(tmp_path, split=SPLIT).describe()
+
+
 @pytest.mark.parametrize("key", ["images", "masks", "image_suffix", "mask_suffix"])
 def test_names_must_be_text(tmp_path, key):
     draw_pairs(tmp_path / "images", tmp_path / "masks", "abc")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,15 +68,35 @@ def key_of(path: Path) -> str:
 
 def image_files(folder: Path) -> list[Path]:
     """Return the sorted paths of the images in a folder and its subfolders; links to folders are followed."""
-    files: list[Path] = []
+    return sorted(path for path in _files(folder) if is_image(path, folder))
+
+
+def left_out(root: Path, folders: Collection[Path]) -> list[Path]:
+    """Return the images below a root that are in none of the folders, or in a format that is not read."""
+    used = {*folders}
+    files = [path for path in _files(root) if not any(map(_is_hidden, path.relative_to(root).parents))]
+    return sorted(
+        path
+        for path in files
+        if (is_image(path, root) and not used.intersection(path.parents))
+        or (path.suffix.lower() not in SUFFIXES and _is_other_image(path))
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder, each once; links to folders are followed."""
     seen: set[str] = set()
     for parent, inside, names in os.walk(folder, followlinks=True):
         if (place := os.path.realpath(parent)) in seen:
             inside.clear()  # a link to a folder that was searched already
             continue
         seen.add(place)
-        files += (path for name in names if is_image(path := Path(parent, name), folder))
-    return sorted(files)
+        yield from (Path(parent, name) for name in names)
+
+
+def _is_other_image(path: Path) -> bool:
+    kind, _ = mimetypes.guess_type(path.name, strict=False)
+    return kind is not None and kind.startswith("image/") and not _is_hidden(path)
 
 
 def is_image(path: Path, folder: Path) -> bool:

@@ -13,7 +13,7 @@ from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, image_files, key_of, subfolders
 from pixelwise.data.remarks import orientation_remarks
 from pixelwise.data.sources.file_split import FolderSplit, Item
-from pixelwise.data.splits import NAMES, RANDOM_VAL_FIX, note_unlabelled, random_split, split_folders
+from pixelwise.data.splits import NAMES, RANDOM_VAL_FIX, note_unused, random_split, split_folders
 from pixelwise.errors import UserError, nearest, some
 from pixelwise.types import Source
 
@@ -60,6 +60,8 @@ class FolderClassification(Source):
         """Items by split; under "" if neither folders nor the table define the splits."""
         self.unlabelled: Path | None = None
         """Folder of the test images, which are no split, if it holds no class folders."""
+        self.folders: list[Path] = []
+        """Folders of the classes, and those left out by `skip`."""
         self.csv = csv
         if csv is None:
             self._list_folders()
@@ -85,9 +87,10 @@ class FolderClassification(Source):
 
     def describe(self) -> str:
         """Describe the origin of the splits, for the start of a run."""
+        origin = f"splits defined by the data set: {', '.join(self.items)}"
         if "" in self.items:
-            return f"splits drawn at random: data.source.split={self.shares}"
-        return f"splits defined by the data set: {', '.join(self.items)}{note_unlabelled(self.unlabelled)}"
+            origin = f"splits drawn at random: data.source.split={self.shares}"
+        return origin + (note_unused(self.root, self.folders, self.unlabelled) if self.csv is None else "")
 
     def fix_missing_val(self) -> str | None:
         """Return how to split val off at random."""
@@ -106,6 +109,7 @@ class FolderClassification(Source):
                 self.unlabelled = parent
             labels = set(subfolders(parent)) - self.skip
             self._check_labels(labels, f"the folders in {parent}", complete=split in ("", "train"))
+            self.folders += [parent / label for label in labels | self.skip]
             for label in labels:
                 for key, path in find_images(parent / label).items():
                     self.items[split].append(Item(f"{label}/{key}", path, self.classes.index(label)))

@@ -20,7 +20,7 @@ from pixelwise.data.sources.file_split import FolderSplit, Item
 from pixelwise.data.split_files import read_split_files
 from pixelwise.data.splits import (
     RANDOM_VAL_FIX,
-    note_unlabelled,
+    note_unused,
     random_split,
     split_folders,
     stratified_split,
@@ -183,8 +183,11 @@ class FolderSegmentation(Source):
             return f"splits from the lists data.source.split_files: {lists}{without}"
         if "" in self.places:
             by_class = ", stratified by the classes in the masks" if self.is_stratified else ""
-            return f"splits drawn at random{by_class}: data.source.split={self.shares}"
-        return f"splits from the folders {', '.join(self.places)}{note_unlabelled(self.unlabelled)}"
+            origin = f"splits drawn at random{by_class}: data.source.split={self.shares}"
+        else:
+            origin = f"splits from the folders {', '.join(self.places)}"
+        folders = (folder for pair in self.places.values() for folder in pair)
+        return origin + note_unused(self.root, folders, self.unlabelled)
 
     def fix_missing_val(self) -> str | None:
         """Return the overrides that split val off at random."""
