@@ -329,9 +329,10 @@ def test_a_pickled_model_gets_the_way_to_its_tensors(tmp_path: Path) -> None:
     ("address", "message"),
     [("https://x.org/w.pth", "download the file"), ("hf_hub:timm/x", "encoder.name=hf_hub:timm/x")],
 )
-def test_addresses_instead_of_files_are_explained(address: str, message: str) -> None:
-    with refused(message):
-        Encoder("test_resnet", weights=address)
+def test_addresses_instead_of_files_are_explained(address: str, message: str, tmp_path: Path) -> None:
+    for weights in (address, tmp_path / address):  # the commands make paths absolute
+        with refused(message):
+            Encoder("test_resnet", weights=weights)
 
 
 # ------------------------------------------------------------------------------- mean and deviation

@@ -56,7 +56,9 @@ def load_encoder_weights(
             if share > MAY_MISS
             else f"encoder.weights: {counted(len(unfit), 'tensor')} in {path} cannot be used",
             found=match.failure or f"tensors that do not fit: {some(unfit or match.unexpected, 3) or 'none'}",
-            expected=f"tensors such as {some(missing or needed, 3)}",
+            expected=f"tensors such as {some(missing, 3)}"
+            if missing
+            else "only tensors that the encoder has",
             fix="encoder.name and data.channels must be those that the weights were trained with"
             + ("; encoder.allow_missing=true loads what fits" if match.weights else ""),
         )

@@ -19,6 +19,9 @@ from pixelwise.files import not_the_file, read_json
 NAMES = ("checkpoints/best.ckpt", "model.safetensors", "pytorch_model.bin")
 """Files with weights in a run folder or in a hub folder."""
 
+ADDRESS = re.compile(r"(?:^|/)((?:hf[_-]hub:|\w{2,}:/).+)$")
+"""An address in the network, also after a command has made an absolute path of it."""
+
 CHOSEN = ("state_dict_ema", "model_ema", "state_dict", "model")
 """Keys of a checkpoint that hold the tensors to load; of several, the first, as timm chooses."""
 
@@ -48,16 +51,15 @@ def read_state_dict(path: Path) -> dict[str, Any]:
         UserError: the file is missing, damaged, or holds something else.
     """
     if not path.is_file():
-        hub = str(path).startswith(("hf_hub:", "hf-hub:"))
-        is_address = re.match(r"\w+:/", str(path))
+        address = ADDRESS.search(str(path))
         raise UserError(
             f"encoder.weights: {path} is not a file",
             expected="a .ckpt, .pth or .safetensors file, a run folder or a hub folder",
-            fix=f"encoder.name={path} encoder.pretrained=true loads a timm model of the hub"
-            if hub
-            else "download the file first, and give its path"
-            if is_address
-            else None,
+            fix=None
+            if address is None
+            else f"encoder.name={address[1]} encoder.pretrained=true loads a timm model of the hub"
+            if address[1].startswith("hf")
+            else "download the file first, and give its path",
         )
     try:
         return _flat(_load(path))
