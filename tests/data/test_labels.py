@@ -132,12 +132,6 @@ def test_colours_without_a_palette_ask_for_one(tmp_path):
         Labels(CLASSES).read(path)
 
 
-def test_jpeg_masks_are_refused_with_the_reason(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 3, (16, 16), np.uint8) * 40
-    with pytest.raises(LabelError, match="JPEG changes the values of labels"):
-        Labels(CLASSES).read(save(tmp_path, noise, "m.jpg"))
-
-
 def test_a_float_mask_needs_whole_numbers(tmp_path):
     with pytest.raises(LabelError, match=r"m\.tif holds labels without a meaning[\s\S]*0\.5: 4 pixels"):
         Labels(CLASSES).read(save(tmp_path, np.full((2, 2), 0.5, np.float32), "m.tif"))
@@ -168,6 +162,13 @@ def test_16_bit_colour_masks_are_refused(tmp_path, name):
         ({"palette": [[0, 0, 0], [0, 0, 0], [1, 1, 1]]}, "no colour for sky"),
         ({"palette": PALETTE, "ignore": [PALETTE[1]]}, "no colour for road"),
         ({"palette": [[0, 0, 300], [0, 0, 0], [1, 1, 1]]}, r"\[0, 0, 300\]"),
+        ({"palette": "cityscapes"}, r"labels\.palette[\s\S]*cityscapes"),
+        ({"palette": [1, 2, 3]}, r"labels\.palette[\s\S]*red, green, blue"),
+        ({"palette": [["a", 0, 0], [0, 0, 0], [1, 1, 1]]}, r"\['a', 0, 0\]"),
+        ({"palette": [[0.5, 0, 0], [0, 0, 0], [1, 1, 1]]}, r"\[0\.5, 0, 0\]"),
+        ({"ignore": 5}, r"labels\.ignore[\s\S]*5[\s\S]*a list of stored values"),
+        ({"ignore": ["sky"]}, r"labels\.ignore holds sky"),
+        ({"remap": [0, 1]}, r"labels\.remap[\s\S]*\{255: 1\}"),
     ],
 )
 def test_contradicting_arguments_are_refused(arguments, message):

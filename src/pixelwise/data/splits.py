@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
 from pixelwise import checks
-from pixelwise.data.io.listing import subfolders
-from pixelwise.errors import UserError
+from pixelwise.data.io.listing import left_out, subfolders
+from pixelwise.errors import UserError, counted
 from pixelwise.types import Source, Split
 
 SPLITS = ("train", "val", "test")
@@ -48,9 +48,17 @@ def split_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, Path]:
     return {split: found[split] for split in SPLITS if split in found}
 
 
-def note_unlabelled(images: Path | None) -> str:
-    """Return the end of the description of a source whose test images, in this folder, have no labels."""
-    return f"; no labels for {images}: predict.py input={images}" if images else ""
+def note_unused(root: Path, folders: Iterable[Path], unlabelled: Path | None) -> str:
+    """Return the end of the description of a source: the images that no split uses.
+
+    Args:
+        root: the data set's folder.
+        folders: the folders of the splits.
+        unlabelled: folder of test images without labels, which are there to predict.
+    """
+    note = f"; no labels for {unlabelled}: predict.py input={unlabelled}" if unlabelled else ""
+    unused = left_out(root, [*folders, *filter(None, [unlabelled])])
+    return note + (f"; in no split: {counted(len(unused), 'image')}, such as {unused[0]}" if unused else "")
 
 
 def get_split(source: Source, name: str) -> Split | None:

@@ -40,7 +40,8 @@ class Encoder(nn.Module):
         pretrained: load timm's weights from the Hugging Face hub (or its local cache).
         weights: load weights from here instead: a run folder, one of its checkpoints, a hub folder, or a
             `.pth` or `.safetensors` file from timm or from the model's authors.
-        allow_missing: accept `weights` that leave more than 1 % of the timm model's weights random.
+        allow_missing: accept `weights` that leave more than 1 % of the timm model's weights random, or that
+            hold tensors of another model.
         in_chans: number of input bands; the first layer of pretrained weights is adapted to it.
         output_stride: stride of the coarsest map. Below 32 the last stages are dilated instead of strided,
             as in DeepLab, so that the last strides are equal. Not every model supports it.
@@ -95,8 +96,7 @@ class Encoder(nn.Module):
         stored = load_encoder_weights(self, self.spec, Path(weights), allow_missing) if weights else None
         config: Any = body.pretrained_cfg
         timm_name = ".".join(config[key] for key in ("architecture", "tag") if config.get(key))
-        self.expected_by = "the run that the weights come from" if stored else f"timm's {timm_name}"
-        mean, std = stored or (config["mean"], config["std"])
+        mean, std, self.expected_by = stored or (config["mean"], config["std"], f"timm's {timm_name}")
         is_known = (pretrained or weights) and len(mean) == len(std) == in_chans
         self.mean = tuple(mean) if is_known else None
         self.std = tuple(std) if is_known else None

@@ -160,5 +160,7 @@ class Tiles(FolderSegmentation):
             return None
         split = TileSplit(prepare(tiles, self.cache, len(self.classes)), self.classes, self.tiling, draws)
         images = {tile.name: tile.headers[0] for tile in tiles}
-        split.remarks = orientation_remarks(images, self.reader.exif, [tile.headers[1] for tile in tiles])
+        labels = {tile.name: tile.headers[1] for tile in tiles}
+        split.remarks = orientation_remarks(images, self.reader.exif, list(labels.values()))
+        split.remarks += self.mask_remarks(labels)
         return split
