@@ -15,7 +15,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from pixelwise import checks
 from pixelwise.build.instantiate import make
+from pixelwise.cli.schema import Trainer
 from pixelwise.errors import UserError
 from pixelwise.models.sync_batchnorm import release, synchronise
 from pixelwise.runtime.device import precision
@@ -88,6 +90,14 @@ def evaluation_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Tra
         logger=[],
         callbacks=[callback for callback in callbacks if isinstance(callback, ProgressBar)],
     )
+
+
+def check_trainer(settings: Mapping[str, Any]) -> None:
+    """Refuse a value that Lightning's annotations do not admit; `pixelwise.cli.schema` knows the others."""
+    options = checks.arguments(L.Trainer)
+    for name in settings.keys() - Trainer.__annotations__.keys():
+        if name in options and (found := checks.of_option(f"trainer.{name}", settings[name], options[name])):
+            raise checks.refusal(found)
 
 
 def _limits(config: DictConfig, phase_plan: Plan) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from pixelwise.data.tiles.erosion import eroded
 from pixelwise.drawn.city.city import Scene, draw_city
 from pixelwise.errors import UserError
 from pixelwise.files import whole_file, write_text
+from pixelwise.kinds import Range
 
 PALETTE = np.array(
     [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0]], np.uint8
@@ -32,6 +33,7 @@ ORIGIN = (366676.0, 5810618.0)
 PARTS = ("RGB", "IRRG", "RGBIR", "DSM", "nDSM", "label", "noBoundary")
 SMALLEST = 64
 """Smallest height and width of a tile in pixels."""
+Side = Annotated[int, Range(SMALLEST, 20000)]
 
 
 def draw_release(
@@ -56,7 +58,7 @@ def draw_release(
         UserError: an argument is out of range, or the folder cannot be written or holds tiles of another size
             or seed.
     """
-    checks.whole("data.source.size", size, SMALLEST, 20000)
+    checks.check("data.source.size", size, Side)
     if unknown := set(parts) - set(PARTS):
         raise UserError("data.source.parts", found=sorted(unknown), expected=", ".join(PARTS))
     tiles = [tile_name(tile) for tile in tiles]
