@@ -142,11 +142,11 @@ def misfit(key: str, value: Any, kind: Any) -> Misfit | None:
         return None if _SCALARS[kind](value) else wrong
     if kind is Any or isinstance(kind, TypeVar | typing.ForwardRef):
         return None
-    if not isinstance(value, bool | int | float | str | Mapping | Sequence | None) or is_target(value):
-        return None
     if typing.is_typeddict(kind) and isinstance(value, Mapping):
         hints = typing.get_type_hints(kind, include_extras=True)
         return _first(misfit(_below(key, name), value[name], hints[name]) for name in value if name in hints)
+    if not isinstance(value, bool | int | float | str | Mapping | Sequence | None) or is_target(value):
+        return None
     base = origin or kind
     if not inspect.isclass(base) or typing.is_typeddict(kind):
         return wrong

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
@@ -27,6 +27,14 @@ ALLOWED = (
     "optuna.pruners.",
 )
 """Modules whose classes a config may name, in addition to the packages in PIXELWISE_PACKAGES."""
+
+
+OF_HYDRA = {
+    "_partial_": checks.Option(bool, False),
+    "_convert_": checks.Option(Literal["none", "partial", "object", "all"], "all"),
+    "_recursive_": checks.Option(bool, True),
+}
+"""Keys beside `_target_` that Hydra itself reads."""
 
 
 def make(config: Any, key: str, **arguments: Any) -> Any:
@@ -80,7 +88,7 @@ def check_classes(config: Any, key: str = "", source: DictConfig | None = None) 
     if isinstance(config, Mapping):
         if "_target_" in config:
             check_target(target := str(config["_target_"]), key)
-            options = checks.arguments(get_object(target))
+            options = checks.arguments(get_object(target)) | OF_HYDRA
             for name in [name for name in config if name in options]:
                 if found := checks.of_option(f"{key}.{name}", config[name], options[name]):
                     raise checks.refusal(found, "" if source is None else origin(source, found.key))

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from pixelwise.cli.schema import check_declared
 from pixelwise.errors import UserError, guess
-from pixelwise.overrides import mode_of, nodes
+from pixelwise.overrides import mode_of, nodes, origin
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +72,22 @@ def check_references(config: DictConfig) -> dict[str, Any]:
         for name in target[1].split(".") if target else ():
             if name not in node:
                 options = list(map(str, node))
+                key = str(error.full_key)
                 raise UserError(
                     f"{target[1] if target else name}: there is no {name}",
+                    found=f"{name}, for {key}{origin(config, key)}",
                     expected=", ".join(options),
                     fix=guess("did you mean …?", name, options),
                 ) from error
             node = node[name]
         raise
+    except OmegaConfBaseException as error:
+        key = str(error.full_key)
+        raise UserError(
+            f"{key}{origin(config, key)}: there is no such value",
+            found=str(error).splitlines()[0],
+            expected="keys in ${…} that exist, and a name or number in each of them",
+        ) from error
 
 
 def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ All other keys are arguments of the class in `_target_`, whose annotations say t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -17,9 +18,14 @@ from pixelwise.overrides import origin
 from pixelwise.schedules.schedule import PhaseSettings
 
 Devices = Annotated[
-    int | Literal["auto"] | str | Sequence[Whole],
+    int | str | Sequence[Whole],
     Where(
-        lambda v: not isinstance(v, int) or v == -1 or v > 0, "a number from 1, -1 for all, auto, or a list"
+        lambda v: (
+            v == -1 or v > 0
+            if isinstance(v, int)
+            else v == "auto" or not re.search(r"[^\d ,-]", str(v)[1:-1])
+        ),
+        "a number from 1, -1 for all, auto, or a list of indices",
     ),
 ]
 Batches = Annotated[
@@ -32,13 +38,19 @@ Batches = Annotated[
 Weights = Literal["best", "last", "previous"]
 
 
+class Strategy(TypedDict, total=False):
+    """Lightning passes this argument on to torch without an annotation."""
+
+    find_unused_parameters: bool | None
+
+
 class Trainer(TypedDict, total=False):
     """Lightning's own annotations say the types of its other arguments."""
 
     accelerator: str
     devices: Devices
     num_nodes: Count
-    strategy: Any
+    strategy: str | Annotated[Strategy, Where(checks.is_target, "a mapping with _target_")]
     precision: str | Literal[16, 32, 64]
     max_epochs: Count | None
     max_steps: Count | None
@@ -57,7 +69,7 @@ class Trainer(TypedDict, total=False):
 class Data(TypedDict, total=False):
     """What the model and the commands read besides the data module."""
 
-    root: str
+    root: str | None
     classes: Sequence[str]
     palette: Sequence[Colour] | None
     channels: Count
@@ -66,6 +78,14 @@ class Data(TypedDict, total=False):
     crop_size: Size
     eval_size: Size | None
     source: Mapping[str, Any]
+    monitor: str
+
+
+class Card(TypedDict, total=False):
+    """Names on the Hugging Face hub."""
+
+    pipeline_tag: str
+    metrics: Mapping[str, str]
 
 
 class Task(TypedDict, total=False):
@@ -74,7 +94,7 @@ class Task(TypedDict, total=False):
     name: str
     monitor: str
     mode: Literal["max", "min"]
-    card: Mapping[str, Any]
+    card: Card
     requires: Mapping[str, Sequence[Any]] | None
 
 
