@@ -61,7 +61,9 @@ def checked(cls: T) -> T:
         except TypeError:  # the constructor explains it
             given = {}
         for name, value in given.items():
-            if name in options and (found := of_option(f"{cls.__name__}.{name}", value, options[name])):
+            if name in options and (
+                found := of_option(f"{type(self).__name__}.{name}", value, options[name])
+            ):
                 raise refusal(found)
         constructor(self, *values, **named)
 
@@ -182,7 +184,10 @@ def describe(kind: Any) -> str:
     if typing.is_typeddict(kind):
         return "a mapping with keys such as " + ", ".join(list(typing.get_type_hints(kind))[:3])
     if inspect.isclass(base) and issubclass(base, Mapping):
-        return "a mapping" + (f", each value {describe(parts[1])}" if parts and parts[1] is not Any else "")
+        if not parts or parts[1] is Any:
+            return "a mapping"
+        names = "" if parts[0] is str else f" from {describe(parts[0])}"
+        return f"a mapping{names} to {describe(parts[1])}"
     if inspect.isclass(base) and _is_list(base):
         each = [describe(part) for part in parts if part is not ...]
         if len(each) > 1:

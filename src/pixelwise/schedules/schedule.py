@@ -231,12 +231,13 @@ def _rates(key: str, lr: Any, parts: Sequence[str], freeze: frozenset[str]) -> d
     return {part: lr[part] for part in trained}
 
 
-def _crop(size: Any, data_size: int | Sequence[int] | None) -> tuple[int, int] | None:
+def _crop(size: Any, data_size: Any) -> tuple[int, int] | None:
     """Return (height, width) in pixels; a share is rounded to multiples of 32, the usual stride."""
     if size is None:
         return None
     if isinstance(size, float):
-        size = [32 * max(1, round(size * side / 32)) for side in sides(data_size or 32)]
+        checks.check("data.crop_size", data_size, Size)
+        size = [32 * max(1, round(size * side / 32)) for side in sides(data_size)]
     return sides(size)
 
 

@@ -181,7 +181,7 @@ class PotsdamSynthetic(Potsdam):
     def __init__(
         self,
         root: str | Path,
-        inputs: Sequence[str],
+        inputs: Sequence[Part],
         split: Mapping[str, Sequence[str | int]],
         size: Side = 3000,
         seed: int = 0,
