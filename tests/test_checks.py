@@ -56,7 +56,7 @@ CASES: list[tuple[Any, list[Any], list[Any], str]] = [
         Mapping[Literal["a"], Count],
         [{"a": 1}, {}],
         [{"b": 1}, ["a"], 1],
-        "a mapping from a to a whole number",
+        "a mapping from a, each value a whole",
     ),
     (Section, [{}, {"lr": 1, "other": 2}], [1, "lr", None, [1]], "a mapping with keys such as lr, name"),
     (

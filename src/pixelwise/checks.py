@@ -187,7 +187,7 @@ def describe(kind: Any) -> str:
         if not parts or parts[1] is Any:
             return "a mapping"
         names = "" if parts[0] is str else f" from {describe(parts[0])}"
-        return f"a mapping{names} to {describe(parts[1])}"
+        return f"a mapping{names}, each value {describe(parts[1])}"
     if inspect.isclass(base) and _is_list(base):
         each = [describe(part) for part in parts if part is not ...]
         if len(each) > 1:

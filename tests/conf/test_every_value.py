@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from fnmatch import fnmatch
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -176,12 +176,14 @@ def is_right(key: str, kind: str, value: Any) -> bool:
     )
 
 
-def attempts(file: Path) -> Iterator[tuple[str, str, Any, str | None]]:
+@cache
+def attempts(file: Path) -> list[tuple[str, str, Any, str | None]]:
     """Key, kind of the wrong value, right value and refusal."""
     command = file.stem if file.parent == CONF else "train"
     config = composed(file)
     assert refusal_of(config, command) is None
     resolved: Any = OmegaConf.to_container(config, resolve=True)
+    tried = []
     for key in CASES[file]:
         *above, name = key.path
         node, plain = (reduce(lambda node, name: node[name], above, tree) for tree in (config, resolved))
@@ -193,8 +195,9 @@ def attempts(file: Path) -> Iterator[tuple[str, str, Any, str | None]]:
                 node[name] = value
                 message = refusal_of(config, command)
                 node[name] = before
-            yield str(key), kind, right, message
+            tried.append((str(key), kind, right, message))
         plain[name] = right
+    return tried
 
 
 @pytest.mark.parametrize("file", CASES, ids=lambda file: str(file.relative_to(CONF).with_suffix("")))

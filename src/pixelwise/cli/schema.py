@@ -101,7 +101,7 @@ class Task(TypedDict, total=False):
 class Schedule(TypedDict, total=False):
     """`schedule`, the phases in order; null leaves one out."""
 
-    phases: Mapping[str, PhaseSettings | None]
+    phases: Mapping[str, PhaseSettings | None] | None
 
 
 class Optimizer(TypedDict, total=False):
