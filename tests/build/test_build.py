@@ -109,7 +109,7 @@ def test_a_phase_that_is_null_is_skipped(built: Callable[..., run.Run]) -> None:
         ),
         (
             "schedule.phases.all.curve={_target_:pixelwise.schedules.curves.Polynomial,power:-1}",
-            rr"phases\.all\.curve\.power",
+            r"phases\.all\.curve\.power",
         ),
         (
             "schedule.phases.all.curve={_target_:pixelwise.schedules.curves.Polynomial,powr:1}",
