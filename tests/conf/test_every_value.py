@@ -153,6 +153,7 @@ RIGHT: list[tuple[str, str, str]] = [
         "logger.tensorboard.version search.pruner.*",
         "arguments of other packages, which check them",
     ),
+    ("true", "trainer.strategy.find_unused_parameters", "an argument of torch's DDP, chosen automatically"),
     ("negative", "trainer.devices", "-1: all devices"),
     ("list", "data.protocols.*", "names of classes, which the scores know"),
     (
