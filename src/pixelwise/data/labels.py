@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pixelwise.checks import checked
 from pixelwise.data.io.label_files import open_labels, pack
 from pixelwise.data.label_advice import IGNORE_KEY, ignore_override, is_smooth, suggest_fix
 from pixelwise.errors import UserError, counted, guess, some
@@ -33,6 +34,7 @@ class LabelError(UserError):
     is_smooth: bool
 
 
+@checked
 class Labels:
     """Decoder of the values in mask files.
 
