@@ -48,7 +48,7 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
         best = _fit_and_score(run, folder, start)
         status = "finished"
     finally:
-        _report(folder)
+        _report(run, folder, status)
         for logger in run.trainer.loggers:
             logger.finalize(status)
         leave_process_group()
@@ -66,6 +66,8 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
         if explained := explain_failure(error, run, folder, start):
             raise explained from error
         raise
+    if run.trainer.global_step < run.plan.steps:
+        log.info("the training ended at step %d of %d", run.trainer.global_step, run.plan.steps)
     # the folder of the first process: with torchrun each process has its own
     folder = run.trainer.strategy.broadcast(folder)
     checkpoints.load_model(run.module.model, checkpoints.file_of(folder, "best"))
@@ -113,10 +115,16 @@ def _compare_processes(folder: Path, now: int) -> None:
         )
 
 
-def _report(folder: Path) -> None:
-    """Write `report.html` if scores were logged; its errors must not hide how the training ended."""
+def _report(run: Run, folder: Path, status: str) -> None:
+    """Write where the training stopped, if it did, and `report.html` if values were logged.
+
+    Errors of the report must not hide how the training ended.
+    """
     if rank() == 0 and (folder / "metrics.csv").is_file():
         try:
+            step = run.trainer.global_step
+            if step and (status == "failed" or step < run.plan.steps):
+                files.write_json(folder / "plan.json", to_json(run.outline) | {"stopped_at": step})
             log.info("report: %s", write(folder))
         except OSError as error:
             log.warning("the report could not be written: %s", error)
