@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from pixelwise.checks import checked
 from pixelwise.data.io.images import read_header
 from pixelwise.data.io.label_files import open_labels, pack
 from pixelwise.data.io.nodata import equals
 from pixelwise.data.label_advice import IGNORE_KEY, ignore_override, is_smooth, suggest_fix
 from pixelwise.errors import UserError, counted, guess, some
+from pixelwise.kinds import Colour
 from pixelwise.types import IGNORE
 
 _UNKNOWN = 254  # marks a stored value without a meaning: a byte table then decodes and checks in one look-up
@@ -34,6 +36,7 @@ class LabelError(UserError):
     is_smooth: bool
 
 
+@checked
 class Labels:
     """Decoder of the values in mask files.
 
@@ -67,9 +70,9 @@ class Labels:
     def __init__(
         self,
         classes: Sequence[str],
-        palette: Sequence[Sequence[int]] | None = None,
-        remap: Mapping[int, int | str] | None = None,
-        ignore: Sequence[int | Sequence[int]] = (),
+        palette: Sequence[Colour] | None = None,
+        remap: Mapping[float, int | str] | None = None,
+        ignore: Sequence[float | Colour] = (),
         threshold: float | None = None,
     ) -> None:
         self.classes = [str(name) for name in classes]
@@ -174,8 +177,7 @@ class Labels:
     def _check_threshold(self, threshold: float | None) -> float | None:
         if threshold is None:
             return None
-        is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-        if not is_number or len(self.classes) != 2 or self.has_palette:
+        if len(self.classes) != 2 or self.has_palette:
             found = f"{threshold!r}, {len(self.classes)} classes{' and a palette' * self.has_palette}"
             expected = "a number such as 128, for masks of numbers and two classes"
             raise UserError("data.source.labels.threshold", found=found, expected=expected)

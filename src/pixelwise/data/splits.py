@@ -7,10 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
+from typing import TypedDict
 
 from pixelwise import checks
 from pixelwise.data.io.listing import left_out, subfolders
 from pixelwise.errors import UserError, counted
+from pixelwise.kinds import Fraction
 from pixelwise.types import Source, Split
 
 SPLITS = ("train", "val", "test")
@@ -99,6 +101,14 @@ def check_base(value: object, base: type[Source | Split], what: str) -> None:
         )
 
 
+class Shares(TypedDict, total=False):
+    """The arguments of a random split, as in `data.source.split`."""
+
+    val: Fraction
+    test: Fraction
+    seed: int
+
+
 def random_split(keys: Sequence[str], val: float = 0, test: float = 0, seed: int = 0) -> dict[str, list[str]]:
     """Split keys at random: the same keys and seed give the same splits on every machine.
 
@@ -164,9 +174,7 @@ def _shuffled(keys: Collection[str], seed: int) -> list[str]:
 
 def _sizes(count: int, val: float, test: float, seed: int) -> dict[str, int]:
     """Check the shares and return the number of items of each split."""
-    for name, share in (("val", val), ("test", test)):
-        checks.number(f"data.source.split.{name}", share, 0, below=1)
-    checks.whole("data.source.split.seed", seed)
+    checks.check("data.source.split", {"val": val, "test": test, "seed": seed}, Shares)
     if val + test >= 1:
         what = "data.source.split leaves nothing to train on"
         raise UserError(

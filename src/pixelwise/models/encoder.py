@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.errors import UnknownName, UserError, nearest
+from pixelwise.kinds import Stride
 from pixelwise.models.download import require_download, resolve_hub
 from pixelwise.models.encoder_weights import load_encoder_weights
 from pixelwise.models.freezing import freeze_batchnorm, parameters_to_buffers, unused_parameters
@@ -61,7 +62,7 @@ class Encoder(nn.Module):
         weights: str | Path | None = None,
         allow_missing: bool = False,
         in_chans: int = 3,
-        output_stride: int = 32,
+        output_stride: Stride = 32,
         frozen_batchnorm: bool = False,
         **options: Any,
     ) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from pixelwise.checks import checked
 from pixelwise.data.io import orientation
 from pixelwise.data.io.channels import fit, without_alpha
 from pixelwise.data.io.nodata import filled, nodata_at
@@ -25,6 +26,7 @@ from pixelwise.data.io.rasters import gdal
 from pixelwise.data.io.tiff import Tiff, is_tiff, tiff_header
 from pixelwise.data.io.unreadable import UnreadableImage, readable
 from pixelwise.errors import UserError
+from pixelwise.kinds import Count, Nodata
 
 __all__ = [
     "SUFFIXES",
@@ -67,6 +69,7 @@ class Decoded(NamedTuple):
     """(H, W) bool, or None where no pixel is nodata."""
 
 
+@checked
 @dataclass(frozen=True)
 class ImageReader:
     """Reads the image files of a data set.
@@ -81,18 +84,15 @@ class ImageReader:
         option: config key of `bands` for messages, or "" if there is none.
 
     Raises:
-        UserError: `exif` is neither "apply" nor "ignore".
+        UserError: an argument is out of its range.
     """
 
-    channels: int = 3
-    bands: Sequence[int] | None = None
-    nodata: float | None = None
-    exif: str = "apply"
+    channels: Count = 3
+    bands: Sequence[Count] | None = None
+    nodata: Nodata | None = None
+    exif: orientation.Exif = "apply"
     exact: bool = False
     option: str = ""
-
-    def __post_init__(self) -> None:
-        orientation.check_choice(self.exif)
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Tiff | Whole]:

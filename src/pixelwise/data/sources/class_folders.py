@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv as csv_format
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, image_files, key_of, subfolders
+from pixelwise.data.io.orientation import Exif
 from pixelwise.data.remarks import orientation_remarks
 from pixelwise.data.sources.file_split import FolderSplit, Item
-from pixelwise.data.splits import NAMES, RANDOM_VAL_FIX, note_unused, random_split, split_folders
+from pixelwise.data.splits import NAMES, RANDOM_VAL_FIX, Shares, note_unused, random_split, split_folders
 from pixelwise.errors import UserError, nearest, some
+from pixelwise.kinds import Count
 from pixelwise.types import Source
 
 
@@ -45,17 +47,17 @@ class FolderClassification(Source):
         self,
         root: str | Path,
         classes: Sequence[str],
-        channels: int = 3,
+        channels: Count = 3,
         csv: str | None = None,
         skip: Sequence[str] = (),
-        split: Mapping[str, Any] | None = None,
-        exif: str = "apply",
+        split: Shares | None = None,
+        exif: Exif = "apply",
     ) -> None:
         self.root = existing_root(root)
         self.classes = [str(name) for name in classes]
         self.reader = ImageReader(channels, exif=exif)
         self.skip = {str(name) for name in skip}
-        self.shares = dict(split or {})
+        self.shares: dict[str, Any] = {**(split or {})}
         self.items: dict[str, list[Item]] = defaultdict(list)
         """Items by split; under "" if neither folders nor the table define the splits."""
         self.unlabelled: Path | None = None

@@ -14,12 +14,14 @@ import numpy as np
 
 from pixelwise.data.io.images import Header, ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, image_files, read_headers
+from pixelwise.data.io.orientation import Exif
 from pixelwise.data.labels import LabelError, Labels
 from pixelwise.data.remarks import colour_table_remarks, exif_fix, lossy_remarks, orientation_remarks
 from pixelwise.data.sources.file_split import FolderSplit, Item
 from pixelwise.data.split_files import read_split_files
 from pixelwise.data.splits import (
     RANDOM_VAL_FIX,
+    Shares,
     note_unused,
     random_split,
     split_folders,
@@ -27,6 +29,7 @@ from pixelwise.data.splits import (
 )
 from pixelwise.data.statistics import in_threads
 from pixelwise.errors import UserError, some
+from pixelwise.kinds import Count
 from pixelwise.types import Source, Split
 
 
@@ -69,13 +72,13 @@ class FolderSegmentation(Source):
         self,
         root: str | Path,
         labels: Labels,
-        channels: int = 3,
+        channels: Count = 3,
         images: str = "images",
         masks: str = "masks",
         image_suffix: str = "",
         mask_suffix: str = "",
-        split: Mapping[str, Any] | None = None,
-        exif: str = "apply",
+        split: Shares | None = None,
+        exif: Exif = "apply",
         split_files: Mapping[str, str] | None = None,
     ) -> None:
         names = {"images": images, "masks": masks, "image_suffix": image_suffix, "mask_suffix": mask_suffix}
@@ -100,7 +103,7 @@ class FolderSegmentation(Source):
         self.places = together if self.files else self._find_places(images, masks)
         self.unlabelled = self._find_unlabelled()
         """Folder of the test images, which are no split, if there are no masks for them."""
-        self.shares = dict(split or {})
+        self.shares: dict[str, Any] = {**(split or {})}
         self._drawn: dict[str, list[str]] | None = None
 
     def split(self, name: str) -> Split | None:
