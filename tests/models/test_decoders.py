@@ -43,7 +43,7 @@ PYRAMIDS = {
 STRIDE_1 = [LinkNet, MANet, UNet, UNetPlusPlus]
 STRIDE_4 = [DeepLabV3Plus, FPN, PAN, SegFormer, UNetFormer, UPerNet]
 STRIDE_OF_LAST_MAP = [DeepLabV3, PSPNet]
-SIZES = [(97, 131), (64, 96), (33, 250)]
+SIZES = [pytest.param((97, 131), marks=pytest.mark.fast), (64, 96), (33, 250)]
 
 every_decoder = pytest.mark.parametrize("decoder", DECODERS, ids=lambda path: path.stem)
 every_pyramid = pytest.mark.parametrize("pyramid", PYRAMIDS)
@@ -69,7 +69,6 @@ def maps(decoder: Decoder, batch: int, size: tuple[int, int], up: bool = True) -
 
 
 # ------------------------------------------------------------------------------------ any pyramid
-@pytest.mark.fast
 @every_decoder
 @every_pyramid
 @pytest.mark.parametrize("up", [True, False], ids=["rounded up", "rounded down"])

@@ -21,7 +21,7 @@ from pixelwise.models import Encoder
     "encoder",
     [
         pytest.param("test_resnet", marks=pytest.mark.fast),
-        pytest.param("test_convnext", marks=pytest.mark.fast),
+        "test_convnext",
         *(pytest.param(encoder, marks=pytest.mark.slow) for encoder in ENCODERS),
     ],
 )

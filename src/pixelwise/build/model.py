@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise import checks
 from pixelwise.build.instantiate import make
 from pixelwise.data.datamodule import DataModule
 from pixelwise.data.statistics import channel_statistics
@@ -34,8 +32,9 @@ def model(config: DictConfig, training: bool = False) -> Composition:
     mean = config.data.mean or encoder.mean or [0.0] * config.data.channels
     std = config.data.std or encoder.std or [1.0] * config.data.channels
     for key, numbers in (("mean", mean), ("std", std)):
-        above = 0.0 if key == "std" else -math.inf
-        checks.numbers(f"data.{key}", _plain(numbers), config.data.channels, above)
+        if len(numbers) != config.data.channels:
+            expected = f"{config.data.channels} numbers, one per channel"
+            raise UserError(f"data.{key}", found=_plain(numbers), expected=expected)
     auxiliary = auxiliary_heads(config, encoder, decoder) if training else None
     return Composition(encoder, decoder, head, Normalize(mean, std), auxiliary)
 
@@ -44,12 +43,10 @@ def auxiliary_settings(config: DictConfig) -> dict[str, DictConfig]:
     """The settings of the auxiliary heads of a config by name, without those that are null.
 
     Raises:
-        UserError: the settings of a head are no mapping, or its name cannot be that of a module.
+        UserError: a name cannot be that of a module.
     """
     settings = {str(name): node for name, node in (config.get("auxiliary") or {}).items() if node is not None}
-    for name, node in settings.items():
-        if not OmegaConf.is_dict(node):
-            raise UserError(f"auxiliary.{name}", found=node, expected="keys such as weight, width and loss")
+    for name in settings:
         if not name.isidentifier() or hasattr(AuxiliaryHeads, name):
             raise UserError(f"auxiliary.{name}: not a name for a head", fix=f"auxiliary.NAME.maps={name}")
     return settings

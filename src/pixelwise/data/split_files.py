@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pixelwise.data.io.images import SUFFIXES
+from pixelwise.data.io.listing import key_of
 from pixelwise.data.splits import NAMES, SPLITS
 from pixelwise.errors import UserError, some
 
@@ -23,9 +24,13 @@ def read_split_files(root: Path, files: Mapping[str, str], folder: str, suffix: 
         suffix: end of the image names that is not part of a key.
 
     Raises:
-        UserError: a file is missing, empty or no text, is not of a split, or shares names with another.
+        UserError: `files` holds no paths; or a file is missing, empty or no text, is not of a split, or
+            shares names with another.
     """
     lists: dict[str, list[str]] = {}
+    if not isinstance(files, Mapping) or not all(isinstance(file, str) for file in files.values()):
+        example = "{train: train.txt, val: val.txt}: the path of one list for each split"
+        raise UserError("data.source.split_files", found=files, expected=example)
     for name, file in files.items():
         if NAMES.get(str(name)) is None or NAMES[name] in lists:
             found = some(files)
@@ -60,7 +65,7 @@ def _read_keys(file: Path, folder: str, suffix: str) -> list[str]:
     for line in filter(None, lines):
         path = Path(line.replace("\\", "/"))
         path = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
-        keys[path.as_posix().removeprefix("./").removeprefix(f"{folder}/").removesuffix(suffix)] = None
+        keys[key_of(path).removeprefix("./").removeprefix(f"{folder}/").removesuffix(suffix)] = None
     if not keys:
         raise UserError(f"{file} is empty", expected="one name a line, such as the name of an image")
     return list(keys)

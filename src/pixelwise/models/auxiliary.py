@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelwise import checks
 from pixelwise.errors import UnknownName, UserError, guess
+from pixelwise.kinds import Count, Fraction, NonNegative
 from pixelwise.models.decoders.base import conv_bn_relu
 from pixelwise.models.heads import PixelHead
 
@@ -34,12 +34,12 @@ class AuxiliaryHead(nn.Module):
         self,
         in_channels: int,
         num_classes: int,
-        weight: float = 0.4,
-        width: int | None = 256,
-        dropout: float = 0.1,
+        weight: NonNegative = 0.4,
+        width: Count | None = 256,
+        dropout: Fraction = 0.1,
     ) -> None:
         super().__init__()
-        self.weight = checks.number("auxiliary.NAME.weight", weight, 0)
+        self.weight = weight
         self.conv = nn.Identity() if width is None else conv_bn_relu(in_channels, width)
         self.head = PixelHead(width or in_channels, num_classes, dropout)
 

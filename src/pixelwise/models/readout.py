@@ -12,8 +12,6 @@ from torch import Tensor
 from pixelwise.errors import UserError
 from pixelwise.models.timm_spec import channels_first
 
-READOUTS = ("ignore", "add", "project")
-
 
 @dataclass(frozen=True)
 class Readout:
@@ -22,16 +20,9 @@ class Readout:
     Attributes:
         kind: "ignore": not at all; "add": by addition at each position; "project": as further channels at
             each position, which the decoder projects by a linear layer.
-
-    Raises:
-        UserError: another kind.
     """
 
     kind: str
-
-    def __post_init__(self) -> None:
-        if self.kind not in READOUTS:
-            raise UserError("encoder.readout", found=self.kind, expected=", ".join(READOUTS))
 
     @property
     def factor(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count, Fraction, Stride
 from pixelwise.models.decoders.base import Decoder, PooledContext, conv_bn_relu
 
 
@@ -33,10 +34,10 @@ class DeepLabV3(Decoder):
         self,
         channels: Sequence[int],
         strides: Sequence[int],
-        width: int = 256,
-        rates: Sequence[int] = (12, 24, 36),
-        dropout: float = 0.5,
-        encoder_output_stride: int = 8,
+        width: Count = 256,
+        rates: Sequence[Count] = (12, 24, 36),
+        dropout: Fraction = 0.5,
+        encoder_output_stride: Stride = 8,
     ) -> None:
         super().__init__(channels, strides)
         self.used = self.used[-1:]

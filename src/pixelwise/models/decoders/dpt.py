@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count
 from pixelwise.models.decoders.base import Decoder, conv_bn
 
 
@@ -36,9 +38,9 @@ class DPT(Decoder):
         self,
         channels: Sequence[int],
         strides: Sequence[int],
-        width: int = 256,
-        widths: Sequence[int] = (256, 512, 1024, 1024),
-        encoder_readout: str = "ignore",
+        width: Count = 256,
+        widths: Sequence[Count] = (256, 512, 1024, 1024),
+        encoder_readout: Literal["ignore", "add", "project"] = "ignore",
         encoder_neck: bool = False,
     ) -> None:
         super().__init__(channels, strides)

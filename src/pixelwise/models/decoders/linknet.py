@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count
 from pixelwise.models.decoders.base import UShapedDecoder, conv_bn_relu
 
 
@@ -24,7 +25,7 @@ class LinkNet(UShapedDecoder):
         width: output channels. A block that adds a map has as many channels as the map instead.
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int = 32) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: Count = 32) -> None:
         super().__init__(channels, strides)
         current, skips = self.channels[-1], self.skip_channels()
         for index, skip in enumerate(skips):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count
 from pixelwise.models.decoders.base import UShapedDecoder, conv_bn_relu, enlarge
 from pixelwise.models.decoders.unet import UNetBlock
 
@@ -34,9 +35,9 @@ class MANet(UShapedDecoder):
         self,
         channels: Sequence[int],
         strides: Sequence[int],
-        widths: Sequence[int] = (256, 128, 64, 32, 16),
-        attention_width: int = 64,
-        reduction: int = 16,
+        widths: Sequence[Count] = (256, 128, 64, 32, 16),
+        attention_width: Count = 64,
+        reduction: Count = 16,
     ) -> None:
         super().__init__(channels, strides)
         width = self.channels[-1]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count, Stride
 from pixelwise.models.decoders.base import Decoder, PooledContext, conv_bn, conv_bn_relu
 
 
@@ -29,8 +30,8 @@ class PAN(Decoder):
         self,
         channels: Sequence[int],
         strides: Sequence[int],
-        width: int = 32,
-        encoder_output_stride: int = 16,
+        width: Count = 32,
+        encoder_output_stride: Stride = 16,
     ) -> None:
         super().__init__(channels, strides)
         self.finest = self.first_map(4)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count
 from pixelwise.models.decoders.base import UShapedDecoder, conv_bn_relu, enlarge
 
 
@@ -24,7 +25,10 @@ class UNet(UShapedDecoder):
     """
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[int], widths: Sequence[int] = (256, 128, 64, 32, 16)
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        widths: Sequence[Count] = (256, 128, 64, 32, 16),
     ) -> None:
         super().__init__(channels, strides)
         width = self.channels[-1]
