@@ -267,7 +267,7 @@ def test_an_encoder_without_a_class_token_is_refused(name: str, readout: str, co
 
 @pytest.mark.fast
 def test_an_unknown_readout_is_refused(compose: Compose) -> None:
-    with refused(r"encoder.readout[\s\S]*found: +cat[\s\S]*ignore, add, project"):
+    with refused(r"encoder.readout[\s\S]*found: +'cat'[\s\S]*ignore, add or project"):
         model_of(compose, "decoder=dpt", "decoder.encoder_readout=cat", "encoder.name=test_vit")
 
 
