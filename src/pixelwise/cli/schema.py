@@ -127,7 +127,7 @@ class Auxiliary(TypedDict, total=False):
     weight: NonNegative
     width: Count | None
     dropout: Fraction
-    loss: Mapping[str, Any] | None
+    loss: Annotated[Mapping[str, Any], Where(checks.is_target, "a mapping with _target_")] | None
 
 
 class Schedule(TypedDict, total=False):
