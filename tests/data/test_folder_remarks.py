@@ -27,14 +27,16 @@ def test_images_in_no_split_are_counted(tmp_path, places):
 @pytest.mark.parametrize("key", ["images", "masks", "image_suffix", "mask_suffix"])
 def test_names_must_be_text(tmp_path, key):
     draw_pairs(tmp_path / "images", tmp_path / "masks", "abc")
-    split_is_refused(tmp_path, rf"data\.source\.{key}", **{key: None})
+    split_is_refused(tmp_path, rf"FolderSegmentation\.{key}", **{key: None})
 
 
 @pytest.mark.parametrize("files", ["train.txt", {"train": "train.txt", "val": None}, {"train": ["a", "b"]}])
 def test_split_files_must_be_paths_by_split(tmp_path, files):
     draw_pairs(tmp_path / "images", tmp_path / "masks", "abc")
     (tmp_path / "train.txt").write_text("a\nb")
-    split_is_refused(tmp_path, r"data\.source\.split_files[\s\S]*one list for each split", split_files=files)
+    split_is_refused(
+        tmp_path, r"FolderSegmentation\.split_files[\s\S]*expected: (text|a mapping)", split_files=files
+    )
 
 
 @pytest.mark.parametrize("ending", [".png", ".gif", ".bmp", ".tif"])

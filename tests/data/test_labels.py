@@ -162,13 +162,13 @@ def test_16_bit_colour_masks_are_refused(tmp_path, name):
         ({"palette": [[0, 0, 0], [0, 0, 0], [1, 1, 1]]}, "no colour for sky"),
         ({"palette": PALETTE, "ignore": [PALETTE[1]]}, "no colour for road"),
         ({"palette": [[0, 0, 300], [0, 0, 0], [1, 1, 1]]}, r"\[0, 0, 300\]"),
-        ({"palette": "cityscapes"}, r"labels\.palette[\s\S]*cityscapes"),
-        ({"palette": [1, 2, 3]}, r"labels\.palette[\s\S]*red, green, blue"),
+        ({"palette": "cityscapes"}, r"Labels\.palette[\s\S]*cityscapes"),
+        ({"palette": [1, 2, 3]}, r"Labels\.palette[\s\S]*each entry \[r, g, b\]"),
         ({"palette": [["a", 0, 0], [0, 0, 0], [1, 1, 1]]}, r"\['a', 0, 0\]"),
         ({"palette": [[0.5, 0, 0], [0, 0, 0], [1, 1, 1]]}, r"\[0\.5, 0, 0\]"),
-        ({"ignore": 5}, r"labels\.ignore[\s\S]*5[\s\S]*a list of stored values"),
-        ({"ignore": ["sky"]}, r"labels\.ignore holds sky"),
-        ({"remap": [0, 1]}, r"labels\.remap[\s\S]*\{255: 1\}"),
+        ({"ignore": 5}, r"Labels\.ignore[\s\S]*5[\s\S]*a list"),
+        ({"ignore": ["sky"]}, r"Labels\.ignore[\s\S]*sky"),
+        ({"remap": [0, 1]}, r"Labels\.remap[\s\S]*a mapping from a number"),
     ],
 )
 def test_contradicting_arguments_are_refused(arguments, message):

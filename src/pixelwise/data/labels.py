@@ -79,7 +79,6 @@ class Labels:
         if not 2 <= len(self.classes) <= MAX_CLASSES or len(set(self.classes)) < len(self.classes):
             expected = f"2 to {MAX_CLASSES} different names, such as [background, road] for a binary task"
             raise UserError("data.classes", found=self.classes, expected=expected)
-        self._check_types(palette, remap, ignore)
         self.has_palette = palette is not None
         meanings = {index: index for index in range(len(self.classes))} | {IGNORE: IGNORE}
         self._chosen = {_whole(value): self._class_index(meaning) for value, meaning in (remap or {}).items()}
@@ -162,17 +161,6 @@ class Labels:
         for value in others:
             target[stored == value] = self.meanings[value]
         return target
-
-    def _check_types(self, palette: object, remap: object, ignore: object) -> None:
-        for key, value, expected in (
-            ("palette", palette, "[[red,green,blue], …], one colour per class, or null"),
-            ("ignore", ignore, "a list of stored values such as [0,11], or of colours [red,green,blue]"),
-        ):
-            if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
-                raise UserError(f"data.source.labels.{key}", found=value, expected=expected)
-        if remap is not None and not isinstance(remap, Mapping):
-            expected = "{stored value: class}, such as {255: 1}"
-            raise UserError("data.source.labels.remap", found=remap, expected=expected)
 
     def _check_threshold(self, threshold: float | None) -> float | None:
         if threshold is None:

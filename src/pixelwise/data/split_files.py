@@ -24,13 +24,9 @@ def read_split_files(root: Path, files: Mapping[str, str], folder: str, suffix: 
         suffix: end of the image names that is not part of a key.
 
     Raises:
-        UserError: `files` holds no paths; or a file is missing, empty or no text, is not of a split, or
-            shares names with another.
+        UserError: a file is missing, empty or no text, is not of a split, or shares names with another.
     """
     lists: dict[str, list[str]] = {}
-    if not isinstance(files, Mapping) or not all(isinstance(file, str) for file in files.values()):
-        example = "{train: train.txt, val: val.txt}: the path of one list for each split"
-        raise UserError("data.source.split_files", found=files, expected=example)
     for name, file in files.items():
         if NAMES.get(str(name)) is None or NAMES[name] in lists:
             found = some(files)

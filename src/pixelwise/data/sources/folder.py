@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise.checks import checked
 from pixelwise.data.io.images import Header, ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, image_files, read_headers
 from pixelwise.data.io.orientation import Exif
@@ -33,6 +34,7 @@ from pixelwise.kinds import Count
 from pixelwise.types import Source, Split
 
 
+@checked
 class FolderSegmentation(Source):
     """Images and masks with the same names, in one of three layouts.
 
@@ -81,10 +83,6 @@ class FolderSegmentation(Source):
         exif: Exif = "apply",
         split_files: Mapping[str, str] | None = None,
     ) -> None:
-        names = {"images": images, "masks": masks, "image_suffix": image_suffix, "mask_suffix": mask_suffix}
-        for key, value in names.items():
-            if not isinstance(value, str):
-                raise UserError(f"data.source.{key}", found=value, expected="a name, or '' for none")
         self.root = existing_root(root)
         self.labels = labels
         self.channels = channels
