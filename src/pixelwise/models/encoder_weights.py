@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import torch
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from pixelwise.errors import UserError, some
 from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, on_meta
+
+if TYPE_CHECKING:
+    from pixelwise.models.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
@@ -54,21 +57,12 @@ def read_state_dict(path: Path) -> dict[str, Any]:
         raise UserError(f"encoder.weights: {path} cannot be read", found=error) from error
 
 
-def names_in_encoder(name: str) -> list[str]:
-    """Return the names that a tensor of a full timm model may have in an `Encoder`.
-
-    `features_only` wraps a model (`model.`, `body.`) or flattens the first level of its names.
-    """
-    flat = name.replace(".", "_", 1)
-    return [f"body.{wrapper}{n}" for wrapper in ("", "model.", "body.") for n in (name, flat)]
-
-
 @dataclass
 class Match:
     """The tensors of a file that fit an encoder.
 
     Attributes:
-        matched: tensors by their names in the encoder.
+        matched: tensors by their names in `Encoder.tensors`.
         misshapen: names and shapes of tensors whose name fits but whose shape does not.
         unexpected: names that the encoder does not have.
         failure: the exception if timm could not convert the file; otherwise None.
@@ -85,9 +79,8 @@ class Match:
         return sum(tensor.numel() for name, tensor in self.matched.items() if not name.endswith(COUNTER))
 
 
-def load_encoder_weights(
-    encoder: nn.Module, spec: TimmSpec, path: Path, allow_missing: bool = False
-) -> Statistics | None:
+@torch.no_grad()
+def load_encoder_weights(encoder: Encoder, path: Path, allow_missing: bool = False) -> Statistics | None:
     """Copy the matching tensors of a file into the encoder, and log which did not match.
 
     Files of this project use the names of an `Encoder`. All other files go through timm's own conversion of
@@ -96,10 +89,10 @@ def load_encoder_weights(
     encoder's bands, as timm does for pretrained weights.
 
     Args:
-        encoder: an `Encoder`. Weights of its neck may be missing: only files of this project have them.
-        spec: how timm builds the encoder's body.
-        path: a file, a run folder or a hub folder.
-        allow_missing: accept that more than 1 % of the body's weights stay random.
+        encoder: the encoder; with `final`, its `head_layers` are loaded as well, except the classifier.
+        path: a file, a run folder or a hub folder. Weights of the neck may be missing: only files of this
+            project have them. So may all head layers: files of segmenters do not have them.
+        allow_missing: accept that more than 1 % of timm's weights stay random.
 
     Returns:
         The mean and std that a file of this project stores beside the weights; None for other files.
@@ -108,11 +101,14 @@ def load_encoder_weights(
         UserError: the file cannot be read, or too few of its tensors fit.
     """
     path = weights_file(path.expanduser())
-    state, own = read_state_dict(path), encoder.state_dict()
-    match = match_encoder(state, own, spec)
-    needed = {n: t.numel() for n, t in own.items() if n.startswith("body.") and not n.endswith(COUNTER)}
-    missing = [name for name in needed if name not in match.matched]
-    share = sum(needed[name] for name in missing) / sum(needed.values())
+    state, own = read_state_dict(path), encoder.tensors()
+    match = match_encoder(state, own, encoder.spec)
+    sizes = {n: t.numel() for n, t in own.items() if not n.startswith("neck.") and not n.endswith(COUNTER)}
+    missing = [name for name in sizes if name not in match.matched]
+    head = tuple(f"{name}." for name in encoder.spec.head)
+    has_head = any(name.startswith(head) for name in match.matched)
+    needed = {n: size for n, size in sizes.items() if has_head or not n.startswith(head)}
+    share = sum(needed.get(name, 0) for name in missing) / sum(needed.values())
     if not match.weights or (share > MAY_MISS and not allow_missing):
         raise UserError(
             f"encoder.weights: {share:.1%} of the encoder's weights are not in {path}"
@@ -124,7 +120,8 @@ def load_encoder_weights(
             fix="encoder.name must be the model that the weights were trained with"
             + ("; encoder.allow_missing=true leaves the missing weights random" if match.weights else ""),
         )
-    encoder.load_state_dict(match.matched, strict=False)
+    for name, tensor in match.matched.items():
+        own[name].copy_(tensor)
     log.info(
         "encoder.weights=%s: %d tensors matched, %d missing, %d unexpected",
         path, len(match.matched), len(missing), len(match.unexpected) + len(match.misshapen),
@@ -134,6 +131,7 @@ def load_encoder_weights(
     if match.misshapen:
         log.warning("encoder.weights: skipped, another shape: %s", some(match.misshapen, 8))
     if missing:
+        share = sum(sizes[name] for name in missing) / sum(sizes.values())
         log.warning("encoder.weights: missing, %.2g %% stay random: %s", 100 * share, some(missing, 8))
     return _statistics(state)
 
@@ -143,11 +141,12 @@ def match_encoder(state: Mapping[str, Any], own: Mapping[str, Tensor], spec: Tim
 
     Args:
         state: tensors of the file, by name.
-        own: tensors of the encoder, by name.
-        spec: how timm builds the encoder's body.
+        own: `Encoder.tensors`.
+        spec: how timm builds the encoder's model.
     """
     for prefix in PREFIXES:
-        if any(name.startswith(f"{prefix}body.") and name.removeprefix(prefix) in own for name in state):
+        body = f"{prefix}body."
+        if any(name.startswith(body) and name.removeprefix(body) in own for name in state):
             return _match_own(state, prefix, own, spec)
     prefixes = [prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in state)]
     matches = (_match_timm(state, prefix, own, spec) for prefix in prefixes)
@@ -156,54 +155,48 @@ def match_encoder(state: Mapping[str, Any], own: Mapping[str, Tensor], spec: Tim
 
 def _match_own(state: Mapping[str, Any], prefix: str, own: Mapping[str, Tensor], spec: TimmSpec) -> Match:
     """Match a file of this project; timm converts it only if its encoder was built for another size."""
-    inside, outside = _without(prefix, state)
-    match = Match(unexpected=outside)
-    _compare(inside, own, lambda name: [name], match)
-    if not match.misshapen:
-        return match
-    full = spec.full_model().state_dict()  # timm recognises a layout by its tensors, such as a classifier's
-    timm_names = {own_name: name for name in full for own_name in names_in_encoder(name)}
-    body = full | {timm_names[name]: tensor for name, tensor in inside.items() if name in timm_names}
-    neck = {name: tensor for name, tensor in inside.items() if name in own and name not in timm_names}
-    converted = Match(unexpected=match.unexpected)
-    tensors, converted.failure = convert(body, spec)
-    _compare(tensors, own, names_in_encoder, converted)
-    _compare(neck, own, lambda name: [name], converted)
-    return converted
+    tensors, rest = _without(f"{prefix}body.", state)
+    head, rest = _without(f"{prefix.removesuffix('encoder.')}head.model.", rest)
+    neck, rest = _without(f"{prefix}neck.", rest)
+    tensors, neck = tensors | head, {f"neck.{name}": tensor for name, tensor in neck.items()}
+    match = Match(unexpected=[*rest])
+    _compare(tensors | neck, own, match)
+    if match.misshapen:
+        full = (
+            spec.full_model().state_dict()
+        )  # timm recognises a layout by its tensors, such as a classifier's
+        converted, failure = convert(full | tensors, spec)
+        match = Match(unexpected=[*rest], failure=failure)
+        _compare(converted | neck, own, match)
+    return match
 
 
 def _match_timm(state: Mapping[str, Any], prefix: str, own: Mapping[str, Tensor], spec: TimmSpec) -> Match:
     """Match a file that is not from this project."""
     inside, outside = _without(prefix, state)
     tensors, failure = convert(inside, spec)
-    match = Match(unexpected=outside, failure=failure)
-    _compare(tensors, own, names_in_encoder, match)
+    match = Match(unexpected=[*outside], failure=failure)
+    _compare(tensors, own, match)
     return match
 
 
-def _without(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the tensors whose names have the prefix, without it, and the names of all others."""
+def _without(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the tensors whose names have the prefix, without it, and all others."""
     inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    return inside, [name for name in state if not name.startswith(prefix)]
+    return inside, {name: value for name, value in state.items() if not name.startswith(prefix)}
 
 
-def _compare(
-    tensors: Mapping[str, Any],
-    own: Mapping[str, Tensor],
-    names: Callable[[str], list[str]],
-    match: Match,
-) -> None:
+def _compare(tensors: Mapping[str, Any], own: Mapping[str, Tensor], match: Match) -> None:
     """Add each tensor to the matched, misshapen or unexpected ones of `match`."""
     for name, tensor in tensors.items():
         if isinstance(tensor, Tensor) and tensor.is_meta:
             continue  # comes from timm's model, not from the file
-        own_name = next((candidate for candidate in names(name) if candidate in own), None)
-        if own_name is None or not isinstance(tensor, Tensor):
+        if name not in own or not isinstance(tensor, Tensor):
             match.unexpected.append(name)
-        elif (fit := _fit(tensor, own[own_name])) is not None:
-            match.matched[own_name] = fit
+        elif (fit := _fit(tensor, own[name])) is not None:
+            match.matched[name] = fit
         else:
-            match.misshapen.append(f"{name} {tuple(tensor.shape)} for {tuple(own[own_name].shape)}")
+            match.misshapen.append(f"{name} {tuple(tensor.shape)} for {tuple(own[name].shape)}")
 
 
 def _fit(tensor: Tensor, target: Tensor) -> Tensor | None:

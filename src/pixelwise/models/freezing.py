@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -50,11 +50,24 @@ def parameters_to_buffers(module: nn.Module, parameters: Collection[str]) -> Non
         owner.register_buffer(leaf, tensor)
 
 
+class FrozenNorms(nn.Module):
+    """A module that keeps the norms in `frozen` in evaluation mode."""
+
+    frozen: list[nn.Module]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of all other modules."""
+        super().train(mode)
+        for norm in self.frozen:
+            norm.training = False
+        return self
+
+
 def freeze_batchnorm(module: nn.Module) -> list[nn.Module]:
     """Fix the statistics, scale and shift of all batch-norms, and return these modules.
 
     Their parameters become buffers (see `parameters_to_buffers`). The caller has to keep the returned modules
-    in evaluation mode.
+    in evaluation mode, as `FrozenNorms` does.
     """
     norms: list[nn.Module] = [m for m in module.modules() if isinstance(m, _BatchNorm)]
     for norm in norms:
