@@ -62,6 +62,7 @@ def build_twin(model: Predictor) -> Any:
 
 def _config(model: Predictor, twin: Any, size: Sequence[int]) -> dict[str, object]:
     """Return timm's config.json: the name of the model, its classes, and the normalisation of images."""
+    assert isinstance(model.encoder, Encoder)
     channels, options = model.channels, model.encoder.spec.options.items()
     return {
         "architecture": twin.pretrained_cfg["architecture"],

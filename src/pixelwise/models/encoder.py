@@ -17,7 +17,8 @@ from pixelwise.models.download import require_download, resolve_hub
 from pixelwise.models.encoder_weights import load_encoder_weights
 from pixelwise.models.freezing import FrozenNorms, freeze_batchnorm, parameters_to_buffers, unused_parameters
 from pixelwise.models.neck import SimplePyramid
-from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, classifiers, probe_timm, split
+from pixelwise.models.timm_head import classifiers, split
+from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, probe_timm
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class Encoder(FrozenNorms):
             require_download(architecture, options)
         self.spec = _spec(architecture, in_chans, output_stride, {"blocks": blocks, **options})
         self.body, head = split(self.spec.build(pretrained=pretrained), self.spec.head)
-        self.head_layers = (head,) if final else ()
+        self.head_layers: tuple[Any, ...] = (head,) if final else ()
         self.final = final
         self.channels, self.strides = self.spec.channels, self.spec.strides
         self.neck: SimplePyramid | None = None

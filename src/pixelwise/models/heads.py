@@ -14,7 +14,7 @@ from pixelwise.errors import UserError
 from pixelwise.models.encoder import Encoder
 from pixelwise.models.freezing import FrozenNorms, freeze_batchnorm
 from pixelwise.models.pools import Pool
-from pixelwise.models.timm_spec import classifiers
+from pixelwise.models.timm_head import classifiers
 
 
 class ClassifierHead(FrozenNorms):

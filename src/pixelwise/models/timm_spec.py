@@ -17,10 +17,10 @@ import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
 from pixelwise.errors import UserError
+from pixelwise.models.timm_head import head_children
 
 TIMM_ERRORS = (RuntimeError, AttributeError, TypeError, AssertionError, ValueError, KeyError, IndexError)
 """Exceptions that timm raises for unknown options and for image sizes that a model does not accept."""
@@ -147,7 +147,8 @@ def _probe(name: str, options: dict[str, Any], blocks: int | Sequence[int] | Non
     if single_scale:
         indices = _blocks(blocks, len(strides))
     elif 1 in strides:  # some models of timm offer this map, others leave it out
-        indices = tuple(_on_meta(name, {**options, "features_only": True}).feature_info.out_indices)
+        features: Any = _on_meta(name, {**options, "features_only": True})
+        indices = tuple(features.feature_info.out_indices)
     else:
         indices = _last_of_each(strides)
     width = "num_chs_norm" if single_scale else "num_chs"
@@ -163,7 +164,7 @@ def _probe(name: str, options: dict[str, Any], blocks: int | Sequence[int] | Non
         indices=indices,
         channels=tuple(info[i].get(width, info[i]["num_chs"]) for i in indices),
         strides=tuple(strides[i] for i in indices),
-        head=shapes_of(_Call(plain, _head_children), size, options["in_chans"]),
+        head=shapes_of(_Call(plain, head_children), size, options["in_chans"]),
     )
     ways = [{**extra, **options} for extra in ANY_SIZE]
     built = cache(lambda way: _on_meta(name, ways[way]) if ANY_SIZE[way] else plain)
@@ -190,44 +191,6 @@ def _blocks(blocks: int | Sequence[int] | None, depth: int) -> tuple[int, ...]:
             expected=f"null, a number of last blocks from 1 to {depth}, or a list of indices below {depth}",
         )
     return tuple(sorted(chosen))
-
-
-def _head_children(model: Any, image: Tensor) -> tuple[str, ...]:
-    """Return the children with weights that `forward_head` calls and `forward_features` does not."""
-    called: list[set[nn.Module]] = []
-    with register_module_forward_pre_hook(lambda module, _: called[-1].add(module)):
-        called.append(set())
-        features = model.forward_features(image)
-        called.append(set())
-        model.forward_head(features)
-    only_head = called[1] - called[0]
-    return tuple(
-        name
-        for name, child in model.named_children()
-        if only_head & {*child.modules()} and child.state_dict()
-    )
-
-
-def split(model: nn.Module, head: Sequence[str]) -> tuple[Any, Any]:
-    """Part a timm model into one with the layers of `forward_features` and one with those of `forward_head`.
-
-    Args:
-        model: a timm model; it becomes the first of the two.
-        head: names of the children with weights that only `forward_head` calls.
-    """
-    other = copy.copy(model)
-    other._parameters, other._buffers = {}, {}
-    other._modules = {name: m for name, m in model._modules.items() if name in head or not m.state_dict()}
-    for name in head:
-        del model._modules[name]
-    return model, other
-
-
-def classifiers(model: Any) -> list[str]:
-    """Return the names of the layers of a timm model that give the logits; some models have several."""
-    layers = model.get_classifier()
-    each = layers if isinstance(layers, tuple | list | nn.ModuleList) else (layers,)
-    return [name for name, module in model.named_modules() if any(module is layer for layer in each)]
 
 
 class _Call(nn.Module):
