@@ -2,9 +2,9 @@
 
     python benchmarks/parity.py
 
-Decoders are compared with those of segmentation_models_pytorch. Weights are copied in the order in which both
-sides register them, encoder to encoder and decoder to decoder; both use our 1×1 head. Where defaults differ on
-purpose (see the docstrings of the decoders), the reference gets ours.
+Decoders are compared with those of segmentation_models_pytorch. Weights are copied in the order in which
+both sides register them, encoder to encoder and decoder to decoder; both use our 1×1 head. Where defaults
+differ on purpose (see the docstrings of the decoders), the reference gets ours.
 
 Encoders of every kind are compared with timm: the logits of classifiers, and the last map of plain
 transformers, under the model's final norm. Weights go through `encoder.weights=FILE`, as published ones do;
@@ -56,6 +56,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "caformer_s18": {},  # two linear layers
     "hiera_tiny_224": {"stages": (1, 1, 1, 1), "embed_dim": 16},
     "levit_128s": {},  # batch-norm in two classifiers
+    "repvit_m1": {},
+    "efficientformer_l1": {},
+    "efficientvim_m1": {},  # a classifier for each stage, and weights of the stages
     "crossvit_tiny_240": {},  # two scales, each with a classifier
     "test_vit": {},
     "test_vit2": {},  # a class token that the average leaves out

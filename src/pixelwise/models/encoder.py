@@ -166,8 +166,6 @@ class Encoder(FrozenNorms):
         Args:
             used: indices of the maps that the decoder reads; the others are undefined afterwards.
         """
-        if self.final:
-            return
         if self.neck is not None:
             self.neck.keep(used)
         unused = unused_parameters(self, used, (self.spec.options["in_chans"], *self.spec.size))

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_leaves
 
 from pixelwise.models.timm_spec import TIMM_ERRORS
 
@@ -32,7 +33,8 @@ def unused_parameters(encoder: nn.Module, used: Collection[int], size: tuple[int
         maps: list[Any] = torch.func.functional_call(encoder, {**weights, **buffers}, image)
     except TIMM_ERRORS:
         return []
-    grads = torch.autograd.grad([maps[i].sum() for i in used], [*weights.values()], allow_unused=True)
+    outputs = [x.sum() for x in tree_leaves([maps[i] for i in used])]
+    grads = torch.autograd.grad(outputs, [*weights.values()], allow_unused=True)
     return [name for name, grad in zip(weights, grads, strict=True) if grad is None]
 
 

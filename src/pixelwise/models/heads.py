@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from pixelwise.errors import UserError
 from pixelwise.models.encoder import Encoder
 from pixelwise.models.freezing import FrozenNorms, freeze_batchnorm
 from pixelwise.models.pools import Pool
-from pixelwise.models.timm_head import classifiers
+from pixelwise.models.timm_head import classifiers, new_classifier
 
 
 class ClassifierHead(FrozenNorms):
@@ -52,19 +51,17 @@ class ClassifierHead(FrozenNorms):
             raise UserError(
                 "encoder.final", found=False, expected="true: a classifier takes the final features"
             )
-        self.model: Any = copy.deepcopy(encoder.head_layers[0])
-        self.frozen = freeze_batchnorm(self.model) if encoder.frozen_batchnorm else []
-        self.model.reset_classifier(num_classes if pool is None else 0)
-        new = (
-            set()
-            if pool
-            else {m for n in classifiers(self.model) for m in self.model.get_submodule(n).modules()}
-        )
+        (layers,) = encoder.head_layers
+        classes = num_classes if pool is None else 0
+        self.model = new_classifier(layers, encoder.spec.full_model(num_classes=classes))
+        new = {m for name in classifiers(self.model) for m in self.model.get_submodule(name).modules()}
         self.pretrained = tuple(
-            name
-            for name, module in self.named_modules()
-            if module not in new and (module._parameters or module._buffers)
+            f"model.{name}"
+            for name, module in self.model.named_modules()
+            if not new & {*module.modules()} and (module._parameters or module._buffers)
         )
+        frozen = self.pretrained if encoder.frozen_batchnorm else ()
+        self.frozen = [norm for name in frozen for norm in freeze_batchnorm(self.get_submodule(name))]
         self.pool: Pool | None = None
         if pool is not None:
             self.pool = pool(in_channels)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pixelwise.errors import UserError
-from pixelwise.models.timm_head import head_children
+from pixelwise.models.timm_head import head_names
 
 TIMM_ERRORS = (RuntimeError, AttributeError, TypeError, AssertionError, ValueError, KeyError, IndexError)
 """Exceptions that timm raises for unknown options and for image sizes that a model does not accept."""
@@ -43,7 +43,7 @@ class TimmSpec:
         indices: which of its feature maps are read: the last of each stride, or blocks of a single scale.
         channels: channels of these maps.
         strides: strides of these maps, finest first.
-        head: names of its children that only `forward_head` calls.
+        head: names of its parameters, buffers and children that only `forward_head` reads.
     """
 
     name: str
@@ -70,10 +70,10 @@ class TimmSpec:
         """Build the model with all its layers."""
         return timm.create_model(self.name, **self.options, **options)
 
-    def full_model(self) -> nn.Module:
+    def full_model(self, **options: Any) -> nn.Module:
         """Build the model on the meta device."""
         with on_meta():
-            return self.build()
+            return self.build(**options)
 
     def maps(self, model: nn.Module, image: Tensor) -> list[Tensor]:
         """Return the feature maps (B, C, h, w) of `indices`; of a single scale, each under the final norm."""
@@ -164,7 +164,7 @@ def _probe(name: str, options: dict[str, Any], blocks: int | Sequence[int] | Non
         indices=indices,
         channels=tuple(info[i].get(width, info[i]["num_chs"]) for i in indices),
         strides=tuple(strides[i] for i in indices),
-        head=shapes_of(_Call(plain, head_children), size, options["in_chans"]),
+        head=shapes_of(_Call(plain, head_names), size, options["in_chans"]),
     )
     ways = [{**extra, **options} for extra in ANY_SIZE]
     built = cache(lambda way: _on_meta(name, ways[way]) if ANY_SIZE[way] else plain)
