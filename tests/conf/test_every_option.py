@@ -27,6 +27,9 @@ TASKS = sorted(f.stem for f in (CONF / "task").glob("*.yaml"))
 BOTH = ("augmentation", "data", "loss", "schedule")
 """Groups whose options are tested with every task."""
 
+ONE_TASK = {"pool": ["classification"]}
+"""Groups whose options need another task than segmentation."""
+
 
 def fits(option: Path, task: str) -> bool:
     """Whether an option supports a task: data sets need a source for it, and tagging needs its own loss."""
@@ -43,7 +46,7 @@ CASES = [
     pytest.param(option, task, id=f"{option}-{task}")
     for option in OPTIONS
     if option.parent.name not in ("task", "source", "experiment", "debug", "trainer")
-    for task in (TASKS if option.parent.name in BOTH else ["segmentation"])
+    for task in (TASKS if option.parent.name in BOTH else ONE_TASK.get(option.parent.name, ["segmentation"]))
     if fits(option, task)
 ]
 

@@ -68,8 +68,7 @@ def new_classifier(layers: nn.Module, fresh: nn.Module) -> Any:
     for name in classifiers(fresh):
         classifier = fresh.get_submodule(name).to_empty(device=torch.get_default_device())
         for layer in classifier.modules():
-            if hasattr(layer, "reset_parameters"):
-                layer.reset_parameters()
+            getattr(layer, "reset_parameters", lambda: None)()
         model.set_submodule(name, classifier)
     model.num_classes = fresh.num_classes
     return model
