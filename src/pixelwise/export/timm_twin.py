@@ -63,12 +63,15 @@ def build_twin(model: Predictor) -> Any:
 def _config(model: Predictor, twin: Any, size: Sequence[int]) -> dict[str, object]:
     """Return timm's config.json: the name of the model, its classes, and the normalisation of images."""
     assert isinstance(model.encoder, Encoder)
-    channels, options = model.channels, model.encoder.spec.options.items()
+    channels, spec = model.channels, model.encoder.spec
+    options = {k: v for k, v in spec.options.items() if v is not None and k != "pretrained_cfg"}
+    if twin.pretrained_cfg.get("fixed_input_size"):  # else timm resamples its position embeddings
+        options.setdefault("img_size", spec.size)
     return {
         "architecture": twin.pretrained_cfg["architecture"],
         "num_classes": len(model.classes),
         "label_names": list(model.classes),
-        "model_args": {k: v for k, v in options if v is not None and k != "pretrained_cfg"},
+        "model_args": options,
         "pretrained_cfg": {
             "num_classes": len(model.classes),
             "input_size": [channels, *size],

@@ -13,6 +13,8 @@ from torch.utils._pytree import tree_leaves
 from pixelwise.models.timm_spec import TIMM_ERRORS
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def unused_parameters(encoder: nn.Module, used: Collection[int], size: tuple[int, ...]) -> list[str]:
     """Return the names of the parameters that do not influence the feature maps in use.
 
