@@ -144,13 +144,7 @@ def _probe(name: str, options: dict[str, Any], blocks: int | Sequence[int] | Non
     info = getattr(plain.feature_info, "info", plain.feature_info)
     strides = [entry["reduction"] for entry in info]
     single_scale = len(set(strides)) == 1
-    if single_scale:
-        indices = _blocks(blocks, len(strides))
-    elif 1 in strides:  # some models of timm offer this map, others leave it out
-        features: Any = _on_meta(name, {**options, "features_only": True})
-        indices = tuple(features.feature_info.out_indices)
-    else:
-        indices = _last_of_each(strides)
+    indices = _blocks(blocks, len(strides)) if single_scale else _pyramid(name, options, strides)
     width = "num_chs_norm" if single_scale else "num_chs"
     native = options.get("img_size") or plain.pretrained_cfg["input_size"][1:]
     size = (native, native) if isinstance(native, int) else tuple(native)
@@ -233,6 +227,14 @@ def accepts(model: nn.Module, spec: TimmSpec, size: tuple[int, int]) -> bool:
 def _spread(depth: int) -> tuple[int, ...]:
     """Return the indices of the last block in each quarter of a transformer."""
     return tuple(-(-depth * k // 4) - 1 for k in (1, 2, 3, 4)) if depth >= 4 else (depth - 1,)
+
+
+def _pyramid(name: str, options: dict[str, Any], strides: list[int]) -> tuple[int, ...]:
+    """Return the indices of the maps that timm gives with `features_only`, or one for each stride."""
+    wrapped: Any = _on_meta(name, {**options, "features_only": True})
+    if len(set(wrapped.feature_info.reduction())) == 1:
+        return _last_of_each(strides)
+    return tuple(index % len(strides) for index in wrapped.feature_info.out_indices)
 
 
 def _last_of_each(strides: list[int]) -> tuple[int, ...]:
