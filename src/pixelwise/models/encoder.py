@@ -103,6 +103,10 @@ class Encoder(FrozenNorms):
         self.final = final
         self.channels, self.strides = self.spec.channels, self.spec.strides
         self.neck: SimplePyramid | None = None
+        if final and not self.spec.head:
+            raise UserError(
+                f"encoder.name: timm's {name} has no head for classification", fix="another encoder"
+            )
         if final:
             self.channels, self.strides = (self.body.num_features,), (self.spec.stride,)
         elif self.spec.single_scale and neck:

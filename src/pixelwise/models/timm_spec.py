@@ -43,7 +43,8 @@ class TimmSpec:
         indices: which of its feature maps are read: the last of each stride, or blocks of a single scale.
         channels: channels of these maps.
         strides: strides of these maps, finest first.
-        head: names of its parameters, buffers and children that only `forward_head` reads.
+        head: names of its parameters, buffers and children that only `forward_head` reads; empty if the model
+            cannot classify.
     """
 
     name: str
@@ -158,8 +159,10 @@ def _probe(name: str, options: dict[str, Any], blocks: int | Sequence[int] | Non
         indices=indices,
         channels=tuple(info[i].get(width, info[i]["num_chs"]) for i in indices),
         strides=tuple(strides[i] for i in indices),
-        head=shapes_of(_Call(plain, head_names), size, options["in_chans"]),
+        head=(),
     )
+    with suppress(*TIMM_ERRORS):  # some models have no head
+        spec = replace(spec, head=shapes_of(_Call(plain, head_names), size, options["in_chans"]))
     ways = [{**extra, **options} for extra in ANY_SIZE]
     built = cache(lambda way: _on_meta(name, ways[way]) if ANY_SIZE[way] else plain)
     for multiple in sorted({1, *strides, 3 * spec.stride, *size}):
