@@ -78,7 +78,7 @@ def test_decoder_linear_composes_a_probe_of_a_transformer(compose: Compose) -> N
         (["encoder.name=test_vit", "encoder.blocks=[1,6]"], r"encoder.blocks[\s\S]*6[\s\S]*below 6"),
         (["task=classification", "pool=token"], r"task.head.pool[\s\S]*no class token[\s\S]*pool=avg"),
         (["task=classification", "encoder.final=false"], r"encoder.final"),
-        (["task=classification", "encoder.name=deepseek_vit_412m_enc"], r"encoder.name[\s\S]*no head"),
+        (["task=classification", "encoder.name=mobilenetv5_300m_enc"], r"encoder.name[\s\S]*no head"),
         (["task=classification", "pool=gem", "task.head.pool.p=0"], r"task.head.pool.p"),
         (["task=classification", "pool=attention", "task.head.pool.heads=7"], r"pool.heads[\s\S]*96"),
     ],

@@ -98,15 +98,15 @@ class Encoder(FrozenNorms):
         if pretrained:
             require_download(architecture, options)
         self.spec = _spec(architecture, in_chans, output_stride, {"blocks": blocks, **options})
+        if final and not self.spec.head:
+            raise UserError(
+                f"encoder.name: timm's {name} has no head for classification", fix="another encoder"
+            )
         self.body, head = split(self.spec.build(pretrained=pretrained), self.spec.head)
         self.head_layers: tuple[Any, ...] = (head,) if final else ()
         self.final = final
         self.channels, self.strides = self.spec.channels, self.spec.strides
         self.neck: SimplePyramid | None = None
-        if final and not self.spec.head:
-            raise UserError(
-                f"encoder.name: timm's {name} has no head for classification", fix="another encoder"
-            )
         if final:
             self.channels, self.strides = (self.body.num_features,), (self.spec.stride,)
         elif self.spec.single_scale and neck:
