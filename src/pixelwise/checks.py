@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, guess, some
 
 
 def number(
@@ -114,6 +114,22 @@ def extent(
     if len(sides) == 2 and all(type(side) is int and side > 0 for side in sides):
         return sides[0], sides[1]
     raise UserError(key, found=_shown(value), expected=expected, fix=fix)
+
+
+def class_indices(key: str, names: Any, classes: Sequence[str]) -> list[int]:
+    """Indices of the classes with these names; one name may be given without a list.
+
+    Raises:
+        UserError: a name is not that of a class.
+    """
+    wanted = [names] if isinstance(names, str) else list(names or ())
+    if unknown := [name for name in wanted if name not in classes]:
+        raise UserError(
+            f"{key}: {some(unknown)} is not a class",
+            expected=some(classes, 12),
+            fix=guess("perhaps …?", str(unknown[0]), classes),
+        )
+    return [list(classes).index(name) for name in wanted]
 
 
 def _shown(value: Any) -> str:

@@ -24,9 +24,10 @@ class Augmentation:
             evaluation.
         colour: a transform of pixel values such as `Colour`, or None.
         extra: further transforms by name, applied in this order; None switches an entry off.
+        max_class_share: see `RandomCrop`; 1 for images without a mask.
 
     Raises:
-        UserError: `size` is not an image size.
+        UserError: `size` is not an image size, or the share is out of range.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Augmentation:
         geometry: Geometry | None = None,
         colour: Transform | None = None,
         extra: Mapping[str, Transform | None] | None = None,
+        max_class_share: float = 1.0,
     ) -> None:
         self.size = checks.extent(
             "augmentation.size", size, fix="data.crop_size=512, which presets read it from"
         )
         centred = rescale and geometry is None
-        self.crop = CenterCrop(self.size) if centred else RandomCrop(self.size, rescale, geometry)
+        random = RandomCrop(self.size, rescale, geometry, max_class_share)
+        self.crop = CenterCrop(self.size) if centred else random
         self.colour = colour
         self.extra = {name: transform for name, transform in (extra or {}).items() if transform is not None}
 

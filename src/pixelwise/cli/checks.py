@@ -32,6 +32,9 @@ COUNTS = {
 OPTIONAL = ("trainer.check_val_every_n_epoch", "trainer.max_epochs", "trainer.max_steps")
 """Keys of `COUNTS` that may be null."""
 
+OF_PHASES = ("augmentation", "mixing", "loss")
+"""Groups that a phase may choose for itself."""
+
 
 def phases(config: DictConfig) -> dict[str, Any]:
     """The phases of a config in order, as plain containers, without those that are null."""
@@ -106,7 +109,7 @@ def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
                 fix=" ".join(f"schedule.phases.{name}.{setting}=…" for name in phases(config)),
             )
         group = key.split(".")[0]
-        if group not in ("augmentation", "loss"):
+        if group not in OF_PHASES:
             continue
         apart = _own(config, group)
         if len(apart) == len(phases(config)):
@@ -126,7 +129,7 @@ def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _own(config: DictConfig, group: str) -> list[str]:
-    """Names of the phases that do not use the global augmentation or loss."""
+    """Names of the phases that do not use the global option of a group of `OF_PHASES`."""
     common = OmegaConf.to_container(config[group], resolve=True)
     settings = {name: phase for name, phase in phases(config).items() if isinstance(phase, Mapping)}
     return [name for name, phase in settings.items() if phase.get(group) not in (None, {}, common)]
@@ -184,7 +187,7 @@ def check_modes(config: DictConfig) -> None:
 
 
 def check_phases(config: DictConfig) -> None:
-    """Refuse an empty schedule, and phases whose loss or augmentation is a name instead of its config."""
+    """Refuse an empty schedule, and phases with the name of a loss and the like instead of its config."""
     settings = phases(config) if config.schedule.phases is not None else {}
     if not settings:
         raise UserError("schedule.phases is empty", expected="at least one phase")
@@ -194,7 +197,7 @@ def check_phases(config: DictConfig) -> None:
             raise UserError(
                 f"{key} is not a phase", found=phase, expected="keys such as epochs, lr and curve"
             )
-        for group in ("augmentation", "loss"):
+        for group in OF_PHASES:
             if isinstance(option := phase.get(group), str):
                 raise UserError(
                     f"{key}.{group} must be the config of the {group}, not its name",

@@ -112,10 +112,11 @@ KEYS = (
     "freeze",
     "weight_decay",
     "augmentation",
+    "mixing",
     "crop_size",
     "loss",
 )
-"""The settings of a phase. Its augmentation and its loss are built elsewhere."""
+"""The settings of a phase. Its augmentation, its mixing and its loss are built elsewhere."""
 
 
 def make_plan(

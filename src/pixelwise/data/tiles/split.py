@@ -9,7 +9,6 @@ import numpy as np
 
 from pixelwise import checks
 from pixelwise.data.tiles.cache import CELL, Prepared
-from pixelwise.errors import UserError, guess, some
 from pixelwise.inference.tiling import Tiling
 from pixelwise.types import IGNORE, NODATA, Raw, Split
 
@@ -34,13 +33,7 @@ class CropSampling:
 
     def indices(self, classes: Sequence[str]) -> list[int]:
         """Return the indices of the rare classes."""
-        if unknown := [name for name in self.rare if name not in classes]:
-            raise UserError(
-                f"data.source.draws.rare: {some(unknown)} is not a class",
-                expected=some(classes, 12),
-                fix=guess("perhaps …?", unknown[0], classes),
-            )
-        return [list(classes).index(name) for name in self.rare]
+        return checks.class_indices("data.source.draws.rare", self.rare, classes)
 
 
 class TileSplit(Split):

@@ -1,0 +1,51 @@
+"""ClassMix: all pixels of some classes of another image. With chosen classes it is copy-paste."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from pixelwise import checks
+from pixelwise.augmentation.mixing.mix import Mixed
+
+
+class ClassMix:
+    """Paste all pixels of some classes of another image, at the same place (Olsson et al. 2021, "ClassMix").
+
+    The paper pastes half of the classes of the other image. With `paste` it is copy-paste (Ghiasi et al.
+    2021, "Simple Copy-Paste"), for classes instead of single objects: `paste: [car]` with `share: 1` pastes
+    all cars.
+
+    Args:
+        classes: names in the order of their indices.
+        paste: names of the classes that may be pasted; None allows all.
+        share: share of these classes in the other image that is pasted. Their number is rounded up or down at
+            random, so that the share is right on average.
+
+    Raises:
+        UserError: `paste` names an unknown class, or `share` is out of range.
+    """
+
+    images: ClassVar[int] = 2
+    needs_masks: ClassVar[bool] = True
+    blends_masks: ClassVar[bool] = False
+
+    def __init__(
+        self, classes: Sequence[str], paste: Sequence[str] | None = None, share: float = 0.5
+    ) -> None:
+        key = "mixing.choices.classmix.paste"
+        self.indices = checks.class_indices(key, classes if paste is None else paste, classes)
+        self.share = checks.strength("mixing.choices.classmix.share", share, 1)
+
+    def __call__(
+        self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray] | None, rng: np.random.Generator
+    ) -> Mixed:
+        """Mix two images (H, W, C) with masks; ignored pixels are never pasted."""
+        assert masks is not None
+        present = np.intersect1d(masks[1], self.indices)
+        count = int(len(present) * self.share + rng.random())
+        pasted = np.isin(masks[1], rng.permutation(present)[:count])
+        mask = np.where(pasted, masks[1], masks[0])
+        return Mixed(np.where(pasted[..., None], images[1], images[0]), mask)

@@ -1,0 +1,76 @@
+"""Photometric distortion, the colour changes of SSD and mmsegmentation."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pixelwise import checks
+from pixelwise.augmentation.transform import Pair
+from pixelwise.types import FULL_SCALE
+
+
+class PhotometricDistortion:
+    """Change brightness, contrast, saturation and hue, each with a probability of its own.
+
+    After Liu et al. 2016, "SSD", data augmentation, as mmsegmentation's `PhotoMetricDistortion`: brightness
+    is added first; contrast is a factor on the values, applied before or after saturation and hue; these two
+    change in HSV. Values are clipped after each step, for integers. Images that do not have three channels
+    get brightness and contrast only.
+
+    Args:
+        brightness: the largest change to either side, as a share of the range of the dtype (32 of 255).
+        contrast: values are multiplied by a factor from 1 - contrast to 1 + contrast.
+        saturation: likewise for the saturation.
+        hue: the largest rotation to either side, in turns (18 of 180 degrees of OpenCV).
+        p: probability of each of the four changes.
+
+    Raises:
+        UserError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        brightness: float = 32 / 255,
+        contrast: float = 0.5,
+        saturation: float = 0.5,
+        hue: float = 0.1,
+        p: float = 0.5,
+    ) -> None:
+        self.brightness = checks.strength("augmentation.colour.brightness", brightness, 1)
+        self.contrast = checks.strength("augmentation.colour.contrast", contrast, 1)
+        self.saturation = checks.strength("augmentation.colour.saturation", saturation, 1)
+        self.hue = checks.strength("augmentation.colour.hue", hue, 0.5)
+        self.p = checks.strength("augmentation.colour.p", p, 1)
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Pair:
+        """Change the colours of image (H, W, C); integers are rounded and clipped to their dtype's range."""
+        is_changed, shifts = rng.random(4) < self.p, rng.uniform(-1, 1, 4)
+        contrast_first = rng.random() < 0.5
+        if not is_changed.any():
+            return image, mask
+        limits = np.array([self.brightness, self.contrast, self.saturation, self.hue])
+        brightness, contrast, saturation, hue = (limits * shifts * is_changed).tolist()
+        full = FULL_SCALE.get(image.dtype.name, 1.0)
+        top = 1.0 if np.issubdtype(image.dtype, np.integer) else np.inf
+
+        def clipped(values: np.ndarray) -> np.ndarray:
+            return values if top == np.inf else values.clip(0, top)
+
+        values = clipped(image.astype(np.float32) / np.float32(full) + np.float32(brightness))
+        if contrast_first:
+            values = clipped(values * np.float32(1 + contrast))
+        if image.shape[2] == 3 and (saturation or hue):
+            values = _in_hsv(values, 1 + saturation, hue)
+        if not contrast_first:
+            values = clipped(values * np.float32(1 + contrast))
+        values = values * np.float32(full)
+        return (values if top == np.inf else np.rint(values)).astype(image.dtype), mask
+
+
+def _in_hsv(image: np.ndarray, saturation: float, hue: float) -> np.ndarray:
+    """Multiply the saturation of an RGB image (H, W, 3) float32 and rotate its hue by some turns."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)  # hue in degrees, saturation from 0 to 1
+    hsv[..., 0] = (hsv[..., 0] + 360 * hue) % 360
+    hsv[..., 1] = (hsv[..., 1] * saturation).clip(0, 1)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
