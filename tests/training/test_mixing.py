@@ -53,7 +53,7 @@ class Steps(L.Callback):
             "loss.class_weights=[1,3]",
             "loss.label_smoothing=0.1",
         ],
-        ["mixing=mixup", "mixing.choices.mixup.alpha=1", "loss=focal", "loss.class_weights=[1,3,0.5]"],
+        ["decoder=linear", "mixing=mixup", "loss=focal", "loss.class_weights=[1,3,0.5]"],
         ["task=tagging", "mixing=mixup_cutmix"],
     ],
     ids=" ".join,
@@ -144,7 +144,7 @@ def test_mixed_run_resumes_exactly(words: tuple[str, ...], tmp_path: Path) -> No
 @pytest.mark.parametrize("mixing", ["mixup", "classmix"])
 def test_two_processes_train_to_the_weights_of_one(mixing: str, tmp_path: Path) -> None:
     train = [word for word in DRAWN if word != "trainer.accelerator=cpu"]
-    train += [SCENES, f"mixing={mixing}", "mixing.p=1", "data.batch_size=4", "epochs=2"]
+    train += [SCENES, "decoder=linear", f"mixing={mixing}", "mixing.p=1", "data.batch_size=4", "epochs=2"]
     train += ["optimizer=sgd", "optimizer.lr=0.01", "loss=ce_dice"]
     drill(tmp_path, *train, "trainer.accelerator=cpu", "hydra.run.dir=one")
     drill(tmp_path, *train, "trainer=ddp_sim", "hydra.run.dir=two")

@@ -51,26 +51,34 @@ class PhotometricDistortion:
             return image, mask
         limits = np.array([self.brightness, self.contrast, self.saturation, self.hue])
         brightness, contrast, saturation, hue = (limits * shifts * is_changed).tolist()
-        full = FULL_SCALE.get(image.dtype.name, 1.0)
-        top = 1.0 if np.issubdtype(image.dtype, np.integer) else np.inf
+        full = FULL_SCALE.get(image.dtype.name)
+        values: np.ndarray = image.astype(np.float32)
+        values *= 1 / (full or 1.0)
 
-        def clipped(values: np.ndarray) -> np.ndarray:
-            return values if top == np.inf else values.clip(0, top)
+        def clip() -> None:
+            if full is not None:
+                np.clip(values, 0, 1, out=values)
 
-        values = clipped(image.astype(np.float32) / np.float32(full) + np.float32(brightness))
+        values += brightness
+        clip()
         if contrast_first:
-            values = clipped(values * np.float32(1 + contrast))
+            values *= 1 + contrast
+            clip()
         if image.shape[2] == 3 and (saturation or hue):
             values = _in_hsv(values, 1 + saturation, hue)
         if not contrast_first:
-            values = clipped(values * np.float32(1 + contrast))
-        values = values * np.float32(full)
-        return (values if top == np.inf else np.rint(values)).astype(image.dtype), mask
+            values *= 1 + contrast
+            clip()
+        if full is None:
+            return values, mask
+        values *= full
+        return np.rint(values, out=values).astype(image.dtype), mask
 
 
 def _in_hsv(image: np.ndarray, saturation: float, hue: float) -> np.ndarray:
     """Multiply the saturation of an RGB image (H, W, 3) float32 and rotate its hue by some turns."""
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)  # hue in degrees, saturation from 0 to 1
-    hsv[..., 0] = (hsv[..., 0] + 360 * hue) % 360
-    hsv[..., 1] = (hsv[..., 1] * saturation).clip(0, 1)
+    hsv: np.ndarray = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)  # hue in degrees, saturation from 0 to 1
+    hsv[..., 0] += 360 * (hue % 1)
+    hsv[..., 0] -= 360 * (hsv[..., 0] >= 360)
+    hsv[..., 1] = np.clip(hsv[..., 1] * np.float32(saturation), 0, 1)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
