@@ -21,11 +21,6 @@ from pixelwise.training.evaluate import evaluate
 from pixelwise.training.train import train
 
 
-@pytest.fixture
-def built(compose: Compose, tiny: list[str], tmp_path: Path) -> Callable[..., run.Run]:
-    return lambda *overrides: build.run(compose(*tiny, *overrides), tmp_path)
-
-
 def expected_weights(run: run.Run) -> list[float]:
     """The expected weights, from all labels of the training split."""
     targets = [np.ravel(run.data["train"][i].target) for i in range(len(run.data["train"]))]

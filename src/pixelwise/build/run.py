@@ -12,7 +12,7 @@ import lightning as L
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise.build import class_weights
+from pixelwise.build import class_weights, lightning_options
 from pixelwise.build.instantiate import make
 from pixelwise.build.mixing import check_losses, mixings
 from pixelwise.build.model import model, resolve_statistics, without_downloads
@@ -52,6 +52,7 @@ def run(config: DictConfig, folder: Path) -> Run:
         UserError: a class refuses its settings, or no parameter would be trained.
     """
     config = _prepared(config)
+    lightning_options.check(config)
     data_module = data(config)
     if data_module.verify and not (folder / "data.json").is_file():
         histograms(data_module)  # reports all damaged files in one error
@@ -87,6 +88,7 @@ def evaluation(config: DictConfig, folder: Path) -> Run:
         folder: the run folder; nothing is written to it.
     """
     config = _prepared(without_downloads(config))
+    lightning_options.check(config)
     data_module = data(config)
     phase_plan = plan(config, data_module)
     learner = module(config, model(config), data_module, phase_plan, folder)

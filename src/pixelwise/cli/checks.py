@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
+from pixelwise.cli.known_keys import check_known
 from pixelwise.errors import UserError, guess
 from pixelwise.overrides import mode_of, nodes
 
@@ -51,6 +52,7 @@ def check(config: DictConfig) -> None:
     check_given(config)
     check_references(config)
     if all(part in config for part in ("task", "schedule", "trainer")):
+        check_known(config)
         check_requirements(config)
         check_numbers(config)
         check_modes(config)

@@ -88,17 +88,17 @@ def command(
                 if rank() > 0:
                     words = run_arguments.nonzero_rank_args(words)
                 parser = get_args_parser()
-                flags = parser.parse_args(words)
+                flags = parser.parse_intermixed_args(words)
                 if flags.help:
                     print(help_text(usage))
                     return
-                if flags.config_path or flags.experimental_rerun:
+                if flags.config_path or flags.config_dir or flags.experimental_rerun:
                     raise UserError(
-                        "--config-path and --experimental-rerun have no effect here",
-                        fix="a conf/ in the current folder, or --config-dir DIR, adds options",
+                        "--config-path, --config-dir and --experimental-rerun are not supported",
+                        fix="a conf/ in the current folder adds options",
                     )
                 flags.config_name = flags.config_name or config_name
-                run_and_report(lambda: _start(Application(name, flags.config_dir), guarded, flags, parser))
+                run_and_report(lambda: _start(Application(name), guarded, flags, parser))
             except UserError as error:
                 stop(error)
             except SystemExit as end:

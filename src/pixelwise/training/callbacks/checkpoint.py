@@ -59,7 +59,6 @@ class Checkpoint(L.Callback):
         self.seconds = every_n_minutes and 60 * every_n_minutes
         self._saved_step = 0
         self._saved_at = 0.0
-        self._ended_early = False
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Mark the initial state as saved."""
@@ -115,12 +114,11 @@ class Checkpoint(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Save the final state, from which a longer run can resume."""
-        self._ended_early = trainer.should_stop and trainer.global_step < trainer.max_steps
         self._save(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score so far, for a resumed run."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "ended_early": self._ended_early}
+        return {"best": self.best, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the best score so far."""
@@ -129,11 +127,10 @@ class Checkpoint(L.Callback):
     def on_load_checkpoint(
         self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Remove rows logged after the checkpoint; do not train a run further that stopped early."""
+        """Remove rows logged after the checkpoint."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSVLogger | TensorBoardRun):
                 logger.truncate(checkpoint["global_step"])
-        trainer.should_stop = checkpoint["callbacks"][self.state_key]["ended_early"]
 
 
 def known_scores(module: Any, callbacks: Iterable[L.Callback]) -> list[str]:
