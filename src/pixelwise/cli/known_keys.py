@@ -18,16 +18,8 @@ from pixelwise.errors import UnknownName, nearest
 READ = {
     "data": (
         *("_target_", "source", "root", "prepared", "classes", "palette", "channels", "mean", "std"),
-        *(
-            "crop_size",
-            "eval_size",
-            "rescale",
-            "batch_size",
-            "num_workers",
-            "verify",
-            "cache",
-            "train_samples",
-        ),
+        *("crop_size", "eval_size", "rescale", "batch_size", "num_workers", "verify", "cache"),
+        *("train_samples", "balance", "rare", "rare_share"),
         *("target", "label", "names", "split", "splits", "inputs", "known_inputs", "protocols", "monitor"),
     ),
     "task": ("name", "monitor", "mode", "head", "scores", "prediction", "card", "requires"),
