@@ -207,7 +207,7 @@ class Batch(TypedDict):
     border: NotRequired[Tensor]
     """(B, H, W) bool."""
     labels: NotRequired[Tensor]
-    """(2, K + 1) int64: labelled pixels of each class, then images with a label; float64 for soft targets.
+    """(2, K + 1) int64: labelled pixels of each class, then images with a label; float32 for soft targets.
     The first row is for this batch, the second for all batches of its optimizer step. Present only if a step
     has several batches."""
     window: NotRequired[list[Window]]

@@ -115,12 +115,13 @@ def test_resampling_agrees_with_scipy():
     height=st.integers(60, 200),
     width=st.integers(60, 200),
     rescale=st.booleans(),
+    max_class_share=st.sampled_from([0.4, 1.0]),
     seed=st.integers(0, 2**32),
 )
-def test_image_and_mask_stay_aligned(height, width, rescale, seed):
+def test_image_and_mask_stay_aligned(height, width, rescale, max_class_share, seed):
     image, mask = labelled_scene(height, width)
     geometry = Geometry(0.5, 0.5, 0.5, rotate=45, scale=(0.4, 2), ratio=(0.8, 1.25), shear=15, translate=0.2)
-    crop = RandomCrop((96, 112), rescale=rescale, geometry=geometry)
+    crop = RandomCrop((96, 112), rescale, geometry, max_class_share)
     cropped, labels = crop(image, mask, np.random.default_rng(seed))
     assert cropped.shape == (96, 112, 3)
     assert labels.shape == (96, 112)

@@ -166,7 +166,7 @@ def count_labels(
         share: (B,) share of the first target; given together with `second`.
 
     Returns:
-        (K + 1,) int64; float64 for soft targets, whose pixels are counted by their shares.
+        (K + 1,) int64; float32 for soft targets, whose pixels are counted by their shares.
     """
     labelled = target != IGNORE
     if second is not None:
@@ -181,7 +181,7 @@ def count_labels(
             torch.bincount(labels[labelled].long(), shares[labelled], minlength=classes)
             for labels, shares in ((target, weight), (second, 1 - weight))
         ]
-        by_class = torch.stack(parts).sum(0)
+        by_class = torch.stack(parts).sum(0).float()  # some devices have no float64
     return torch.cat([by_class, labelled.reshape(len(target), -1).any(1).sum()[None]])
 
 
