@@ -186,10 +186,10 @@ def test_every_preset_mixes_a_batch_with_masks(path):
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: Mixing({}, p=2), r"mixing\.p"),
-        (lambda: MixUp(0), r"mixup\.alpha"),
-        (lambda: CutMix(-1), r"cutmix\.alpha"),
-        (lambda: ClassMix(CLASSES, share=1.5), r"classmix\.share"),
+        (lambda: Mixing({}, p=2), r"Mixing\.p"),
+        (lambda: MixUp(0), r"MixUp\.alpha"),
+        (lambda: CutMix(-1), r"CutMix\.alpha"),
+        (lambda: ClassMix(CLASSES, share=1.5), r"ClassMix\.share"),
     ],
 )
 def test_a_wrong_argument_names_its_key(make, key):

@@ -96,5 +96,5 @@ def test_each_change_has_its_own_probability():
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue", "p"])
 def test_a_wrong_argument_names_its_key(name):
-    with refused(rf"augmentation\.colour\.{name}"):
+    with refused(rf"PhotometricDistortion\.{name}"):
         PhotometricDistortion(**{name: -0.1})

@@ -117,5 +117,5 @@ def test_an_extra_that_changes_size_or_dtype_is_named(transform):
 
 
 def test_a_wrong_size_names_its_key():
-    with refused(r"augmentation\.size"):
+    with refused(r"Augmentation\.size"):
         Augmentation(size=0)

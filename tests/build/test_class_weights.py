@@ -116,9 +116,9 @@ def test_labels_are_read_once_and_only_if_needed(
 
 @pytest.mark.fast
 def test_unknown_words_for_class_weights_are_refused(built: Callable[..., run.Run]) -> None:
-    with refused(r"loss.class_weights[\s\S]*found: *balanced[\s\S]*auto"):
+    with refused(r"loss.class_weights[\s\S]*found: *'balanced'[\s\S]*auto"):
         built("loss.class_weights=balanced")
-    with refused(r"loss.class_weights[\s\S]*found: *auto"):
+    with refused(r"loss.class_weights[\s\S]*found: *'auto'"):
         build.loss(DictConfig({"_target_": "pixelwise.losses.Dice", "class_weights": "auto"}))
 
 

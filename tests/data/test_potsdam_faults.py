@@ -56,8 +56,8 @@ def test_an_empty_image_is_refused(root):
     [
         ({"inputs": ["RBG"]}, "data.inputs"),
         ({"labels": "boundary"}, "data.source.labels"),
-        ({"window": 0}, "data.source.window"),
-        ({"overlap": 60}, "data.source.overlap"),
+        ({"window": 0}, r"Tiling\.window"),
+        ({"overlap": 60}, r"Tiling\.overlap"),
         ({"split": {"training": ["2_10"]}}, "data.source.split"),
         ({"palette": [[1, 2, 3]] * 6}, "labels.palette"),
     ],

@@ -160,7 +160,7 @@ def test_a_resumed_epoch_continues_the_order_and_its_repeats() -> None:
         (Album(draws=9), {"rare": ["car"], "rare_share": 0.5}, r"data\.source\.draws\.rare"),
         (Album(draws=9), {"balance": 0.5}, r"data\.source\.draws\.rare"),
         (Album(), {"rare": ["ground", "bus"], "rare_share": 0.5}, r"no training image has a label of bus"),
-        (Album(), {"balance": 2}, r"data\.balance"),
+        (Album(), {"balance": 2}, r"DataModule\.balance"),
     ],
 )
 def test_settings_without_effect_are_refused(source: Album, options: dict, message: str) -> None:

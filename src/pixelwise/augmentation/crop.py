@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
-from pixelwise import checks
 from pixelwise.augmentation import warp
 from pixelwise.augmentation.geometry import Geometry
 from pixelwise.augmentation.transform import Pair
+from pixelwise.checks import checked
+from pixelwise.kinds import Share, Size, sides
 from pixelwise.types import IGNORE, NODATA
 
 TRIES = 10
 """How often a crop with too much of one class is drawn again, as in mmsegmentation."""
 
 
+@checked
 class RandomCrop:
     """Crop an image and its mask at a random position, transformed by a random `Geometry`.
 
@@ -37,17 +37,15 @@ class RandomCrop:
 
     def __init__(
         self,
-        size: int | Sequence[int],
+        size: Size,
         rescale: bool = False,
         geometry: Geometry | None = None,
-        max_class_share: float = 1.0,
+        max_class_share: Share = 1.0,
     ) -> None:
-        self.size = checks.extent(
-            "augmentation.size", size, fix="data.crop_size=512, which presets read it from"
-        )
+        self.size = sides(size)
         self.rescale = rescale
         self.geometry = geometry or Geometry()
-        self.max_class_share = checks.number("augmentation.max_class_share", max_class_share, 0, 1)
+        self.max_class_share = max_class_share
 
     def __call__(
         self,
@@ -98,6 +96,7 @@ class RandomCrop:
         return corner + box / 2
 
 
+@checked
 class CenterCrop:
     """The crop for evaluation, without randomness: the full image, or its centre at a fixed size.
 
@@ -109,8 +108,8 @@ class CenterCrop:
         UserError: `size` is not an image size.
     """
 
-    def __init__(self, size: int | Sequence[int] | None = None) -> None:
-        self.size = None if size is None else checks.extent("size of the centre crop", size)
+    def __init__(self, size: Size | None = None) -> None:
+        self.size = None if size is None else sides(size)
 
     def __call__(
         self,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import cv2
 import numpy as np
 
-from pixelwise import checks
 from pixelwise.augmentation.transform import Pair
+from pixelwise.checks import checked
+from pixelwise.kinds import Range, Share
 from pixelwise.types import FULL_SCALE
 
 
+@checked
 class PhotometricDistortion:
     """Change brightness, contrast, saturation and hue, each with a probability of its own.
 
@@ -31,17 +35,17 @@ class PhotometricDistortion:
 
     def __init__(
         self,
-        brightness: float = 32 / 255,
-        contrast: float = 0.5,
-        saturation: float = 0.5,
-        hue: float = 0.1,
-        p: float = 0.5,
+        brightness: Share = 32 / 255,
+        contrast: Share = 0.5,
+        saturation: Share = 0.5,
+        hue: Annotated[float, Range(0, 0.5)] = 0.1,
+        p: Share = 0.5,
     ) -> None:
-        self.brightness = checks.strength("augmentation.colour.brightness", brightness, 1)
-        self.contrast = checks.strength("augmentation.colour.contrast", contrast, 1)
-        self.saturation = checks.strength("augmentation.colour.saturation", saturation, 1)
-        self.hue = checks.strength("augmentation.colour.hue", hue, 0.5)
-        self.p = checks.strength("augmentation.colour.p", p, 1)
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+        self.hue = hue
+        self.p = p
 
     def __call__(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Pair:
         """Change the colours of image (H, W, C); integers are rounded and clipped to their dtype's range."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from pixelwise import checks
 from pixelwise.augmentation.crop import CenterCrop, RandomCrop
 from pixelwise.augmentation.geometry import Geometry
 from pixelwise.augmentation.transform import Pair, Transform
+from pixelwise.checks import checked
 from pixelwise.errors import UserError
+from pixelwise.kinds import Share, Size, sides
 
 
+@checked
 class Augmentation:
     """Crop to a fixed size, then change the colours, then apply further transforms.
 
@@ -32,16 +34,14 @@ class Augmentation:
 
     def __init__(
         self,
-        size: int | Sequence[int],
+        size: Size,
         rescale: bool = False,
         geometry: Geometry | None = None,
         colour: Transform | None = None,
         extra: Mapping[str, Transform | None] | None = None,
-        max_class_share: float = 1.0,
+        max_class_share: Share = 1.0,
     ) -> None:
-        self.size = checks.extent(
-            "augmentation.size", size, fix="data.crop_size=512, which presets read it from"
-        )
+        self.size = sides(size)
         centred = rescale and geometry is None
         random = RandomCrop(self.size, rescale, geometry, max_class_share)
         self.crop = CenterCrop(self.size) if centred else random

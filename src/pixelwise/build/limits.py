@@ -11,7 +11,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from pixelwise import checks
 from pixelwise.errors import UserError
 from pixelwise.runtime.device import precision
 from pixelwise.schedules.schedule import Plan
@@ -99,19 +98,19 @@ def check_validates(settings: Mapping[str, Any], phase_plan: Plan) -> None:
 def check_least(settings: Mapping[str, Any], phase_plan: Plan) -> None:
     """Refuse `trainer.min_epochs` and `min_steps` beyond the end of the training, which is not validated."""
     for key, length in (("min_epochs", phase_plan.steps_per_epoch), ("min_steps", 1)):
-        if settings.get(key) is not None:
-            least = checks.whole(f"trainer.{key}", settings[key], 1)
-            if least * length > settings["max_steps"]:
-                expected = f"at most {settings['max_steps'] // length}, where the training ends"
-                raise UserError(f"trainer.{key}", found=least, expected=expected)
+        least = settings.get(key)
+        if least is not None and least * length > settings["max_steps"]:
+            expected = f"at most {settings['max_steps'] // length}, where the training ends"
+            raise UserError(f"trainer.{key}", found=least, expected=expected)
 
 
 def check_interval(settings: Mapping[str, Any], phase_plan: Plan) -> None:
-    """Refuse a `trainer.val_check_interval` that is a time: a resumed run would validate at other steps."""
+    """Refuse a `trainer.val_check_interval` longer than an epoch, or a share of no epoch."""
     key, interval = "trainer.val_check_interval", settings.get("val_check_interval")
     if settings["check_val_every_n_epoch"] is None:
-        checks.whole(key, interval, 1, expected="training batches, with trainer.check_val_every_n_epoch=null")
-    elif isinstance(interval, float):
-        checks.number(key, interval, above=0, high=1, expected="a share of the epoch, or training batches")
-    elif interval is not None:
-        checks.whole(key, interval, 1, phase_plan.batches_per_epoch)
+        if not isinstance(interval, int):
+            expected = "a number of training batches, with trainer.check_val_every_n_epoch=null"
+            raise UserError(key, found=interval, expected=expected)
+    elif isinstance(interval, int) and interval > phase_plan.batches_per_epoch:
+        expected = f"at most {phase_plan.batches_per_epoch}, the batches of an epoch"
+        raise UserError(key, found=interval, expected=expected)

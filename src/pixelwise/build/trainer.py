@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from pixelwise import checks
 from pixelwise.build import limits
 from pixelwise.build.instantiate import make
+from pixelwise.cli.schema import Trainer
 from pixelwise.errors import UserError
 from pixelwise.models.sync_batchnorm import release, synchronise
 from pixelwise.schedules.schedule import Plan
@@ -93,6 +96,14 @@ def evaluation_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Tra
         logger=[],
         callbacks=[callback for callback in callbacks if isinstance(callback, ProgressBar)],
     )
+
+
+def check_trainer(settings: Mapping[str, Any]) -> None:
+    """Refuse a value that Lightning's annotations do not admit; `pixelwise.cli.schema` knows the others."""
+    options = checks.arguments(L.Trainer)
+    for name in settings.keys() - Trainer.__annotations__.keys():
+        if name in options and (found := checks.of_option(f"trainer.{name}", settings[name], options[name])):
+            raise checks.refusal(found)
 
 
 def _trainer(

@@ -64,7 +64,7 @@ class Application(Hydra):
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise explain(error, overrides, self.config_loader.of_files) from error
         if run_mode == RunMode.RUN and config_name is not None:
-            check(config)
+            check(config, config_name)
         return config
 
     def usual(self, config_name: str, overrides: Sequence[str]) -> DictConfig:

@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 
 from pixelwise.cli import run_arguments
 from pixelwise.cli.application import Application
-from pixelwise.cli.checks import check, check_given, check_references
+from pixelwise.cli.checks import check, check_values
 from pixelwise.cli.hints import alternatives, explain, stop
 from pixelwise.cli.job import output_folder, write_problem_list
 from pixelwise.cli.options import groups, options
@@ -61,7 +61,7 @@ def command(
             sys.argv[:] = typed  # repeated by launchers of further processes, recorded in the run folder
             try:
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
-                    check(config)
+                    check(config, config_name)
                 return job(config)
             except UserError as error:
                 unknown[:] = [error] if isinstance(error, UnknownName) else []
@@ -148,8 +148,7 @@ def _check_values(application: Application, config_name: str, words: list[str]) 
     for overrides in alternatives(words, application.config_loader):
         try:
             config = application.compose_config(config_name, overrides, RunMode.MULTIRUN)
-            check_given(config)
-            check_references(config)
+            check_values(config, config_name)
         except UserError:
             print("job that cannot be composed:", " ".join(overrides), file=sys.stderr)
             raise

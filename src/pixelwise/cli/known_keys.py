@@ -1,6 +1,6 @@
 """Refuses keys that nothing reads, such as +lr_scheduler=cosine.
 
-A class refuses an argument that it does not have. Keys that are read by their names are listed here instead.
+A class refuses an argument that it does not have. Keys that are read by name are those of `cli.schema`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,11 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.cli.options import groups, options
+from pixelwise.cli.schema import Data, Logger, Schedule, Sweep, Task
 from pixelwise.errors import UnknownName, nearest
 
-READ = {
-    "data": (
-        *("_target_", "source", "root", "prepared", "classes", "palette", "channels", "mean", "std"),
-        *("crop_size", "eval_size", "rescale", "batch_size", "num_workers", "verify", "cache"),
-        *("train_samples", "balance", "rare", "rare_share"),
-        *("target", "label", "names", "split", "splits", "inputs", "known_inputs", "protocols", "monitor"),
-    ),
-    "task": ("name", "monitor", "mode", "head", "scores", "prediction", "card", "requires"),
-    "schedule": ("phases",),
-    "sweep": ("name",),
-    "logger": ("log_images",),
-}
-"""The keys of groups that are read by name. (The keys of other groups are arguments of classes.)"""
+SECTIONS = {"data": Data, "task": Task, "schedule": Schedule, "sweep": Sweep, "logger": Logger}
+"""Groups whose keys are read by name. (The keys of other groups are arguments of classes.)"""
 
 
 def check_known(config: DictConfig) -> None:
@@ -45,7 +35,8 @@ def check_known(config: DictConfig) -> None:
     evaluated = ConfigStore.instance().load("run_config.yaml").node if "run" in config else {}
     commands = [file for name, file in options("").items() if "run" in config or name == "train"]
     top = [str(key) for file in commands for key in OmegaConf.load(file)]
-    known = {"": (*top, *(group.split("/")[0] for group in groups()))} | READ
+    known = {"": {*top, *(group.split("/")[0] for group in groups())}}
+    known |= {group: set(section.__annotations__) for group, section in SECTIONS.items()}
     for group, names in known.items():
         node, given = (raw.get(group), evaluated.get(group)) if group else (raw, evaluated)
         for key in node if isinstance(node, dict) else ():

@@ -7,11 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from pixelwise import checks
 from pixelwise.augmentation.mixing.mix import Mixed
+from pixelwise.checks import checked, class_indices
+from pixelwise.kinds import Share
 from pixelwise.types import IGNORE
 
 
+@checked
 class ClassMix:
     """Paste all pixels of some classes of another image, at the same place (Olsson et al. 2021, "ClassMix").
 
@@ -34,11 +36,11 @@ class ClassMix:
     blends_masks: ClassVar[bool] = False
 
     def __init__(
-        self, classes: Sequence[str], paste: Sequence[str] | None = None, share: float = 0.5
+        self, classes: Sequence[str], paste: Sequence[str] | None = None, share: Share = 0.5
     ) -> None:
         key = "mixing.choices.classmix.paste"
-        self.indices = checks.class_indices(key, classes if paste is None else paste, classes)
-        self.share = checks.strength("mixing.choices.classmix.share", share, 1)
+        self.indices = class_indices(key, classes if paste is None else paste, classes)
+        self.share = share
 
     def __call__(
         self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray] | None, rng: np.random.Generator

@@ -7,10 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from pixelwise import checks
 from pixelwise.augmentation.mixing.mix import Mixed
+from pixelwise.checks import checked
+from pixelwise.kinds import Positive
 
 
+@checked
 class CutMix:
     """Replace a rectangle by that of another image, at the same place (Yun et al. 2019, "CutMix").
 
@@ -28,8 +30,8 @@ class CutMix:
     needs_masks: ClassVar[bool] = False
     blends_masks: ClassVar[bool] = False
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = checks.number("mixing.choices.cutmix.alpha", alpha, above=0)
+    def __init__(self, alpha: Positive = 1.0) -> None:
+        self.alpha = alpha
 
     def __call__(
         self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray] | None, rng: np.random.Generator

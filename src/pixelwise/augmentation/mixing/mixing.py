@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixelwise import checks
 from pixelwise.augmentation.mixing.mix import Mix
+from pixelwise.checks import checked
+from pixelwise.kinds import Share
 
 
 class MixedBatch(NamedTuple):
@@ -24,6 +25,7 @@ class MixedBatch(NamedTuple):
     """(B,) row of the other target."""
 
 
+@checked
 class Mixing:
     """Mix each row of a batch with other rows, at random and independently of the other rows.
 
@@ -40,9 +42,9 @@ class Mixing:
         UserError: `p` is not a probability.
     """
 
-    def __init__(self, choices: Mapping[str, Mix | None], p: float = 1.0) -> None:
+    def __init__(self, choices: Mapping[str, Mix | None], p: Share = 1.0) -> None:
         self.choices = {name: mix for name, mix in choices.items() if mix is not None}
-        self.p = checks.strength("mixing.p", p, 1)
+        self.p = p
 
     def is_soft(self, has_masks: bool) -> bool:
         """Whether targets become soft: with one label per image by any mixing, with masks by blending."""

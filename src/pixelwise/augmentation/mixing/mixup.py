@@ -8,10 +8,12 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from pixelwise import checks
 from pixelwise.augmentation.mixing.mix import Mixed
+from pixelwise.checks import checked
+from pixelwise.kinds import Positive
 
 
+@checked
 class MixUp:
     """Average two images and their labels (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization").
 
@@ -29,8 +31,8 @@ class MixUp:
     needs_masks: ClassVar[bool] = False
     blends_masks: ClassVar[bool] = True
 
-    def __init__(self, alpha: float = 0.2) -> None:
-        self.alpha = checks.number("mixing.choices.mixup.alpha", alpha, above=0)
+    def __init__(self, alpha: Positive = 0.2) -> None:
+        self.alpha = alpha
 
     def __call__(
         self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray] | None, rng: np.random.Generator

@@ -9,14 +9,16 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from pixelwise.checks import checked
 from pixelwise.errors import UnknownName, UserError, nearest
 from pixelwise.files import whole_files
+from pixelwise.kinds import Count, Positive
 from pixelwise.overrides import mode_of
 from pixelwise.runs.checkpoints import file_of
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
@@ -26,6 +28,7 @@ from pixelwise.types import ERODED, Batch
 log = logging.getLogger(__name__)
 
 
+@checked
 class Checkpoint(L.Callback):
     """Write `checkpoints/best.ckpt` (weights only) and `last.ckpt`, `previous.ckpt` (full state).
 
@@ -43,15 +46,14 @@ class Checkpoint(L.Callback):
     """
 
     def __init__(
-        self, monitor: str, mode: str, every_n_steps: int | None = None, every_n_minutes: float | None = 10
+        self,
+        monitor: str,
+        mode: Literal["max", "min"],
+        every_n_steps: Count | None = None,
+        every_n_minutes: Positive | None = 10,
     ) -> None:
         self.monitor = monitor
-        if mode not in ("max", "min"):
-            raise UserError("task.mode", found=mode, expected="max or min")
         self.mode = mode
-        for key, value in (("every_n_steps", every_n_steps), ("every_n_minutes", every_n_minutes)):
-            if value is not None and value <= 0:
-                raise UserError(f"callbacks.checkpoint.{key}", found=value, expected="more than 0, or null")
         self.better = operator.gt if mode == "max" else operator.lt
         self.best = math.nan
         self.best_epoch = -1
