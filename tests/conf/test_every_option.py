@@ -24,18 +24,22 @@ CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
 OPTIONS = [f.relative_to(CONF).with_suffix("") for f in FILES if "hydra" not in f.parts and f.parent != CONF]
 TASKS = sorted(f.stem for f in (CONF / "task").glob("*.yaml"))
-BOTH = ("augmentation", "data", "loss", "schedule")
+BOTH = ("augmentation", "data", "loss", "mixing", "schedule")
 """Groups whose options are tested with every task."""
 
 
 def fits(option: Path, task: str) -> bool:
-    """Whether an option supports a task: data sets need a source for it, and tagging needs its own loss."""
+    """Whether an option supports a task: its sources, its loss, and whether it needs or refuses masks."""
     if option.parent == Path("data"):
         if "source" in OmegaConf.load(CONF / f"{option}.yaml"):  # a data set with masks only
             return task == "segmentation"
         return (CONF / f"data/source/{option.name}_{task}.yaml").exists()
     if option.parent == Path("loss"):
         return (option.name == "bce") == (task == "tagging")
+    if option in map(Path, ("augmentation/randaugment", "augmentation/trivialaugment")):
+        return task == "classification"
+    if option in map(Path, ("mixing/classmix", "mixing/mosaic")):
+        return task == "segmentation"
     return (option.name, task) != ("ce_then_lovasz", "tagging")
 
 
