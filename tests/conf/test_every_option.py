@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from tests.helpers import Compose, refused
 
 from pixelwise import build
-from pixelwise.build.instantiate import check_target, targets
+from pixelwise.build.instantiate import check_target
 from pixelwise.overrides import nodes
 from pixelwise.runtime.processes import leave_process_group
 
@@ -24,7 +24,7 @@ CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
 OPTIONS = [f.relative_to(CONF).with_suffix("") for f in FILES if "hydra" not in f.parts and f.parent != CONF]
 TASKS = sorted(f.stem for f in (CONF / "task").glob("*.yaml"))
-BOTH = ("augmentation", "data", "loss", "schedule")
+BOTH = ("augmentation", "data", "loss", "mixing", "schedule")
 """Groups whose options are tested with every task."""
 
 ONE_TASK = {"pool": ["classification"]}
@@ -32,13 +32,17 @@ ONE_TASK = {"pool": ["classification"]}
 
 
 def fits(option: Path, task: str) -> bool:
-    """Whether an option supports a task: data sets need a source for it, and tagging needs its own loss."""
+    """Whether an option supports a task: its sources, its loss, and whether it needs or refuses masks."""
     if option.parent == Path("data"):
         if "source" in OmegaConf.load(CONF / f"{option}.yaml"):  # a data set with masks only
             return task == "segmentation"
         return (CONF / f"data/source/{option.name}_{task}.yaml").exists()
     if option.parent == Path("loss"):
         return (option.name == "bce") == (task == "tagging")
+    if option in map(Path, ("augmentation/randaugment", "augmentation/trivialaugment")):
+        return task == "classification"
+    if option in map(Path, ("mixing/classmix", "mixing/mosaic")):
+        return task == "segmentation"
     return (option.name, task) != ("ce_then_lovasz", "tagging")
 
 
@@ -97,8 +101,9 @@ def test_the_first_line_describes_the_file(file: Path) -> None:
 @pytest.mark.fast
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))
 def test_every_class_in_the_file_is_allowed_and_exists(file: Path) -> None:
-    for target in targets(OmegaConf.to_container(OmegaConf.load(file))):
-        check_target(target, str(file))
+    for key, node in nodes(OmegaConf.load(file)):
+        if key.split(".")[-1] == "_target_" and not OmegaConf.is_list(node):
+            check_target(node._value(), str(file))
 
 
 # --------------------------------------------------------------------------------------- the options

@@ -202,8 +202,14 @@ def test_a_file_of_a_full_vit_loads(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------- unused maps
-@pytest.mark.fast
-@pytest.mark.parametrize("name", ["hrnet_w18_small", "test_resnet", "test_efficientnet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hrnet_w18_small",
+        pytest.param("test_resnet", marks=pytest.mark.fast),
+        pytest.param("test_efficientnet", marks=pytest.mark.fast),
+    ],
+)
 def test_only_weights_of_unused_maps_are_excluded(name: str) -> None:
     """HRNet makes all its maps at the end, and EfficientNet has a layer after its last map."""
     encoder, random = Encoder(name), torch.get_rng_state()

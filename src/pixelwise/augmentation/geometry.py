@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import numpy as np
 
-from pixelwise import checks
+from pixelwise.checks import checked
+from pixelwise.kinds import Interval, Range, Share
 
 QUARTER_TURN = np.array([[0, -1], [1, 0]])
 
 
+@checked
 class Geometry:
     """Draws flips, rotations, zoom, stretch and shear at random, as one 2×2 matrix.
 
@@ -22,7 +24,9 @@ class Geometry:
         vflip: probability of a vertical flip.
         rot90: probability of a rotation by 90°, 180° or 270°; 0.75 makes all orientations equally likely.
         rotate: largest rotation in both directions, in degrees.
-        scale: [low, high] of the zoom, drawn log-uniformly; 2 makes objects twice as large.
+        scale: [low, high] of the zoom; 2 makes objects twice as large.
+        scale_draw: "log" draws the zoom log-uniformly, so that 1/2 and 2 are equally likely; "uniform" draws
+            it uniformly, as large-scale jitter and mmsegmentation do.
         ratio: [low, high] of the factor on width / height, drawn log-uniformly; areas do not change.
         shear: largest shear angle in both directions, in degrees.
         translate: smallest range in which the crop moves in both directions, as a fraction of its size. It
@@ -34,23 +38,25 @@ class Geometry:
 
     def __init__(
         self,
-        hflip: float = 0.0,
-        vflip: float = 0.0,
-        rot90: float = 0.0,
-        rotate: float = 0.0,
-        scale: Sequence[float] = (1.0, 1.0),
-        ratio: Sequence[float] = (1.0, 1.0),
-        shear: float = 0.0,
-        translate: float = 0.0,
+        hflip: Share = 0.0,
+        vflip: Share = 0.0,
+        rot90: Share = 0.0,
+        rotate: Annotated[float, Range(0, 180)] = 0.0,
+        scale: Interval = (1.0, 1.0),
+        ratio: Interval = (1.0, 1.0),
+        shear: Annotated[float, Range(0, 60)] = 0.0,
+        translate: Share = 0.0,
+        scale_draw: Literal["log", "uniform"] = "log",
     ) -> None:
-        self.hflip = checks.strength("augmentation.geometry.hflip", hflip, 1)
-        self.vflip = checks.strength("augmentation.geometry.vflip", vflip, 1)
-        self.rot90 = checks.strength("augmentation.geometry.rot90", rot90, 1)
-        self.rotate = np.deg2rad(checks.strength("augmentation.geometry.rotate", rotate, 180))
-        self.log_scale = np.log(checks.interval("augmentation.geometry.scale", scale))
-        self.log_ratio = np.log(checks.interval("augmentation.geometry.ratio", ratio))
-        self.shear = np.deg2rad(checks.strength("augmentation.geometry.shear", shear, 60))
-        self.translate = checks.strength("augmentation.geometry.translate", translate, 1)
+        self.hflip = hflip
+        self.vflip = vflip
+        self.rot90 = rot90
+        self.rotate = np.deg2rad(rotate)
+        self.scale = np.array(scale)
+        self.scale_draw = scale_draw
+        self.log_ratio = np.log(ratio)
+        self.shear = np.deg2rad(shear)
+        self.translate = translate
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Draw one matrix.
@@ -65,7 +71,8 @@ class Geometry:
         """
         mirror_x, mirror_y, turned = rng.random(3) < (self.hflip, self.vflip, self.rot90)
         turns = rng.integers(1, 4) * turned
-        zoom = np.exp(rng.uniform(*self.log_scale))
+        log = self.scale_draw == "log"
+        zoom = np.exp(rng.uniform(*np.log(self.scale))) if log else rng.uniform(*self.scale)
         stretch = np.sqrt(np.exp(rng.uniform(*self.log_ratio)))
         slant = np.tan(rng.uniform(-self.shear, self.shear))
         angle = rng.uniform(-self.rotate, self.rotate)

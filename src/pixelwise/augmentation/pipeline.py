@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from pixelwise import checks
 from pixelwise.augmentation.crop import CenterCrop, RandomCrop
 from pixelwise.augmentation.geometry import Geometry
 from pixelwise.augmentation.transform import Pair, Transform
+from pixelwise.checks import checked
 from pixelwise.errors import UserError
+from pixelwise.kinds import Share, Size, sides
 
 
+@checked
 class Augmentation:
     """Crop to a fixed size, then change the colours, then apply further transforms.
 
@@ -24,24 +26,25 @@ class Augmentation:
             evaluation.
         colour: a transform of pixel values such as `Colour`, or None.
         extra: further transforms by name, applied in this order; None switches an entry off.
+        max_class_share: see `RandomCrop`; 1 for images without a mask.
 
     Raises:
-        UserError: `size` is not an image size.
+        UserError: `size` is not an image size, or the share is out of range.
     """
 
     def __init__(
         self,
-        size: int | Sequence[int],
+        size: Size,
         rescale: bool = False,
         geometry: Geometry | None = None,
         colour: Transform | None = None,
         extra: Mapping[str, Transform | None] | None = None,
+        max_class_share: Share = 1.0,
     ) -> None:
-        self.size = checks.extent(
-            "augmentation.size", size, fix="data.crop_size=512, which presets read it from"
-        )
+        self.size = sides(size)
         centred = rescale and geometry is None
-        self.crop = CenterCrop(self.size) if centred else RandomCrop(self.size, rescale, geometry)
+        random = RandomCrop(self.size, rescale, geometry, max_class_share)
+        self.crop = CenterCrop(self.size) if centred else random
         self.colour = colour
         self.extra = {name: transform for name, transform in (extra or {}).items() if transform is not None}
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from pixelwise import checks
 from pixelwise.errors import UserError
+from pixelwise.overrides import origin
 from pixelwise.runtime.own_packages import VARIABLE, own_packages
 
 ALLOWED = (
@@ -27,6 +29,14 @@ ALLOWED = (
 """Modules whose classes a config may name, in addition to the packages in PIXELWISE_PACKAGES."""
 
 
+OF_HYDRA = {
+    "_partial_": checks.Option(bool, False),
+    "_convert_": checks.Option(Literal["none", "partial", "object", "all"], "all"),
+    "_recursive_": checks.Option(bool, True),
+}
+"""Keys beside `_target_` that Hydra itself reads."""
+
+
 def make(config: Any, key: str, **arguments: Any) -> Any:
     """Instantiate a config node, after a check of all classes that it names.
 
@@ -36,17 +46,17 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
         **arguments: additional arguments of the class.
 
     Raises:
-        UserError: a class is not allowed, or does not accept its arguments.
+        UserError: a class is not allowed, does not accept its arguments, or its annotations do not admit a
+            value; in this order, and before any class is called.
     """
-    if not isinstance(config, Mapping | DictConfig) or "_target_" not in config:
+    if not checks.is_target(config):
         found = "null" if config is None else config
         raise UserError(
             f"{key} cannot be built: it is not a mapping with `_target_`",
             found=found,
             expected="a class as _target_, and its arguments",
         )
-    for target in targets(config):
-        check_target(target, key)
+    check_classes(config, key)
     try:
         return instantiate(config, _convert_="all", **arguments)
     except InstantiationException as error:
@@ -66,17 +76,29 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
         raise
 
 
-def targets(config: Any) -> Iterator[str]:
-    """All values of `_target_` in nested containers."""
-    if isinstance(config, Mapping | DictConfig):
-        for key, value in config.items():
-            if key == "_target_":
-                yield str(value)
-            else:
-                yield from targets(value)
-    elif isinstance(config, list | tuple) or OmegaConf.is_list(config):
+def check_classes(config: Any, key: str = "", source: DictConfig | None = None) -> None:
+    """Refuse a class that is not allowed, and a value that the annotation of its argument does not admit.
+
+    Args:
+        config: containers in which mappings with `_target_` are searched.
+        key: the config key of the containers.
+        source: the whole config with its interpolations, to say where a wrong value comes from.
+
+    Raises:
+        UserError: the first of them.
+    """
+    if isinstance(config, Mapping):
+        if "_target_" in config:
+            check_target(target := str(config["_target_"]), key)
+            options = checks.arguments(get_object(target)) | OF_HYDRA
+            for name in [name for name in config if name in options]:
+                if found := checks.of_option(f"{key}.{name}", config[name], options[name]):
+                    raise checks.refusal(found, "" if source is None else origin(source, found.key))
+        for name, value in config.items():
+            check_classes(value, f"{key}.{name}".lstrip("."), source)
+    elif isinstance(config, Sequence) and not isinstance(config, str):
         for value in config:
-            yield from targets(value)
+            check_classes(value, key, source)
 
 
 def check_target(target: str, key: str) -> None:

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from pixelwise.errors import UserError
+from pixelwise.kinds import ClassWeights
 from pixelwise.types import IGNORE
+
+
+def is_soft(target: Tensor) -> bool:
+    """Whether a target holds shares of the classes (B, K[, H, W]) instead of indices (B[, H, W])."""
+    return target.is_floating_point()
+
+
+def soft_shares(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares of the classes in a soft target, and where it is labelled.
+
+    Args:
+        logits: (B, K[, H, W]).
+        target: the soft target of the same shape; `IGNORE` in all classes of an ignored pixel.
+
+    Returns:
+        The shares in the shape and precision of the logits, 0 in ignored pixels; and bool (B[, H, W]).
+
+    Raises:
+        UserError: the target does not have the shape of the logits.
+    """
+    if target.shape != logits.shape:
+        raise UserError(
+            "loss: a soft target needs a share for each class",
+            found=f"a target {tuple(target.shape)} for logits {tuple(logits.shape)}",
+            expected="both of the same shape",
+        )
+    labelled = (target != IGNORE).all(1)
+    return target.where(labelled.unsqueeze(1), 0).to(logits.dtype), labelled
+
+
+def along_classes(weights: Tensor, logits: Tensor) -> Tensor:
+    """View class weights (K,) so that they multiply tensors (B, K[, H, W])."""
+    return weights.view(-1, *[1] * (logits.ndim - 2))
 
 
 def check_one_label(logits: Tensor, target: Tensor) -> None:
@@ -27,28 +58,9 @@ def full_precision(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def weights_tensor(class_weights: Sequence[float] | None, name: str = "class_weights") -> Tensor | None:
-    """Convert class weights to a float32 tensor (K,); None stays None.
-
-    Args:
-        class_weights: one number for each class, or None.
-        name: the loss's option, for the message.
-
-    Raises:
-        UserError: a weight is negative or not finite, or the weights are a string.
-    """
-    if class_weights is None:
-        return None
-    if isinstance(class_weights, str):
-        raise UserError(
-            f"loss.{name}: not weights",
-            found=class_weights,
-            expected="one number for each class, or null; only train.py understands class_weights=auto",
-        )
-    weights = [float(weight) for weight in class_weights]
-    if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
-        raise UserError(f"loss.{name}: not a list of weights", found=weights, expected="finite numbers >= 0")
-    return torch.tensor(weights)
+def weights_tensor(class_weights: ClassWeights | None) -> Tensor | None:
+    """Convert class weights to a float32 tensor (K,); None stays None."""
+    return None if class_weights is None else torch.tensor([float(weight) for weight in class_weights])
 
 
 def weights_for(logits: Tensor, class_weights: Tensor | None, name: str = "class_weights") -> Tensor | None:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixelwise.errors import UnknownName, UserError, nearest
+from pixelwise.kinds import Count, Stride
 from pixelwise.models.download import require_download, resolve_hub
 from pixelwise.models.encoder_weights import load_encoder_weights
 from pixelwise.models.freezing import FrozenNorms, freeze_batchnorm, parameters_to_buffers, unused_parameters
@@ -49,7 +50,8 @@ class Encoder(FrozenNorms):
         pretrained: load timm's weights from the Hugging Face hub (or its local cache).
         weights: load weights from here instead: a run folder, one of its checkpoints, a hub folder, or a
             `.pth` or `.safetensors` file from timm or from the model's authors.
-        allow_missing: accept `weights` that leave more than 1 % of the timm model's weights random.
+        allow_missing: accept `weights` that leave more than 1 % of the timm model's weights random, or that
+            hold tensors of another model.
         in_chans: number of input bands; the first layer of pretrained weights is adapted to it.
         output_stride: stride of the coarsest map. Below 32 the last stages are dilated instead of strided,
             as in DeepLab, so that the last strides are equal. Not every model supports it.
@@ -74,9 +76,9 @@ class Encoder(FrozenNorms):
         weights: str | Path | None = None,
         allow_missing: bool = False,
         in_chans: int = 3,
-        output_stride: int = 32,
+        output_stride: Stride = 32,
         frozen_batchnorm: bool = False,
-        blocks: int | Sequence[int] | None = None,
+        blocks: Count | Sequence[int] | None = None,
         neck: bool = True,
         final: bool = False,
         **options: Any,
@@ -118,8 +120,7 @@ class Encoder(FrozenNorms):
         stored = load_encoder_weights(self, Path(weights), allow_missing) if weights else None
         config: Any = self.body.pretrained_cfg
         timm_name = ".".join(config[key] for key in ("architecture", "tag") if config.get(key))
-        self.expected_by = "the run that the weights come from" if stored else f"timm's {timm_name}"
-        mean, std = stored or (config["mean"], config["std"])
+        mean, std, self.expected_by = stored or (config["mean"], config["std"], f"timm's {timm_name}")
         is_known = (pretrained or weights) and len(mean) == len(std) == in_chans
         self.mean = tuple(mean) if is_known else None
         self.std = tuple(std) if is_known else None

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError
+from pixelwise.kinds import Fraction
 from pixelwise.models.encoder import Encoder
 from pixelwise.models.freezing import FrozenNorms, freeze_batchnorm
 from pixelwise.models.pools import Pool
@@ -123,7 +124,7 @@ class PixelHead(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int, dropout: float = 0.0, encoder: nn.Module | None = None
+        self, in_channels: int, num_classes: int, dropout: Fraction = 0.0, encoder: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.dropout = nn.Dropout2d(dropout)

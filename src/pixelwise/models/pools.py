@@ -6,8 +6,9 @@ import torch
 from timm.layers import AttentionPoolLatent
 from torch import Tensor, nn
 
-from pixelwise import checks
+from pixelwise.checks import checked
 from pixelwise.errors import UserError
+from pixelwise.kinds import Count, Positive
 
 
 class Pool(nn.Module):
@@ -64,6 +65,7 @@ class ClassTokenAndAverage(Pool):
         return [tokens[:, 0], positions.mean(1)]
 
 
+@checked
 class GeM(Pool):
     """Generalised mean (mean xᵖ)^(1/p) over all positions, with one learned p; 1 is the mean, ∞ the maximum.
 
@@ -76,9 +78,9 @@ class GeM(Pool):
         eps: smallest value.
     """
 
-    def __init__(self, channels: int, p: float = 3.0, eps: float = 1e-6) -> None:
+    def __init__(self, channels: int, p: Positive = 3.0, eps: Positive = 1e-6) -> None:
         super().__init__(channels)
-        self.p = nn.Parameter(torch.tensor(checks.number("task.head.pool.p", p, above=0)))
+        self.p = nn.Parameter(torch.tensor(float(p)))
         self.eps = eps
 
     def forward(self, tokens: Tensor, positions: Tensor) -> list[Tensor]:
@@ -86,6 +88,7 @@ class GeM(Pool):
         return [positions.clamp(min=self.eps).pow(self.p).mean(1).pow(1 / self.p)]
 
 
+@checked
 class Attention(Pool):
     """Mean over class token and positions, weighted by the attention of one learned query in several heads.
 
@@ -96,9 +99,9 @@ class Attention(Pool):
         heads: number of attention heads.
     """
 
-    def __init__(self, channels: int, heads: int = 8) -> None:
+    def __init__(self, channels: int, heads: Count = 8) -> None:
         super().__init__(channels)
-        if channels % checks.whole("task.head.pool.heads", heads, 1):
+        if channels % heads:
             raise UserError("task.head.pool.heads", found=heads, expected=f"a divisor of {channels}")
         self.attention = AttentionPoolLatent(channels, out_features=0, num_heads=heads)
 
