@@ -27,6 +27,9 @@ TASKS = sorted(f.stem for f in (CONF / "task").glob("*.yaml"))
 BOTH = ("augmentation", "data", "loss", "mixing", "schedule")
 """Groups whose options are tested with every task."""
 
+ONE_TASK = {"pool": ["classification"]}
+"""Groups whose options need another task than segmentation."""
+
 
 def fits(option: Path, task: str) -> bool:
     """Whether an option supports a task: its sources, its loss, and whether it needs or refuses masks."""
@@ -47,7 +50,7 @@ CASES = [
     pytest.param(option, task, id=f"{option}-{task}")
     for option in OPTIONS
     if option.parent.name not in ("task", "source", "experiment", "debug", "trainer")
-    for task in (TASKS if option.parent.name in BOTH else ["segmentation"])
+    for task in (TASKS if option.parent.name in BOTH else ONE_TASK.get(option.parent.name, ["segmentation"]))
     if fits(option, task)
 ]
 
@@ -111,6 +114,7 @@ def test_every_option_trains_and_validates_a_step(
     data = on_disk(option.name if option.parent == Path("data") else "toy", task)
     data = [override for override in data if override != str(option).replace("/", "=")]
     extra = ["logger.wandb.offline=true"] if option == Path("logger/wandb") else []
+    extra += ["encoder.name=test_vit"] if option.parent == Path("pool") else []  # it has a class token
     step(compose(*small([*data, f"{option.parent}={option.name}", *extra]), *ONE_STEP), tmp_path)
 
 
