@@ -35,6 +35,17 @@ Batches = Annotated[
         "a number of batches from 1, a share such as 0.1",
     ),
 ]
+Duration = Annotated[
+    str | Mapping[str, NonNegative],
+    Where(
+        lambda v: (
+            re.fullmatch(r"(\d+:)?\d+:\d\d:\d\d", v.strip())
+            if isinstance(v, str)
+            else v and v.keys() <= {"weeks", "days", "hours", "minutes", "seconds"}
+        ),
+        "HH:MM:SS or DD:HH:MM:SS (in quotes in a YAML file), or {hours: 5}",
+    ),
+]
 Weights = Literal["best", "last", "previous"]
 
 
@@ -54,7 +65,7 @@ class Trainer(TypedDict, total=False):
     precision: str | Literal[16, 32, 64]
     max_epochs: Count | None
     max_steps: Count | None
-    max_time: str | Mapping[str, float] | None
+    max_time: Duration | None
     min_epochs: Count | None
     min_steps: Count | None
     limit_train_batches: Batches | None
@@ -78,6 +89,9 @@ class Data(TypedDict, total=False):
     verify: Any
     cache: Any
     train_samples: Any
+    balance: Any
+    rare: Any
+    rare_share: Any
     target: Any
     prepared: Any
     rescale: Any

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.models.timm_spec import channels_first
+from pixelwise.models.timm_spec import TimmSpec
 
 
 @dataclass(frozen=True)
@@ -33,29 +33,22 @@ class Readout:
         """Refuse a model without a class token, if it is to be used.
 
         Args:
-            body: a timm model built with `features_only`.
+            body: a timm model.
             name: its name, for the message.
         """
-        model = getattr(body, "model", None)
-        has_token = getattr(model, "cls_token", None) is not None
-        if self.kind != "ignore" and not (has_token and _returns_tokens(model)):
+        has_token = getattr(body, "cls_token", None) is not None
+        if self.kind != "ignore" and not (has_token and _returns_tokens(body)):
             raise UserError(
                 f"encoder.readout={self.kind}: {name!r} has no class token beside its maps",
                 expected="a plain transformer such as vit_small_patch16_224 or vit_small_patch16_dinov3",
                 fix="decoder.encoder_readout=ignore",
             )
 
-    def maps(self, body: Any, image: Tensor) -> list[Tensor]:
+    def maps(self, spec: TimmSpec, body: Any, image: Tensor) -> list[Tensor]:
         """Return the maps (B, C, h, w) of a model for an image, with its class token."""
         if self.kind == "ignore":
-            return channels_first(body, body(image))
-        pairs = body.model.forward_intermediates(
-            image,
-            indices=body.out_indices,
-            return_prefix_tokens=True,
-            norm=body.norm,
-            intermediates_only=True,
-        )
+            return spec.maps(body, image)
+        pairs = spec.maps(body, image, return_prefix_tokens=True)
         return [self._join(x, tokens[:, 0, :, None, None].expand_as(x)) for x, tokens in pairs]
 
     def _join(self, x: Tensor, token: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torchmetrics import Metric
 
 from pixelwise.errors import UserError
 from pixelwise.inference import TTA, Blender, with_tta
-from pixelwise.losses import WeightedSum
+from pixelwise.losses import WeightedSum, blend
 from pixelwise.losses.sums import Labels, counts_images, over_processes, share_of_step
 from pixelwise.metrics import Sum
 from pixelwise.models import Composition
@@ -124,6 +124,10 @@ class Module(L.LightningModule):
         as `train/loss/aux_NAME`, without its weight.
         """
         outputs = self._outputs(batch["image"])
+        if "second" in batch:  # mixed images
+            classes = outputs[0].logits.shape[1]
+            target = blend(batch["target"], batch["second"], batch["share"], classes)
+            batch = cast(Batch, {**batch, "target": target})
         terms, labels = self._terms(outputs, batch)
         losses = [output.loss.total(own) for output, own in zip(outputs, terms, strict=True)]
         total = _sum(output.weight * loss for output, loss in zip(outputs, losses, strict=True))
