@@ -248,7 +248,7 @@ def test_dpt_reads_blocks_at_the_stride_of_patches(name: str, readout: str, comp
     model(torch.randn(2, 3, 64, 96)).square().mean().backward()
     unused = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert [name for name in unused if not name.startswith("encoder.body")] == []
-    token = model.encoder.body.model.cls_token.grad
+    token = model.encoder.body.cls_token.grad
     assert token is not None
     assert token.any()
 

@@ -50,8 +50,12 @@ def test_the_class_token_is_that_of_timm(readout: str) -> None:
     image = torch.randn(2, 3, 64, 96)
     body = encoder.body
     with torch.no_grad():
-        pairs = body.model.forward_intermediates(
-            image, indices=body.out_indices, return_prefix_tokens=True, intermediates_only=True
+        pairs = body.forward_intermediates(
+            image,
+            indices=[*encoder.spec.indices],
+            norm=True,
+            return_prefix_tokens=True,
+            intermediates_only=True,
         )
         for found, (x, tokens) in zip(encoder(image), pairs, strict=True):
             token = tokens[:, 0, :, None, None].expand_as(x)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pixelwise.errors import UnknownName, UserError, guess
 from pixelwise.kinds import Count, Fraction, NonNegative
 from pixelwise.models.decoders.base import conv_bn_relu
-from pixelwise.models.heads import PixelHead
+from pixelwise.models.pixel_head import PixelHead
 
 
 class AuxiliaryHead(nn.Module):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pixelwise.models.auxiliary import AuxiliaryHeads
+from pixelwise.models.classifier_head import ClassifierHead
 from pixelwise.models.decoders.base import Decoder
 from pixelwise.models.encoder import Encoder
-from pixelwise.models.heads import ClassifierHead
 from pixelwise.models.normalize import Normalize
 
 
