@@ -4,7 +4,8 @@
 
 Decoders are compared with those of segmentation_models_pytorch. Weights are copied in the order in which
 both sides register them, encoder to encoder and decoder to decoder; both use our 1×1 head. Where defaults
-differ on purpose (see the docstrings of the decoders), the reference gets ours.
+differ on purpose (see the docstrings of the decoders), the reference gets ours. The biases that the
+reference has in front of batch-norms, which subtract them again, are removed.
 
 Encoders of every kind are compared with timm: the logits of classifiers, and the last map of plain
 transformers, under the model's final norm. Weights go through `encoder.weights=FILE`, as published ones do;
@@ -14,6 +15,7 @@ the classifier's linear layer is copied.
 from __future__ import annotations
 
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 from omegaconf import OmegaConf
+from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder
 from torch import nn
 
 from pixelwise import build
@@ -30,8 +33,12 @@ from pixelwise.models.decoders import Linear
 REFERENCES: dict[str, tuple[type[nn.Module], dict[str, object]]] = {
     "unet": (smp.Unet, {}),
     "unetplusplus": (smp.UnetPlusPlus, {}),
+    "manet": (smp.MAnet, {}),
+    "linknet": (smp.Linknet, {}),
     "fpn": (smp.FPN, {}),
+    "pan": (smp.PAN, {}),
     "pspnet": (smp.PSPNet, {"encoder_depth": 5, "output_stride": 8}),
+    "deeplabv3": (smp.DeepLabV3, {}),
     "deeplabv3plus": (smp.DeepLabV3Plus, {"decoder_atrous_rates": (6, 12, 18)}),
     "upernet": (smp.UPerNet, {}),
     "segformer": (smp.Segformer, {}),
@@ -40,6 +47,11 @@ REFERENCES: dict[str, tuple[type[nn.Module], dict[str, object]]] = {
 
 ENCODERS = ("resnet18", "convnext_atto")
 """The first has five maps at strides 2 to 32, the second four at strides 4 to 32."""
+
+TRANSFORMER = "vit_tiny_patch16_224"
+ENCODER_OPTIONS = ("output_stride", "neck", "readout")
+READOUTS = {"ignore": "ignore", "add": "add", "project": "cat"}
+"""Readouts of the class token in `decoder=dpt`, and their names in the reference."""
 
 SMALL: dict[str, Any] = {"embed_dim": 32, "depth": 4, "num_heads": 2}
 KINDS: dict[str, dict[str, Any]] = {
@@ -82,10 +94,13 @@ CONF = Path(__file__).parents[1] / "conf/decoder"
 TOLERANCE = 1e-4
 
 
-def build_ours(decoder: str, encoder: str, classes: int = 3) -> Composition:
+def build_ours(decoder: str, encoder: str, readout: str = "ignore", classes: int = 3) -> Composition:
     """Return the composition with a decoder of conf/, random norm parameters and logits of the order of 1."""
     config = OmegaConf.load(CONF / f"{decoder}.yaml")
-    body = Encoder(encoder, output_stride=OmegaConf.select(config, "encoder_output_stride", default=32))
+    if "encoder_readout" in config:
+        config.encoder_readout = readout
+    options = {key: config[f"encoder_{key}"] for key in ENCODER_OPTIONS if f"encoder_{key}" in config}
+    body = Encoder(encoder, **options)
     built = build.make(config, "decoder", channels=body.channels, strides=body.strides)
     head = PixelHead(built.out_channels, classes)
     model = Composition(body, built, head, Normalize([0.0] * 3, [1.0] * 3))
@@ -96,7 +111,9 @@ def build_ours(decoder: str, encoder: str, classes: int = 3) -> Composition:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the statistics of the one batch below
     with torch.no_grad():
-        model.train()(torch.randn(2, 3, 64, 96))
+        deviation = model.train()(torch.randn(2, 3, 64, 96)).std()
+        for parameter in model.head.parameters():
+            parameter /= deviation
     return model.eval()
 
 
@@ -108,18 +125,55 @@ def copy_in_order(ours: nn.Module, theirs: nn.Module) -> None:
         target.copy_(tensor.reshape(target.shape))
 
 
-def largest_difference(decoder: str, encoder: str, size: tuple[int, int] = (64, 96)) -> float:
-    """Return the largest difference of the logits for two images of `size`, a multiple of 32."""
+def remove_biases(model: nn.Module) -> None:
+    """Remove the bias of each convolution in front of a batch-norm; it has no effect."""
+    for module in model.modules():
+        layers = [layer for layer in module.children() if not isinstance(layer, nn.ReLU)]
+        for layer, following in pairwise(layers):
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and isinstance(following, nn.BatchNorm2d):
+                layer.bias = None
+
+
+def largest_difference(decoder: str, encoder: str, size: tuple[int, int] = (128, 256)) -> float:
+    """Return the largest difference of the logits for two images of `size`, multiples of 128."""
     torch.manual_seed(0)
     ours = build_ours(decoder, encoder)
     reference, options = REFERENCES[decoder]
     theirs = reference(f"tu-{encoder}", encoder_weights=None, **options).eval()
     their_encoder, their_decoder = theirs.get_submodule("encoder"), theirs.get_submodule("decoder")
+    remove_biases(their_decoder)
     copy_in_order(ours.encoder, their_encoder)
     copy_in_order(ours.decoder, their_decoder)
     image = torch.randn(2, 3, *size)
     with torch.no_grad():
         return (ours(image) - ours.head(their_decoder(their_encoder(image)), size)).abs().max().item()
+
+
+def largest_difference_of_dpt(encoder: str, readout: str = "ignore") -> float:
+    """Return the largest difference for `decoder=dpt` on the maps and class tokens of our encoder.
+
+    The reference takes plain transformers only, as whole models; its decoder takes any maps.
+    """
+    torch.manual_seed(0)
+    ours = build_ours("dpt", encoder, readout)
+    size = (64, 96)
+    with torch.no_grad():
+        maps = ours.encoder(torch.randn(2, 3, *size))
+        used = [maps[i] for i in ours.decoder.used]
+        halves = [x.tensor_split(2, dim=1) if readout == "project" else (x, x) for x in used]
+        theirs = DPTDecoder(
+            [x.shape[1] for x, _ in halves],
+            [ours.encoder.strides[i] for i in ours.decoder.used],
+            readout=READOUTS[readout],
+        ).eval()
+        remove_biases(theirs)
+        copy_in_order(ours.decoder, theirs)
+        if readout == "add":  # our encoder has added it
+            tokens = [torch.zeros(2, 1, x.shape[1]) for x in used]
+        else:
+            tokens = [token.flatten(2)[..., :1].mT for _, token in halves]
+        output = theirs([x for x, _ in halves], tokens)
+        return (ours.head(ours.decoder(maps), size) - ours.head(output, size)).abs().max().item()
 
 
 def differences_from_timm(
@@ -161,6 +215,11 @@ def main() -> None:
     for decoder in REFERENCES:
         differences = (largest_difference(decoder, encoder) for encoder in ENCODERS)
         print(f"{decoder:14}" + "".join(f"{difference:16.1e}" for difference in differences), flush=True)
+    print(f"{'dpt':14}" + "".join(f"{largest_difference_of_dpt(encoder):16.1e}" for encoder in ENCODERS))
+    for readout in READOUTS:
+        print(
+            f"dpt on {TRANSFORMER}, readout={readout}: {largest_difference_of_dpt(TRANSFORMER, readout):.1e}"
+        )
     print(f"\nlargest |difference| from timm {timm.__version__}, float32")
     print(f"{'':34}{'logits':>10}{'last map':>10}")
     with tempfile.TemporaryDirectory() as folder:

@@ -96,7 +96,7 @@ def survey(
         names: names of timm models.
         decoders: name of a decoder → function that builds it.
         output_strides: name of a decoder → the output stride that it requires of its encoder, if not 32. An
-            encoder that cannot be dilated is tried without dilation, as the error message proposes.
+            encoder that cannot be dilated keeps its own stride.
 
     Yields:
         The results for each model.
@@ -121,19 +121,13 @@ def survey(
             rebuilt = reason and f"{spec.sizes}; built for another size: {reason}"
             if not rebuilt:
                 break
-        plain = tuple(stride for stride in all_decoders.dilations if encoders[stride] is encoders[32])
+        plain = tuple(stride for stride in all_decoders.dilations if encoders[stride].strides[-1] > stride)
         yield Row(name, spec.size, spec.sizes, encoders[32].strides, native, odd, rebuilt, plain)
 
 
 def _encoders(name: str, dilations: Sequence[int], **options: object) -> dict[int, Encoder]:
-    """Return output stride → model; a model that cannot be dilated has its own stride for every key."""
-    encoders = dict.fromkeys((32, *dilations), _encoder(name, **options))
-    for stride in dilations:
-        try:
-            encoders[stride] = _encoder(name, output_stride=stride, **options)
-        except UserError:  # a model that cannot be dilated to 16 cannot be dilated to 8
-            break
-    return encoders
+    """Return output stride → model; a model that cannot be dilated has its own stride."""
+    return {stride: _encoder(name, output_stride=stride, **options) for stride in (32, *dilations)}
 
 
 def _encoder(name: str, **options: object) -> Encoder:
@@ -204,12 +198,12 @@ def _kinds(rows: list[Row], output_strides: Mapping[str, int]) -> Iterator[str]:
         yield f"| {words} | {len(same)} | {_examples(same)} |"
     if output_strides:
         yield from ("", "| output stride | models | examples |", "|---|---:|---|")
-    for decoder, stride in output_strides.items():
+    for stride in sorted(set(output_strides.values()), reverse=True):
+        decoders = " and ".join(name for name, required in output_strides.items() if required == stride)
         dilated = [row for row in rows if row.sizes and stride not in row.plain]
         plain = [row for row in rows if stride in row.plain]
-        words = f"cannot be dilated: for {decoder} set `decoder.encoder_output_stride=32`"
-        yield f"| dilated to {stride}, for {decoder} | {len(dilated)} | {_examples(dilated)} |"
-        yield f"| {words} | {len(plain)} | {_examples(plain)} |"
+        yield f"| dilated to {stride}, for {decoders} | {len(dilated)} | {_examples(dilated)} |"
+        yield f"| cannot be dilated to {stride}, keep their own stride | {len(plain)} | {_examples(plain)} |"
 
 
 def _examples(rows: list[Row]) -> str:

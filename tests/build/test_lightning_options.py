@@ -16,10 +16,11 @@ from lightning.pytorch.profilers import SimpleProfiler
 from omegaconf import DictConfig
 from tests.helpers import Compose, refused
 
-from pixelwise import build
+from pixelwise import build, checks
 from pixelwise.build.lightning_options import ARGUMENTS, CALLBACKS, advice, check
 from pixelwise.build.limits import max_time
 from pixelwise.build.trainer import SyncBatchNorm
+from pixelwise.cli.schema import Duration
 from pixelwise.training import EMA, run
 from pixelwise.training.callbacks.ending import Ending, MaxTime
 
@@ -147,24 +148,18 @@ def test_a_time_limit_is_read(given: Any, seconds: int | None) -> None:
 @pytest.mark.fast
 @pytest.mark.parametrize(
     "given",
-    [
-        "5",
-        "5h",
-        "00:05",
-        "00:00:00",
-        "",
-        36000,
-        5.5,
-        True,
-        [1],
-        {"houres": 5},
-        {"hours": "x"},
-        {"hours": -1},
-        {},
-    ],
+    ["5", "5h", "00:05", "", 36000, 5.5, True, [1], {"houres": 5}, {"hours": "x"}, {"hours": -1}, {}],
 )
 def test_a_time_limit_that_cannot_be_read_is_refused(given: Any) -> None:
-    with refused(r"^trainer\.max_time\n"):
+    with refused(r"^trainer\.max_time"):
+        checks.check("trainer.max_time", given, Duration)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("given", ["00:00:00", {"hours": 0}, {"days": 1e12}])
+def test_a_time_limit_of_nothing_or_forever_is_refused(given: Any) -> None:
+    checks.check("trainer.max_time", given, Duration)
+    with refused(r"^trainer\.max_time"):
         max_time(given)
 
 

@@ -272,7 +272,7 @@ def test_a_sweep_creates_a_folder_for_each_combination(
     ("typed", "suggestion"),
     [
         ("+lr_scheduler=cosine", "remove it|did you mean"),
-        ("+foo=1", "remove it, or refer to it: .{foo}"),
+        ("+xyzzy=1", "remove it, or refer to it: .{xyzzy}"),
         ("+epoch=3", r"did you mean epochs\?"),
         ("+trainr.max_epochs=3", r"did you mean trainer\?"),
         ("+data.foo={a:1}", "nothing reads this key"),

@@ -114,6 +114,8 @@ def test_every_option_trains_and_validates_a_step(
     data = on_disk(option.name if option.parent == Path("data") else "toy", task)
     data = [override for override in data if override != str(option).replace("/", "=")]
     extra = ["logger.wandb.offline=true"] if option == Path("logger/wandb") else []
+    if option.parent == Path("auxiliary") and Path("decoder") / option.name in OPTIONS:
+        extra = [f"decoder={option.name}"]  # heads on layers of this decoder
     extra += ["encoder.name=test_vit"] if option.parent == Path("pool") else []  # it has a class token
     step(compose(*small([*data, f"{option.parent}={option.name}", *extra]), *ONE_STEP), tmp_path)
 

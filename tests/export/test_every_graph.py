@@ -110,3 +110,10 @@ def test_every_kind_of_encoder(encoded: Predictor, form: Format, tmp_path: Path)
     fixed = "img_size" in encoded.config["encoder"]
     shapes = [(1, 3, 112, 144), (3, 3, 112, 144)] if fixed else SHAPES
     check(encoded, form, tmp_path / "out", shapes)
+
+
+@every_format
+def test_dpt_with_the_class_token(compose: Compose, form: Format, tmp_path: Path) -> None:
+    config = compose("encoder=vit_small_dinov3", "decoder=dpt", "decoder.encoder_readout=project")
+    config.encoder.update(SMALL_VIT)
+    check(predictor(config, (112, 144)), form, tmp_path / "out", SHAPES)

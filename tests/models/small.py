@@ -25,13 +25,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 """Encoders of six kinds; each accepts an image of 97×131."""
 
-CANNOT_BE_DILATED = {
-    16: {"swin_tiny_patch4_window7_224"},
-    8: {"swin_tiny_patch4_window7_224", "test_vit", "beit_base_patch16_224"},
-}
-"""Output stride → the encoders that timm cannot dilate to it."""
-
-SLIM = {"width": 64, "pyramid_width": 32, "widths": [32, 24, 16, 16, 16]}
+SLIM = {"width": 64, "pyramid_width": 32, "widths": [32, 24, 16, 16, 16], "reduction": 1}
 
 
 def decoder_of(file: Path, channels: tuple[int, ...], strides: tuple[int, ...]) -> Decoder:
@@ -41,11 +35,16 @@ def decoder_of(file: Path, channels: tuple[int, ...], strides: tuple[int, ...]) 
     return make(config, "decoder", channels=channels, strides=strides)
 
 
+def encoder_for(name: str, decoder: Path) -> Encoder:
+    """Build an encoder of `KINDS` as the decoder requires: dilated if timm can, with a neck or without."""
+    config = OmegaConf.load(decoder)
+    stride, neck = config.get("encoder_output_stride", 32), config.get("encoder_neck", True)
+    return Encoder(name, output_stride=stride, neck=neck, **KINDS[name])
+
+
 def composition(name: str, decoder: Path, classes: int = 3) -> Composition:
-    """Build an encoder of `KINDS` with a small decoder, dilated as the decoder requires if possible."""
-    stride = OmegaConf.load(decoder).get("encoder_output_stride", 32)
-    stride = 32 if name in CANNOT_BE_DILATED.get(stride, ()) else stride
-    encoder = Encoder(name, output_stride=stride, **KINDS[name])
+    """Build an encoder of `KINDS` with a small decoder."""
+    encoder = encoder_for(name, decoder)
     built = decoder_of(decoder, encoder.channels, encoder.strides)
     head = PixelHead(built.out_channels, classes)
     return Composition(encoder, built, head, Normalize([0.0] * 3, [1.0] * 3))

@@ -13,17 +13,23 @@ from torch import Tensor, nn
 from pixelwise import build
 from pixelwise.models import Composition, Encoder
 from pixelwise.models.decoders import (
+    DPT,
     FPN,
+    PAN,
     Decoder,
+    DeepLabV3,
     DeepLabV3Plus,
+    LinkNet,
+    MANet,
     PSPNet,
     SegFormer,
+    UNet,
     UNetFormer,
     UNetPlusPlus,
     UPerNet,
 )
 
-ONE_IMAGE_IS_TOO_FEW = {"deeplabv3plus", "upernet"}  # batch-norm after global pooling
+ONE_IMAGE_IS_TOO_FEW = {"deeplabv3", "deeplabv3plus", "pan", "upernet"}  # batch-norm after global pooling
 
 PYRAMIDS = {
     "five": ((6, 8, 12, 16, 20), (2, 4, 8, 16, 32)),  # ResNet
@@ -34,7 +40,9 @@ PYRAMIDS = {
     "late": ((12, 16), (8, 16)),
     "one": ((16,), (16,)),
 }
-STRIDE_4 = [DeepLabV3Plus, FPN, SegFormer, UNetFormer, UPerNet]
+STRIDE_1 = [LinkNet, MANet, UNet, UNetPlusPlus]
+STRIDE_4 = [DeepLabV3Plus, FPN, PAN, SegFormer, UNetFormer, UPerNet]
+STRIDE_OF_LAST_MAP = [DeepLabV3, PSPNet]
 SIZES = [pytest.param((97, 131), marks=pytest.mark.fast), (64, 96), (33, 250)]
 
 every_decoder = pytest.mark.parametrize("decoder", DECODERS, ids=lambda path: path.stem)
@@ -89,9 +97,10 @@ def test_all_parameters_and_the_last_map_get_a_gradient(decoder: Path, pyramid: 
 @pytest.mark.parametrize(
     ("decoder", "stride"),
     [
-        (UNetPlusPlus, 1),
-        (PSPNet, 32),
+        *((d, 1) for d in STRIDE_1),
+        (DPT, 2),
         *((d, 4) for d in STRIDE_4),
+        *((d, 32) for d in STRIDE_OF_LAST_MAP),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -202,7 +211,69 @@ def test_the_decoder_sets_the_dilation_of_the_encoder(
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("name", ["ghostnet_100", "swin_tiny_patch4_window7_224", "vgg11"])
-def test_an_encoder_that_cannot_be_dilated_is_refused(name: str) -> None:
-    with refused(rf"cannot dilate '{name}' to stride 16[\s\S]*decoder.encoder_output_stride=32"):
-        Encoder(name, output_stride=16)
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("ghostnet_100", (2, 4, 8, 16, 32)),
+        ("swin_tiny_patch4_window7_224", (4, 8, 16, 32)),
+        ("test_maxvit", (2, 4, 8, 16, 32)),
+        ("test_vit", (4, 8, 16, 16)),
+        ("vgg11", (1, 2, 4, 8, 16, 32)),
+    ],
+)
+def test_an_encoder_that_cannot_be_dilated_says_so_once(
+    name: str, own: tuple[int, ...], stride: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pixelwise")
+    assert Encoder(name, output_stride=stride).strides == own
+    lines = [r.getMessage() for r in caplog.records if "dilated" in r.getMessage()]
+    expected = f"encoder {name} cannot be dilated to stride {stride}: its last map keeps stride {own[-1]}"
+    assert lines == ([expected] if own[-1] > stride else [])
+
+
+# ---------------------------------------------------------------------------- blocks of transformers
+@pytest.mark.fast
+@pytest.mark.parametrize("readout", ["ignore", "add", "project"])
+@pytest.mark.parametrize("name", ["test_vit", "vit_small_patch16_dinov3", "beit_base_patch16_224"])
+def test_dpt_reads_blocks_at_the_stride_of_patches(name: str, readout: str, compose: Compose) -> None:
+    words = ["decoder=dpt", f"decoder.encoder_readout={readout}", f"encoder.name={name}", "decoder.width=16"]
+    options = (
+        [] if name == "test_vit" else ["+encoder.depth=4", "+encoder.embed_dim=32", "+encoder.num_heads=2"]
+    )
+    options += ["+encoder.img_size=[64,96]"] if name.startswith("beit") else []
+    model = model_of(compose, *words, *options)
+    assert model.encoder.strides == (16, 16, 16, 16)
+    assert model.encoder.neck is None
+    model(torch.randn(2, 3, 64, 96)).square().mean().backward()
+    unused = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert [name for name in unused if not name.startswith("encoder.body")] == []
+    token = model.encoder.body.cls_token.grad
+    assert token is not None
+    assert token.any()
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("readout", ["add", "project"])
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "swin_tiny_patch4_window7_224", "samvit_base_patch16", "test_vit3"]
+)
+def test_an_encoder_without_a_class_token_is_refused(name: str, readout: str, compose: Compose) -> None:
+    with refused(
+        rf"encoder.readout={readout}: '{name}' has no class token[\s\S]*decoder.encoder_readout=ignore"
+    ):
+        model_of(compose, "decoder=dpt", f"decoder.encoder_readout={readout}", f"encoder.name={name}")
+
+
+@pytest.mark.fast
+def test_an_unknown_readout_is_refused(compose: Compose) -> None:
+    with refused(r"encoder.readout[\s\S]*found: +'cat'[\s\S]*ignore, add or project"):
+        model_of(compose, "decoder=dpt", "decoder.encoder_readout=cat", "encoder.name=test_vit")
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("stride", [8, 14, 16, 32])
+def test_dpt_reaches_about_stride_2_from_any_patch(stride: int) -> None:
+    decoder = DPT((32,) * 4, (stride,) * 4, width=8, widths=(8, 8, 8, 8)).eval()
+    output = decoder([torch.randn(1, 32, 4, 4) for _ in range(4)])
+    assert output.shape[-1] == 2 * 4 * max(1, round(stride / 4))

@@ -127,9 +127,10 @@ def test_no_level_is_coarser_than_the_output_stride(
 
 
 @pytest.mark.fast
-def test_a_vit_cannot_be_dilated_below_its_patch() -> None:
-    with refused(r"output_stride: timm cannot dilate 'test_vit' to stride 8"):
-        Encoder("test_vit", output_stride=8)
+def test_a_vit_keeps_the_stride_of_its_patches(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        assert Encoder("test_vit", output_stride=8).strides[-1] == 16
+    assert "encoder test_vit cannot be dilated to stride 8: its last map keeps stride 16" in caplog.text
 
 
 # ------------------------------------------------------------------------------------ fixed sizes
@@ -275,7 +276,7 @@ def test_the_table_of_encoders_has_counts_and_reasons() -> None:
         "| work with every decoder at 200×264 | 1 |",
         "| work at 200×264, some only if built for it with `+encoder.img_size` | 2 |",
         "| dilated to 8, for linear | 1 | test_resnet |",
-        "| cannot be dilated: for linear set `decoder.encoder_output_stride=32` | 2 | test_vit, ",
+        "| cannot be dilated to 8, keep their own stride | 2 | test_vit, ",
         "- narrow: five maps are too many (1): `test_resnet`",
         "- images of 160×160 only (1): `test_vit_relpos`",
     ):

@@ -131,15 +131,16 @@ class Windows(L.Callback):
     def on_before_optimizer_step(self, trainer: L.Trainer, module: Any, optimizer: Any) -> None:
         image, target = (torch.cat([batch[key] for batch in self.batches]) for key in ("image", "target"))
         parameters = list(module.model.parameters())
-        for parameter, expected in zip(
-            parameters, torch.autograd.grad(module.loss(module.model(image), target), parameters), strict=True
-        ):
+        outputs = module._outputs(image)
+        loss = torch.stack([output.weight * output.loss(output.logits, target) for output in outputs]).sum()
+        for parameter, expected in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             torch.testing.assert_close(parameter.grad, expected, rtol=1e-3, atol=1e-6)
         self.sizes.append(len(self.batches))
         self.batches.clear()
 
 
 WEIGHTED = "loss.class_weights=[1,3,0.5]"
+AUXILIARY = ["auxiliary=stage3", "auxiliary.stage3.width=null", "auxiliary.stage3.dropout=0"]
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,8 @@ WEIGHTED = "loss.class_weights=[1,3,0.5]"
             "loss.parts.dice.per_image=true",
             "loss.parts.cross_entropy.class_weights=[1,3,0.5]",
         ],
+        [*AUXILIARY, "loss=cross_entropy", WEIGHTED],
+        [*AUXILIARY, "loss=dice", "loss.per_image=true", "+loss@auxiliary.stage3.loss=focal"],
         ["task=classification"],
         ["task=tagging"],
     ],
@@ -224,6 +227,8 @@ def weights(folder: Path) -> dict[str, Tensor]:
         pytest.param(["loss=cross_entropy", "trainer.accumulate_grad_batches=2"], marks=pytest.mark.slow),
         pytest.param(["loss=lovasz", "loss.per_image=true"], marks=pytest.mark.slow),
         pytest.param(["loss=ce_dice", *BATCH_NORM], marks=pytest.mark.slow),
+        pytest.param([*AUXILIARY, "+loss@auxiliary.stage3.loss=ce_dice"], marks=pytest.mark.slow),
+        pytest.param([*AUXILIARY, "trainer.accumulate_grad_batches=2"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

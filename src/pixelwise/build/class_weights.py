@@ -77,9 +77,13 @@ def drop_auto(config: DictConfig) -> None:
 
 
 def _losses(config: DictConfig) -> dict[str, Any]:
-    """The global loss and the losses of phases, by their config keys."""
-    phases = {name: phase for name, phase in config.schedule.phases.items() if phase and phase.get("loss")}
-    return {"loss": config.loss} | {f"schedule.phases.{name}.loss": p.loss for name, p in phases.items()}
+    """The global loss and the losses of phases and of auxiliary heads, by their config keys."""
+    found = {"loss": config.loss}
+    for key, nodes in (("schedule.phases", config.schedule.phases), ("auxiliary", config.get("auxiliary"))):
+        found |= {
+            f"{key}.{n}.loss": node.loss for n, node in (nodes or {}).items() if node and node.get("loss")
+        }
+    return found
 
 
 def _automatic(node: Any, key: str) -> Iterator[tuple[DictConfig, str]]:

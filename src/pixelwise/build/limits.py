@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -50,22 +49,19 @@ def binding(config: DictConfig, phase_plan: Plan) -> str | None:
     return min(earlier)[1] if earlier else None
 
 
-def max_time(given: Any) -> timedelta | None:
+def max_time(given: str | Mapping[str, float] | None) -> timedelta | None:
     """The duration of `trainer.max_time`: [DD:]HH:MM:SS, or a mapping such as {hours: 5}."""
-    key, expected = "trainer.max_time", "HH:MM:SS or DD:HH:MM:SS (in quotes in a YAML file), or {hours: 5}"
     if given is None:
         return None
-    parts = re.fullmatch(r"(?:(\d+):)?(\d+):(\d\d):(\d\d)", given.strip()) if isinstance(given, str) else None
+    if isinstance(given, str):
+        names = ("seconds", "minutes", "hours", "days")
+        given = dict(zip(names, map(float, reversed(given.split(":"))), strict=False))
     try:
-        if parts is not None:
-            days, hours, minutes, seconds = (int(part or 0) for part in parts.groups())
-            duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        else:
-            duration = timedelta(**given)
-    except (TypeError, OverflowError) as error:
-        raise UserError(key, found=given, expected=expected) from error
-    if duration <= timedelta(0):  # also of an empty mapping
-        raise UserError(key, found=given, expected="more than 0 seconds")
+        duration = timedelta(**given)
+    except OverflowError as error:
+        raise UserError("trainer.max_time", found=given, expected="less than 10⁹ days") from error
+    if duration <= timedelta(0):
+        raise UserError("trainer.max_time", found=given, expected="more than 0 seconds")
     return duration
 
 

@@ -12,13 +12,18 @@ from pixelwise.build.instantiate import make
 from pixelwise.data.datamodule import DataModule
 from pixelwise.data.statistics import channel_statistics
 from pixelwise.errors import UserError
-from pixelwise.models import Composition, Normalize
+from pixelwise.models import AuxiliaryHeads, Composition, InnerMaps, Normalize
 
 log = logging.getLogger(__name__)
 
 
-def model(config: DictConfig) -> Composition:
-    """Build the model of a config; its weights are random, except those that the encoder loads."""
+def model(config: DictConfig, training: bool = False) -> Composition:
+    """Build the model of a config; its weights are random, except those that the encoder loads.
+
+    Args:
+        config: a composed config.
+        training: add the auxiliary heads.
+    """
     encoder = make(config.encoder, "encoder", in_chans=config.data.channels)
     decoder = make(config.decoder, "decoder", channels=encoder.channels, strides=encoder.strides)
     classes = len(config.data.classes)
@@ -31,7 +36,44 @@ def model(config: DictConfig) -> Composition:
         if len(numbers) != config.data.channels:
             expected = f"{config.data.channels} numbers, one per channel"
             raise UserError(f"data.{key}", found=_plain(numbers), expected=expected)
-    return Composition(encoder, decoder, head, Normalize(mean, std))
+    auxiliary = auxiliary_heads(config, encoder, decoder) if training else None
+    return Composition(encoder, decoder, head, Normalize(mean, std), auxiliary)
+
+
+def auxiliary_settings(config: DictConfig) -> dict[str, DictConfig]:
+    """The settings of the auxiliary heads of a config by name, without those that are null.
+
+    Raises:
+        UserError: a name cannot be that of a module.
+    """
+    settings = {str(name): node for name, node in (config.get("auxiliary") or {}).items() if node is not None}
+    for name in settings:
+        if not name.isidentifier() or hasattr(AuxiliaryHeads, name):
+            raise UserError(f"auxiliary.{name}: not a name for a head", fix=f"auxiliary.NAME.maps={name}")
+    return settings
+
+
+def auxiliary_heads(config: DictConfig, encoder: Any, decoder: Any) -> AuxiliaryHeads | None:
+    """The auxiliary heads of a config; None if it has none.
+
+    Raises:
+        UserError: a head is on a map that the model does not have, or a setting is invalid.
+    """
+    settings = auxiliary_settings(config)
+    if not settings:
+        return None
+    inner, heads, names = InnerMaps(encoder, decoder), {}, {}
+    for name, node in settings.items():
+        given = _plain(node.get("maps") or name)
+        names[name] = given if isinstance(given, list) else [given]
+        heads[name] = make(
+            {"_target_": "pixelwise.models.AuxiliaryHead"}
+            | {key: value for key, value in node.items() if key not in ("maps", "loss")},
+            f"auxiliary.{name}",
+            in_channels=inner.check(f"auxiliary.{name}", names[name]),
+            num_classes=len(config.data.classes),
+        )
+    return AuxiliaryHeads(heads, names, inner)
 
 
 def resolve_statistics(network: Composition, config: DictConfig, data_module: DataModule) -> None:

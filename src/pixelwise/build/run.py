@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise.build import class_weights, lightning_options
 from pixelwise.build.instantiate import check_classes, make
 from pixelwise.build.mixing import check_losses, mixings
-from pixelwise.build.model import model, resolve_statistics, without_downloads
+from pixelwise.build.model import auxiliary_settings, model, resolve_statistics, without_downloads
 from pixelwise.build.outline import outline_of
 from pixelwise.build.trainer import check_trainer, evaluation_loop, training_loop
 from pixelwise.cli.checks import phases
@@ -58,7 +58,7 @@ def run(config: DictConfig, folder: Path) -> Run:
     if data_module.verify and not (folder / "data.json").is_file():
         histograms(data_module)  # reports all damaged files in one error
     phase_plan = plan(config, data_module)
-    network = model(config)
+    network = model(config, training=True)
     resolve_statistics(network, config, data_module)
     check_something_trains(phase_plan, network)
     learner = module(config, network, data_module, phase_plan, folder)
@@ -84,6 +84,7 @@ def check_monitors(config: DictConfig, loop: L.Trainer, learner: Module) -> None
     """Refuse a callback that monitors a score which is not logged; `Checkpoint` checks `task.monitor`."""
     scores = known_scores(learner, loop.callbacks)  # type: ignore[attr-defined]
     scores += [f"train/{name.removeprefix('val/')}" for name in scores if name.startswith("val/loss")]
+    scores += [f"train/loss/aux_{name}" for name in auxiliary_settings(config)]
     for name, node in config.callbacks.items():
         monitor = node.get("monitor") if OmegaConf.is_dict(node) else None
         if scores and monitor not in (None, config.task.monitor):
@@ -147,6 +148,7 @@ def module(
     built = Module(
         model=network,
         losses=losses,
+        auxiliary_losses=auxiliary_losses(config),
         scores=make(config.task.scores, "task.scores", classes=data_module.classes),
         optimizer=make({k: v for k, v in config.optimizer.items() if k not in GROUPING}, "optimizer"),
         memory_format=memory_format(config.memory_format),
@@ -175,7 +177,7 @@ def outline(config: DictConfig) -> ScheduleOutline:
     augmentations(config, phase_plan)  # raises UserError for invalid settings, as the next
     mixings(config, data_module)
     with torch.device("meta"):
-        network = model(config)
+        network = model(config, training=True)
     check_something_trains(phase_plan, network)
     return outline_of(phase_plan, network, OmegaConf.to_container(config))  # type: ignore[arg-type]
 
@@ -236,6 +238,14 @@ def phase_losses(config: DictConfig) -> list[WeightedSum]:
         loss(phase["loss"], f"schedule.phases.{name}.loss") if phase.get("loss") else loss(config.loss)
         for name, phase in phases(config).items()
     ]
+
+
+def auxiliary_losses(config: DictConfig) -> dict[str, WeightedSum]:
+    """The losses of the auxiliary heads by name; a head without its own loss has that of the phase."""
+    settings = auxiliary_settings(config)
+    return {
+        name: loss(node.loss, f"auxiliary.{name}.loss") for name, node in settings.items() if node.get("loss")
+    }
 
 
 def augmentations(config: DictConfig, phase_plan: Plan) -> list[Any]:

@@ -150,9 +150,10 @@ def check_requirements(config: DictConfig) -> None:
     for key, allowed in (config.task.get("requires") or {}).items():
         found = OmegaConf.select(config, key)
         if found not in allowed:
-            name, values = key.split(".")[0], [str(v).rsplit(".", 1)[-1] for v in allowed]
+            name, values = key.split(".")[0], [str(v or "none").rsplit(".", 1)[-1] for v in allowed]
+            shown = ", ".join(found) if OmegaConf.is_dict(found) else str(found).rsplit(".", 1)[-1]
             raise UserError(
-                f"{name}: task={config.task.name} cannot use {str(found).rsplit('.', 1)[-1]}",
+                f"{name}: task={config.task.name} cannot use {shown}",
                 expected=" or ".join(values),
                 fix=f"leave {name}= out of the command, or choose another task",
             )

@@ -35,6 +35,17 @@ Batches = Annotated[
         "a number of batches from 1, a share such as 0.1",
     ),
 ]
+Duration = Annotated[
+    str | Mapping[str, NonNegative],
+    Where(
+        lambda v: (
+            re.fullmatch(r"(\d+:)?\d+:\d\d:\d\d", v.strip())
+            if isinstance(v, str)
+            else v and v.keys() <= {"weeks", "days", "hours", "minutes", "seconds"}
+        ),
+        "HH:MM:SS or DD:HH:MM:SS (in quotes in a YAML file), or {hours: 5}",
+    ),
+]
 Weights = Literal["best", "last", "previous"]
 
 
@@ -54,7 +65,7 @@ class Trainer(TypedDict, total=False):
     precision: str | Literal[16, 32, 64]
     max_epochs: Count | None
     max_steps: Count | None
-    max_time: str | Mapping[str, float] | None
+    max_time: Duration | None
     min_epochs: Count | None
     min_steps: Count | None
     limit_train_batches: Batches | None
@@ -123,6 +134,16 @@ class Task(TypedDict, total=False):
     requires: Mapping[str, Sequence[Any]] | None
 
 
+class Auxiliary(TypedDict, total=False):
+    """One head of `auxiliary`; null leaves one out."""
+
+    maps: str | Sequence[str] | None
+    weight: NonNegative
+    width: Count | None
+    dropout: Fraction
+    loss: Annotated[Mapping[str, Any], Where(checks.is_target, "a mapping with _target_")] | None
+
+
 class Schedule(TypedDict, total=False):
     """`schedule`, the phases in order; null leaves one out."""
 
@@ -181,6 +202,7 @@ class Train(TypedDict, total=False):
     trainer: Trainer
     data: Data
     task: Task
+    auxiliary: Mapping[str, Auxiliary | None]
     schedule: Schedule
     optimizer: Optimizer
     search: Search

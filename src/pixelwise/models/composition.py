@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from pixelwise.models.auxiliary import AuxiliaryHeads
+from pixelwise.models.classifier_head import ClassifierHead
 from pixelwise.models.decoders.base import Decoder
 from pixelwise.models.encoder import Encoder
-from pixelwise.models.heads import ClassifierHead
 from pixelwise.models.normalize import Normalize
 
 
@@ -21,24 +22,39 @@ class Composition(nn.Module):
         trained_with: modules that are trained and frozen with another part than the one that holds them. The
             neck of a plain transformer is never pretrained, so that it is trained with the decoder; timm's
             layers in a classifier's head are, so that they are trained with the encoder.
+        auxiliary: the heads of additional losses in training, or None; they are trained with the head.
     """
 
     PARTS = ("encoder", "decoder", "head")
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, head: nn.Module, normalize: Normalize) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        head: nn.Module,
+        normalize: Normalize,
+        auxiliary: AuxiliaryHeads | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.head = head
         self.normalize = normalize
+        self.auxiliary = auxiliary
         initialise(decoder)
         self.trained_with: dict[str, str] = {}
         if isinstance(encoder, Encoder) and isinstance(decoder, Decoder):
-            encoder.keep(decoder.used)
+            encoder.keep({*decoder.used, *(() if auxiliary is None else auxiliary.stages)})
             neck = () if encoder.neck is None else dict(encoder.neck.named_modules())
             self.trained_with |= {f"encoder.neck.{name}": "decoder" for name in neck if name}
         if isinstance(head, ClassifierHead):
             self.trained_with |= {f"head.{name}": "encoder" for name in head.pretrained}
+        if auxiliary is not None:
+            auxiliary.attach(encoder)
+            for each in auxiliary.children():
+                initialise(each.get_submodule("conv"))
+            names = dict(auxiliary.named_modules())
+            self.trained_with |= {f"auxiliary.{name}": "head" for name in names if name}
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits for normalised images (B, C, H, W), without softmax."""

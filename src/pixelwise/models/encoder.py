@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import timm
 import torch
@@ -18,6 +18,7 @@ from pixelwise.models.download import require_download, resolve_hub
 from pixelwise.models.encoder_weights import load_encoder_weights
 from pixelwise.models.freezing import FrozenNorms, freeze_batchnorm, parameters_to_buffers, unused_parameters
 from pixelwise.models.neck import SimplePyramid
+from pixelwise.models.readout import Readout
 from pixelwise.models.timm_head import classifiers, split
 from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, probe_timm
 
@@ -54,12 +55,16 @@ class Encoder(FrozenNorms):
             hold tensors of another model.
         in_chans: number of input bands; the first layer of pretrained weights is adapted to it.
         output_stride: stride of the coarsest map. Below 32 the last stages are dilated instead of strided,
-            as in DeepLab, so that the last strides are equal. Not every model supports it.
+            as in DeepLab, so that the last strides are equal. A model that timm cannot dilate keeps its own
+            stride, which is logged.
         frozen_batchnorm: keep the statistics, scale and shift of all batch-norms fixed, as is usual for a
             pretrained encoder with small batches.
         blocks: of a model with a single scale, the blocks that give maps: the last n, or a list of indices;
             None: four blocks, at each quarter of the depth. Other models ignore it.
         neck: make four scales of the maps of a single scale. Without it, they keep the model's stride.
+        readout: how the class token of a single-scale model is added to its maps (Ranftl et al., ICCV 2021,
+            arXiv:2103.13413). "ignore": not at all; "add": by addition at each position; "project": as
+            further channels, which the decoder projects.
         final: return `[forward_features(image)]` for a `ClassifierHead`, in timm's own layout: tokens
             (B, N, D) of a transformer with the class token, or a map.
         **options: options for `timm.create_model`, such as `drop_path_rate`, or `img_size` for a model
@@ -80,6 +85,7 @@ class Encoder(FrozenNorms):
         frozen_batchnorm: bool = False,
         blocks: Count | Sequence[int] | None = None,
         neck: bool = True,
+        readout: Literal["ignore", "add", "project"] = "ignore",
         final: bool = False,
         **options: Any,
     ) -> None:
@@ -107,7 +113,10 @@ class Encoder(FrozenNorms):
         self.body, head = split(self.spec.build(pretrained=pretrained), self.spec.head)
         self.head_layers: tuple[Any, ...] = (head,) if final else ()
         self.final = final
-        self.channels, self.strides = self.spec.channels, self.spec.strides
+        self.readout = Readout(readout)
+        self.readout.check(self.body, name)
+        self.channels = tuple(count * self.readout.factor for count in self.spec.channels)
+        self.strides = self.spec.strides
         self.neck: SimplePyramid | None = None
         if final:
             self.channels, self.strides = (self.body.num_features,), (self.spec.stride,)
@@ -116,7 +125,10 @@ class Encoder(FrozenNorms):
             self.neck = SimplePyramid(self.channels, stride, pool=2 * stride <= output_stride)
             self.channels, self.strides = self.neck.channels, self.neck.strides
         if output_stride != 32 and self.strides[-1] > output_stride:
-            raise _cannot_dilate(name, output_stride, f"strides {self.strides}")
+            log.info(
+                "encoder %s cannot be dilated to stride %d: its last map keeps stride %d",
+                name, output_stride, self.strides[-1],
+            )  # fmt: skip
         stored = load_encoder_weights(self, Path(weights), allow_missing) if weights else None
         config: Any = self.body.pretrained_cfg
         timm_name = ".".join(config[key] for key in ("architecture", "tag") if config.get(key))
@@ -150,7 +162,7 @@ class Encoder(FrozenNorms):
     def _features(self, image: Tensor) -> list[Tensor]:
         if self.final:
             return [self.body.forward_features(image)]
-        maps = self.spec.maps(self.body, image)
+        maps = self.readout.maps(self.spec, self.body, image)
         return maps if self.neck is None else self.neck(maps)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -200,7 +212,7 @@ def _first(x: Tensor, axis: int, count: int) -> Tensor:
 
 
 def _spec(name: str, in_chans: int, output_stride: int, options: dict[str, Any]) -> TimmSpec:
-    """Find out how to build the model, dilated if `output_stride` is below 32."""
+    """Find out how to build the model, dilated if `output_stride` is below 32 and timm supports it."""
     try:
         spec = probe_timm(name, in_chans, **options)
     except TIMM_ERRORS as error:
@@ -216,14 +228,5 @@ def _spec(name: str, in_chans: int, output_stride: int, options: dict[str, Any])
         return spec
     try:
         return probe_timm(name, in_chans, output_stride=output_stride, **options)
-    except TIMM_ERRORS as error:
-        raise _cannot_dilate(name, output_stride, error) from error
-
-
-def _cannot_dilate(name: str, output_stride: int, found: object) -> UserError:
-    return UserError(
-        f"encoder.output_stride: timm cannot dilate {name!r} to stride {output_stride}",
-        found=found,
-        expected="a model that timm can dilate, such as a resnet, convnext or efficientnet",
-        fix="decoder.encoder_output_stride=32 keeps the strides as they are (or another encoder)",
-    )
+    except TIMM_ERRORS:
+        return spec

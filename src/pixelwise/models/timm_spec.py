@@ -76,9 +76,12 @@ class TimmSpec:
         with on_meta():
             return self.build(**options)
 
-    def maps(self, model: nn.Module, image: Tensor) -> list[Tensor]:
-        """Return the feature maps (B, C, h, w) of `indices`; of a single scale, each under the final norm."""
-        return intermediates(model, image, self.indices, self.single_scale)
+    def maps(self, model: nn.Module, image: Tensor, **options: Any) -> list[Any]:
+        """Return the feature maps (B, C, h, w) of `indices`; of a single scale, each under the final norm.
+
+        With `return_prefix_tokens=True`, each is a pair with the class token and registers (B, P, C).
+        """
+        return intermediates(model, image, self.indices, self.single_scale, **options)
 
     def padding(self, height: int, width: int) -> tuple[int, int]:
         """Return the rows and columns of padding that an image of this size needs.
@@ -108,11 +111,10 @@ class TimmSpec:
         return "crop or resize the images to that size, or choose another encoder"
 
 
-def intermediates(model: Any, image: Tensor, indices: Sequence[int], norm: bool) -> list[Tensor]:
+def intermediates(model: Any, image: Tensor, indices: Sequence[int], norm: bool, **options: Any) -> list[Any]:
     """Return feature maps of a timm model as (B, C, h, w); the layers after the last of them do not run."""
-    return model.forward_intermediates(
-        image, indices=[*indices], norm=norm, stop_early=True, output_fmt="NCHW", intermediates_only=True
-    )
+    arguments = {"norm": norm, "stop_early": True, "output_fmt": "NCHW", "intermediates_only": True}
+    return model.forward_intermediates(image, indices=[*indices], **arguments, **options)
 
 
 _cache: dict[str, TimmSpec] = {}

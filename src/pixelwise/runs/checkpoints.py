@@ -15,6 +15,9 @@ from pixelwise.models import Composition
 
 log = logging.getLogger(__name__)
 
+OF_TRAINING = ("auxiliary.", "encoder.neck.")
+"""Prefixes of weights that a model for evaluation may lack."""
+
 
 def file_of(folder: Path, name: str) -> Path:
     """Path of a checkpoint in a run folder."""
@@ -97,11 +100,15 @@ def model_weights(state: Mapping[str, Any], averaged: bool = True) -> dict[str, 
 def fill(model: Composition, weights: Mapping[str, Tensor], file: Path) -> None:
     """Load weights that were read from a file into a model.
 
+    A model without the auxiliary heads of the training leaves out their weights, and levels of the neck that
+    only they read.
+
     Raises:
         UserError: the weights do not fit the model.
     """
+    own = model.state_dict().keys()
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict({n: w for n, w in weights.items() if n in own or not n.startswith(OF_TRAINING)})
     except RuntimeError as error:
         reasons = [line.strip() for line in str(error).splitlines()[1:4]]
         raise UserError(

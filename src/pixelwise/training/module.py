@@ -35,6 +35,16 @@ class ScoredPart(NamedTuple):
     """Whether this is a part of a larger image."""
 
 
+class Output(NamedTuple):
+    """Logits of the model or of an auxiliary head, and the loss that compares them with the labels."""
+
+    name: str
+    """Name under `train/loss`; "" for the model itself."""
+    logits: Tensor
+    loss: WeightedSum
+    weight: float = 1.0
+
+
 class Module(L.LightningModule):
     """A composition with its losses, scores and optimizer.
 
@@ -47,6 +57,8 @@ class Module(L.LightningModule):
             every step, from the group's part of the model.
         memory_format: memory format of the weights and the images.
         groups: model → parameter groups.
+        auxiliary_losses: the losses of the model's auxiliary heads, by name; a head that is left out has the
+            loss of the phase.
     """
 
     def __init__(
@@ -57,10 +69,12 @@ class Module(L.LightningModule):
         optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
         memory_format: torch.memory_format = torch.channels_last,
         groups: Callable[[Composition], list[dict[str, Any]]] = parameter_groups,
+        auxiliary_losses: Mapping[str, WeightedSum] | None = None,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=memory_format)
         self.losses = nn.ModuleList(losses)
+        self.auxiliary_losses = nn.ModuleDict(auxiliary_losses)
         self.scores = nn.ModuleDict({"val": scores, "test": scores.clone()})
         self.optimizer = optimizer
         self.groups = groups
@@ -104,40 +118,69 @@ class Module(L.LightningModule):
         return cast(Batch, {**batch, "image": image, "target": target})
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a training batch, scaled so that accumulated gradients are those of one loss."""
-        logits = self.model(batch["image"])
-        target = batch["target"]
+        """Return the loss of a training batch, scaled so that accumulated gradients are those of one loss.
+
+        `train/loss` is the loss of the model alone, as in validation. The loss of an auxiliary head is logged
+        as `train/loss/aux_NAME`, without its weight.
+        """
+        outputs = self._outputs(batch["image"])
         if "second" in batch:  # mixed images
-            target = blend(target, batch["second"], batch["share"], logits.shape[1])
-        processes, labels = self.trainer.world_size, batch.get("labels")
-        if processes == 1:
-            terms = self.loss.terms(logits, target)
-        else:
-            sums = self.loss.sums(logits, target)
-            together = over_processes([*sums.values(), *([] if labels is None else [labels])])
-            labels = None if labels is None else together.pop()
-            terms = self.loss.finish(dict(zip(sums, together, strict=True)))
-        loss = self.loss.total(terms)
-        self._check_finite(loss, batch["key"])
-        named = self._named("train", loss.detach(), {name: term.detach() for name, term in terms.items()})
+            classes = outputs[0].logits.shape[1]
+            target = blend(batch["target"], batch["second"], batch["share"], classes)
+            batch = cast(Batch, {**batch, "target": target})
+        terms, labels = self._terms(outputs, batch)
+        losses = [output.loss.total(own) for output, own in zip(outputs, terms, strict=True)]
+        total = _sum(output.weight * loss for output, loss in zip(outputs, losses, strict=True))
+        self._check_finite(total, batch["key"])
+        named = self._named("train", losses[0].detach(), {n: term.detach() for n, term in terms[0].items()})
+        for output, loss in zip(outputs[1:], losses[1:], strict=True):
+            named[f"train/loss/{output.name}"] = loss.detach()
         self.log_dict(cast(dict[str, Any], named), batch_size=len(batch["key"]))
         if labels is not None:
-            loss = self._of_step(terms, labels)
+            total = _sum(
+                output.weight * self._of_step(output.loss, own, labels)
+                for output, own in zip(outputs, terms, strict=True)
+            )
         # the strategy averages the gradients over the processes; here they must be summed
-        return loss if processes == 1 else loss * processes
+        return total * self.trainer.world_size
 
-    def _of_step(self, terms: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+    def _outputs(self, image: Tensor) -> list[Output]:
+        """Return the outputs of the model and of its auxiliary heads."""
+        outputs, own_losses = [Output("", self.model(image), self.loss)], dict(self.auxiliary_losses.items())
+        if self.model.auxiliary is not None:
+            height, width = image.shape[-2:]
+            for name, head, logits in self.model.auxiliary.logits((height, width)):
+                loss = cast(WeightedSum, own_losses.get(name, self.loss))
+                outputs.append(Output(f"aux_{name}", logits, loss, head.weight))
+        return outputs
+
+    def _terms(
+        self, outputs: Sequence[Output], batch: Batch
+    ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
+        """Return the loss terms of each output and the label counts, see `Batch`, over all processes."""
+        target, labels = batch["target"], batch.get("labels")
+        if self.trainer.world_size == 1:
+            return [output.loss.terms(output.logits, target) for output in outputs], labels
+        sums = [output.loss.sums(output.logits, target) for output in outputs]
+        own = [value for each in sums for value in each.values()]
+        together = iter(over_processes([*own, *([] if labels is None else [labels])]))
+        terms = [
+            output.loss.finish({name: next(together) for name in each})
+            for output, each in zip(outputs, sums, strict=True)
+        ]
+        return terms, None if labels is None else next(together)
+
+    def _of_step(self, loss: WeightedSum, terms: Mapping[str, Tensor], labels: Tensor) -> Tensor:
         """Return the share () of a batch in the loss of an optimizer step of several batches.
 
         Args:
-            terms: the loss terms of the batch.
+            loss: the loss.
+            terms: its terms for the batch.
             labels: (2, K + 1) label counts, see `Batch`.
         """
         batch, step = (Labels(counts[:-1], counts[-1]) for counts in labels)
-        parts = {
-            name: term * share_of_step(self.loss.parts[name], batch, step) for name, term in terms.items()
-        }
-        return self.loss.total(parts) * self.trainer.accumulate_grad_batches  # Lightning divides by it
+        parts = {name: term * share_of_step(loss.parts[name], batch, step) for name, term in terms.items()}
+        return loss.total(parts) * self.trainer.accumulate_grad_batches  # Lightning divides by it
 
     def _named(self, stage: str, loss: T, terms: Mapping[str, T]) -> dict[str, T]:
         """Return the loss by flat name and, if it has several terms, the terms."""
@@ -221,3 +264,7 @@ class Module(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build the optimizer over the parameter groups of the schedule."""
         return self.optimizer(self.groups(self.model))
+
+
+def _sum(losses: Iterator[Tensor]) -> Tensor:
+    return torch.stack([*losses]).sum()

@@ -43,13 +43,57 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
 
+class UShapedDecoder(Decoder):
+    """Base class of decoders that double the resolution block by block, from the last map to stride 1.
+
+    A subclass appends to `blocks` one module for each doubling. It is called with the map so far, and with
+    the encoder's map of the next finer stride or None, if the encoder has no map of that stride.
+
+    Attributes:
+        skips: for each block the index of the encoder's map, or None.
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int]) -> None:
+        super().__init__(channels, strides)
+        finer = self.strides[:-1]
+        targets = [self.strides[-1] >> k for k in range(1, self.strides[-1].bit_length())]
+        self.skips = [finer.index(stride) if stride in finer else None for stride in targets]
+        self.used = (*(skip for skip in self.skips if skip is not None), *self.used[-1:])
+        self.centre: nn.Module = nn.Identity()
+        self.blocks = nn.ModuleList()
+
+    def widths_of_blocks(self, widths: Sequence[int]) -> list[int]:
+        """Return one number for each block: `widths` cut at its end, or with its first number repeated."""
+        return [*[widths[0]] * (len(self.skips) - len(widths)), *widths][: len(self.skips)]
+
+    def skip_channels(self) -> list[int]:
+        """Return the channels of the encoder's map for each block, or 0."""
+        return [0 if skip is None else self.channels[skip] for skip in self.skips]
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Feature maps, finest first → (B, out_channels, H, W), H×W up to rounding."""
+        x = self.centre(features[-1])
+        for block, skip in zip(self.blocks, self.skips, strict=True):
+            x = block(x, None if skip is None else features[skip])
+        return x
+
+
+def enlarge(x: Tensor, skip: Tensor | None) -> Tensor:
+    """Resize a map to the size of `skip`, or to twice its size, by repeating pixels."""
+    if skip is None:
+        return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    return F.interpolate(x, size=skip.shape[-2:], mode="nearest")
+
+
+def conv_bn(in_channels: int, out_channels: int, kernel_size: int = 1) -> nn.Sequential:
+    """Return convolution (same size) → batch-norm."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
+
+
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Sequential:
     """Return convolution (same size) → batch-norm → ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )
+    return nn.Sequential(*conv_bn(in_channels, out_channels, kernel_size), nn.ReLU(inplace=True))
 
 
 class PooledContext(nn.Module):

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.kinds import Count, Fraction, Stride
-from pixelwise.models.decoders.base import Decoder, PooledContext, conv_bn_relu
+from pixelwise.models.decoders.base import Decoder, conv_bn_relu
+from pixelwise.models.decoders.deeplabv3 import ASPP
 
 
 class DeepLabV3Plus(Decoder):
@@ -48,27 +49,21 @@ class DeepLabV3Plus(Decoder):
         self.low_level = self.first_map(4)
         self.used = (self.low_level, *self.used[-1:])
         last = self.channels[-1]
-        self.aspp = nn.ModuleList([conv_bn_relu(last, width, kernel_size=1)])
-        self.aspp.extend(_separable_conv(last, width, rate) for rate in rates)
-        self.aspp.append(PooledContext(last, width, size=1))
-        self.project = nn.Sequential(
-            conv_bn_relu(len(self.aspp) * width, width, kernel_size=1),
-            nn.Dropout(dropout),
-            _separable_conv(width, width),
-        )
+        self.aspp = ASPP(last, width, rates, dropout, separable_conv)
+        self.refine = separable_conv(width, width)
         self.reduce = conv_bn_relu(self.channels[self.low_level], low_level_width, kernel_size=1)
-        self.fuse = _separable_conv(width + low_level_width, width)
+        self.fuse = separable_conv(width + low_level_width, width)
         self.out_channels = width
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Feature maps, finest first → (B, width, h, w) at stride 4."""
-        x = self.project(torch.cat([branch(features[-1]) for branch in self.aspp], dim=1))
+        x = self.refine(self.aspp(features[-1]))
         low_level = self.reduce(features[self.low_level])
         x = F.interpolate(x, size=low_level.shape[-2:], mode="bilinear", align_corners=True)
         return self.fuse(torch.cat([x, low_level], dim=1))
 
 
-def _separable_conv(in_channels: int, out_channels: int, rate: int = 1) -> nn.Sequential:
+def separable_conv(in_channels: int, out_channels: int, rate: int = 1) -> nn.Sequential:
     """Return 3×3 depthwise convolution → 1×1 convolution → batch-norm → ReLU."""
     depthwise = nn.Conv2d(
         in_channels, in_channels, kernel_size=3, padding=rate, dilation=rate, groups=in_channels, bias=False

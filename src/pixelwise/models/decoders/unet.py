@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.kinds import Count
-from pixelwise.models.decoders.base import Decoder, conv_bn_relu
+from pixelwise.models.decoders.base import UShapedDecoder, conv_bn_relu, enlarge
 
 
-class UNet(Decoder):
+class UNet(UShapedDecoder):
     """U-Net decoder (Ronneberger et al., MICCAI 2015, arXiv:1505.04597) for any encoder.
 
     Starting from the coarsest map, each block doubles the resolution, joins the encoder's map of that
@@ -32,27 +31,20 @@ class UNet(Decoder):
         widths: Sequence[Count] = (256, 128, 64, 32, 16),
     ) -> None:
         super().__init__(channels, strides)
-        skip_channels = dict(zip(self.strides[:-1], self.channels[:-1], strict=True))
-        targets = [self.strides[-1] >> k for k in range(1, self.strides[-1].bit_length())]
-        widths = [widths[0]] * (len(targets) - len(widths)) + list(widths)
-        self.blocks = nn.ModuleList()
-        self.skips = [self.strides.index(s) if s in skip_channels else None for s in targets]
-        self.used = (*(skip for skip in self.skips if skip is not None), *self.used[-1:])
         width = self.channels[-1]
-        for stride, out in zip(targets, widths, strict=False):
-            joined = width + skip_channels.get(stride, 0)
-            self.blocks.append(nn.Sequential(conv_bn_relu(joined, out), conv_bn_relu(out, out)))
+        for skip, out in zip(self.skip_channels(), self.widths_of_blocks(widths), strict=True):
+            self.blocks.append(UNetBlock(width + skip, out))
             width = out
         self.out_channels = width
 
-    def forward(self, features: list[Tensor]) -> Tensor:
-        """Feature maps, finest first → (B, widths[-1], H, W), H×W up to rounding."""
-        x = features[-1]
-        for block, skip in zip(self.blocks, self.skips, strict=True):
-            if skip is None:
-                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            else:
-                x = F.interpolate(x, size=features[skip].shape[-2:], mode="nearest")
-                x = torch.cat([x, features[skip]], dim=1)
-            x = block(x)
-        return x
+
+class UNetBlock(nn.Sequential):
+    """Enlarge → join the encoder's map → two 3×3 convolutions."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(conv_bn_relu(in_channels, out_channels), conv_bn_relu(out_channels, out_channels))
+
+    def forward(self, input: Tensor, skip: Tensor | None = None) -> Tensor:
+        """(B, C, h, w) and, if there is one, the encoder's map → (B, out_channels, 2h, 2w)."""
+        x = enlarge(input, skip)
+        return super().forward(x if skip is None else torch.cat([x, skip], dim=1))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.kinds import Count, Fraction
-from pixelwise.models.decoders.base import Decoder
+from pixelwise.models.decoders.base import Decoder, conv_bn
 
 
 class UNetFormer(Decoder):
@@ -17,7 +17,7 @@ class UNetFormer(Decoder):
 
     There is a global-local transformer block at each stride from the coarsest to 8, a weighted sum with the
     encoder's map after each block, and the feature refinement head at stride 4. The paper's auxiliary head,
-    a training loss on the middle blocks, is left out. Maps that do not fill all windows are padded by
+    a training loss on the blocks, is `auxiliary=unetformer`. Maps that do not fill all windows are padded by
     repeating their border; the authors' code reflects it, which needs larger maps.
 
     Args:
@@ -42,11 +42,11 @@ class UNetFormer(Decoder):
         self.finest = self.first_map(4)
         self.used = self.used[self.finest :]
         *finer, last = self.channels[self.finest :]
-        self.reduce = _conv_bn(last, width)
+        self.reduce = conv_bn(last, width)
         self.blocks = nn.ModuleList(GlobalLocalBlock(width, heads, window) for _ in finer or [last])
         self.fusions = nn.ModuleList(WeightedFusion(c, width) for c in reversed(finer))
         self.refine = FeatureRefinement(width)
-        self.out = nn.Sequential(_conv_bn(width, width, 3), nn.ReLU6(inplace=True), nn.Dropout2d(dropout))
+        self.out = nn.Sequential(conv_bn(width, width, 3), nn.ReLU6(inplace=True), nn.Dropout2d(dropout))
         self.out_channels = width
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -87,8 +87,8 @@ class GlobalLocalAttention(nn.Module):
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
         self.heads, self.window = heads, window
-        self.local3 = _conv_bn(width, width, 3)
-        self.local1 = _conv_bn(width, width, 1)
+        self.local3 = conv_bn(width, width, 3)
+        self.local1 = conv_bn(width, width, 1)
         self.qkv = nn.Conv2d(width, 3 * width, kernel_size=1, bias=False)
         self.bias = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))  # for each relative position
         nn.init.trunc_normal_(self.bias, std=0.02)
@@ -128,7 +128,7 @@ class WeightedFusion(nn.Module):
         super().__init__()
         self.reduce = nn.Conv2d(skip_channels, width, kernel_size=1, bias=False)
         self.weights = nn.Parameter(torch.ones(2))
-        self.conv = nn.Sequential(_conv_bn(width, width, 3), nn.ReLU6(inplace=True))
+        self.conv = nn.Sequential(conv_bn(width, width, 3), nn.ReLU6(inplace=True))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(B, width, h, w) and (B, skip_channels, H, W) → (B, width, H, W)."""
@@ -151,7 +151,7 @@ class FeatureRefinement(nn.Module):
             nn.Conv2d(width // reduction, width, kernel_size=1, bias=False),
             nn.Sigmoid(),
         )
-        self.shortcut = _conv_bn(width, width)
+        self.shortcut = conv_bn(width, width)
         self.project = _separable_conv_bn(width, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -163,11 +163,6 @@ def _extend(x: Tensor, down: int, right: int) -> Tensor:
     """Pad below and on the right by reflection; a map of one pixel is repeated instead."""
     mode = "reflect" if min(x.shape[-2:]) > 1 else "replicate"
     return F.pad(x, (0, right, 0, down), mode=mode)
-
-
-def _conv_bn(in_channels: int, out_channels: int, kernel_size: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
 
 def _separable_conv_bn(width: int, kernel_size: int) -> nn.Sequential:

@@ -14,11 +14,11 @@ from pixelwise.models.decoders.base import Decoder, conv_bn_relu
 
 
 class UNetPlusPlus(Decoder):
-    """UNet++ decoder (Zhou et al., DLMIA 2018, arXiv:1807.10165) for any encoder, without deep supervision.
+    """UNet++ decoder (Zhou et al., DLMIA 2018, arXiv:1807.10165) for any encoder.
 
     Node X[i, 0] is the encoder's map i. Node X[i, j] joins X[i, 0] … X[i, j - 1] with X[i + 1, j - 1] from
     the next coarser map, and applies two 3×3 convolutions. Plain blocks continue from the last node of the
-    finest map to stride 1.
+    finest map to stride 1. The paper's deep supervision of the inner nodes is `auxiliary=unetplusplus`.
 
     Args:
         channels: channels of the encoder's feature maps, finest first.
