@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from tests.helpers import Compose, refused
 
 from pixelwise import build
-from pixelwise.build.instantiate import check_target, targets
+from pixelwise.build.instantiate import class_of
+from pixelwise.build.roles import ROLES
 from pixelwise.overrides import nodes
 from pixelwise.runtime.processes import leave_process_group
 
@@ -93,9 +95,28 @@ def test_the_first_line_describes_the_file(file: Path) -> None:
 
 @pytest.mark.fast
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))
-def test_every_class_in_the_file_is_allowed_and_exists(file: Path) -> None:
-    for target in targets(OmegaConf.to_container(OmegaConf.load(file))):
-        check_target(target, str(file))
+def test_every_class_in_the_file_plays_the_role_of_its_key(file: Path) -> None:
+    group = file.parent.relative_to(CONF).parts[:1]
+    is_global = "# @package _global_" in file.read_text() or not group
+    for key, target in named_classes(
+        OmegaConf.to_container(OmegaConf.load(file)), *(() if is_global else group)
+    ):
+        if not key.startswith("hydra."):
+            keys = [".".join(key.split(".")[:length]) for length in range(key.count(".") + 1, 0, -1)]
+            role = next(k for k in keys if any(re.fullmatch(pattern, k) for pattern, _ in ROLES))
+            assert class_of(target, role, nested=role != key)
+
+
+def named_classes(node: Any, *key: str) -> Iterator[tuple[str, str]]:
+    """All (key, class) pairs of a file of conf/."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield ".".join(key), node["_target_"]
+        for name, child in node.items():
+            yield from named_classes(child, *key, str(name))
+    elif isinstance(node, list):
+        for child in node:
+            yield from named_classes(child, *key)
 
 
 # --------------------------------------------------------------------------------------- the options

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from pixelwise.build.roles import plays, roles
 from pixelwise.errors import UserError
 from pixelwise.runtime.own_packages import VARIABLE, own_packages
-
-ALLOWED = (
-    "pixelwise.",
-    "lightning.pytorch.",
-    "torch.nn.",
-    "torch.optim.",
-    "torchmetrics.",
-    "torchvision.transforms.",
-    "timm.",
-    "optuna.samplers.",
-    "optuna.pruners.",
-)
-"""Modules whose classes a config may name, in addition to the packages in PIXELWISE_PACKAGES."""
 
 
 def make(config: Any, key: str, **arguments: Any) -> Any:
@@ -45,8 +34,10 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
             found=found,
             expected="a class as _target_, and its arguments",
         )
-    for target in targets(config):
-        check_target(target, key)
+    outer, *inner = targets(config)
+    class_of(outer, key)
+    for target in inner:
+        class_of(target, key, nested=True)
     try:
         return instantiate(config, _convert_="all", **arguments)
     except InstantiationException as error:
@@ -65,34 +56,45 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
 
 
 def targets(config: Any) -> Iterator[str]:
-    """All values of `_target_` in nested containers."""
+    """All values of `_target_` in nested containers, the outermost first."""
     if isinstance(config, Mapping | DictConfig):
+        if "_target_" in config:
+            yield str(config["_target_"])
         for key, value in config.items():
-            if key == "_target_":
-                yield str(value)
-            else:
+            if key != "_target_":
                 yield from targets(value)
     elif isinstance(config, list | tuple) or OmegaConf.is_list(config):
         for value in config:
             yield from targets(value)
 
 
-def check_target(target: str, key: str) -> None:
-    """Refuse a target that is not a class of an allowed module: a config may come from an untrusted source.
+def class_of(target: str, key: str, nested: bool = False) -> type:
+    """The class that a config names, if it plays the role of the key: a config may come from a stranger.
 
     The module that defines the class must be allowed, so that names which an allowed module only imports are
     refused. Functions are refused because some of them run commands or unpickle files.
 
+    Args:
+        target: the value of `_target_`.
+        key: the config key of the node.
+        nested: whether the class is named inside the node.
+
     Raises:
-        UserError: the target is not allowed, or cannot be imported.
+        UserError: the class does not play the role, is not of an allowed module, or cannot be imported.
     """
-    allowed = (*ALLOWED, *(f"{name}." for name in own_packages()))
+    possible = roles(key)[: None if nested else 1]
+    own = ("pixelwise.", *(f"{name}." for name in own_packages()))
+    modules = {role: (*own, *role.modules) for role in possible}
+    described = (
+        f"{role.what}: a class of {', '.join(name.rstrip('.') for name in modules[role])}"
+        for role in possible
+    )
     refused = UserError(
         f"{key}._target_: {target!r} is not allowed",
-        expected="a class of " + ", ".join(name.rstrip(".") for name in allowed),
+        expected="; or ".join(described),
         fix=f"{VARIABLE}=NAME in the environment allows a package of your own",
     )
-    if not target.startswith(allowed):
+    if not target.startswith(tuple(chain.from_iterable(modules.values()))):
         raise refused
     try:
         imported = get_object(target)
@@ -102,5 +104,9 @@ def check_target(target: str, key: str) -> None:
             found=error,
             fix="correct the name; a run folder of another version needs the commit in its environment.json",
         ) from error
-    if not inspect.isclass(imported) or not f"{imported.__module__}.".startswith(allowed):
+    if not inspect.isclass(imported):
         raise refused
+    for role in possible:
+        if f"{imported.__module__}.".startswith(modules[role]) and plays(imported, role):
+            return imported
+    raise refused

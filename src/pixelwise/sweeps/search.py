@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise.cli.options import options
 from pixelwise.errors import UserError
 from pixelwise.overrides import key_of
-from pixelwise.runs import sweep
+from pixelwise.runs import sweep, untrusted
 from pixelwise.runtime.processes import SIGNALS, interruptible
 from pixelwise.sweeps import summary
 
@@ -52,6 +52,7 @@ def search(config: DictConfig, overrides: Sequence[str], folder: Path, train: Se
     if "search" not in config:
         raise UserError("search=… must be given", expected=", ".join(options("search")))
     log.info("search folder: %s", folder)
+    untrusted.check_links(folder)
     lock = _lock(folder)
     fixed = [o for o in overrides if key_of(o).split(".")[0] not in ("search", "sweep", "resume")]
     study = _study(config, fixed, folder)
@@ -90,6 +91,7 @@ def _study(config: DictConfig, fixed: Sequence[str], folder: Path) -> Any:
     from pixelwise.build.instantiate import make
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _check_sampler(config, folder)
     storage = f"sqlite:///{folder / 'study.db'}"
     directions = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
     study = optuna.create_study(
@@ -115,6 +117,22 @@ def _study(config: DictConfig, fixed: Sequence[str], folder: Path) -> Any:
             )
     study.set_user_attr("search", described)
     return study
+
+
+def _check_sampler(config: DictConfig, folder: Path) -> None:
+    """Refuse to continue a study with a sampler that unpickles values of it, such as CMA-ES."""
+    from pixelwise.build.instantiate import class_of, targets
+
+    if not (folder / "study.db").exists() or untrusted.is_trusted(folder):
+        return
+    for target in targets(config.search.sampler):
+        sampler = class_of(target, "search.sampler")
+        if any(hasattr(sys.modules[base.__module__], "pickle") for base in sampler.__mro__):
+            raise UserError(
+                f"search.sampler._target_={target} unpickles values of the study, which can execute code",
+                found=f"{folder / 'study.db'}, which may come from somebody else",
+                fix=f"{untrusted.TRUSTED}={folder} in the environment, if it is yours; or another sampler",
+            )
 
 
 @dataclass

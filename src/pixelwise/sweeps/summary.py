@@ -51,7 +51,7 @@ def show(sweep: Path, hint: bool = True) -> None:
     """Print the state and scores of each job and the means over seeds; with `hint`, how to run the rest."""
     jobs = write(sweep)
     keys, groups, scores = differing(jobs), settings(jobs), shown_scores(jobs)
-    console = Console(width=None if Console().is_terminal else 120)
+    console = Console(width=None if Console().is_terminal else 120, markup=False, emoji=False)
     rows = job_rows(jobs, keys, scores)
     shown = [row[1:] for row in rows] if keys else rows  # without the folder's name if keys tell jobs apart
     console.print(_table(f"{sweep.name}: {len(jobs)} jobs", shown, scores))

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+
+from pixelwise.errors import UserError
 
 
 class TensorBoardRun(TensorBoardLogger):
     """Lightning's logger, which hides the events after the checkpoint that a run is resumed from."""
+
+    @property
+    def log_dir(self) -> str:
+        """The folder of the events, in the run folder.
+
+        Raises:
+            UserError: the name or the version leads out of the run folder.
+        """
+        folder = super().log_dir
+        if not Path(folder).resolve().is_relative_to(Path(self.save_dir).resolve()):
+            raise UserError(
+                "logger.tensorboard.name and logger.tensorboard.version lead out of the run folder",
+                found=folder,
+                expected=f"a folder below {self.save_dir}",
+            )
+        return folder
 
     @rank_zero_only
     def truncate(self, step: int) -> None:
