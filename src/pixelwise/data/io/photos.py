@@ -22,7 +22,7 @@ from pixelwise.errors import UserError, counted
 Image.MAX_IMAGE_PIXELS = 2**29
 
 
-FORMATS = ("BMP", "DIB", "GIF", "JPEG", "MPO", "PNG", "WEBP")
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "WEBP")
 """Formats that Pillow may decode. It tries all it knows by content, and runs Ghostscript for PostScript."""
 
 

@@ -44,17 +44,17 @@ def gdal() -> Iterator[None]:
         yield
 
 
-def open_raster(address: object, *drivers: str) -> Any:
-    """Open a raster with these drivers only, by default as a TIFF, inside `gdal`.
+def open_raster(address: object, driver: str = "GTiff") -> Any:
+    """Open a raster with one driver of GDAL, by default as a TIFF.
 
     GDAL chooses a driver by the content of a file: a VRT with the name of a TIFF would read any other file. A
     TIFF can do so too, as it may name the file of its overviews.
 
     Raises:
-        RasterioIOError: the file is missing, damaged, not of these formats, or reads another file.
+        RasterioIOError: the file is missing, damaged, of another format, or reads a file of another folder.
     """
     with gdal():
-        dataset = rasterio.open(str(address), driver=list(drivers or ["GTiff"]))
+        dataset = rasterio.open(str(address), driver=driver)
         beside = Path(str(address)).parent
         for file in map(Path, dataset.files):
             if not file.is_relative_to(beside) or ".." in file.relative_to(beside).parts:
@@ -72,7 +72,7 @@ def opened(address: object, name: object = None) -> Iterator[Any]:
     """
     with gdal():
         with raster_errors(name or address):
-            dataset = open_raster(address, "GTiff", "JPEG")
+            dataset = open_raster(address, "JPEG" if str(address).lower().endswith(".jpg") else "GTiff")
         with dataset:
             yield dataset
 
