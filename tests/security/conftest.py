@@ -1,4 +1,4 @@
-"""Attacks by a stranger's files, run as commands in a forked interpreter, which has imported torch already."""
+"""Attacks by a stranger's files, run as commands in a fork of this process, which has imported torch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 from tests.conftest import ROOT
 
@@ -112,10 +113,14 @@ def stranger(trained: Path, tmp_path: Path) -> Iterator[Path]:
 
 def edit(folder: Path, **values: object) -> None:
     """Set keys of a run's config.yaml, as text so that interpolations stay; `__` stands for a dot."""
-    config = OmegaConf.load(folder / "config.yaml")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
     for key, value in values.items():
-        OmegaConf.update(config, key.replace("__", "."), value, force_add=True, merge=False)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
+        *parents, name = key.split("__")
+        node = config
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def override(folder: Path, *words: str) -> None:

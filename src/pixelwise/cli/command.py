@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable
@@ -174,4 +175,5 @@ Completion in bash:   source scripts/completion.bash"""
 def log_resume_command() -> None:
     """Log how to resume a training that a signal stopped."""
     if rank() == 0 and (output_folder() / "config.yaml").is_file():
-        log.info("stopped; resume with: %s resume=%s", as_started("python train.py"), output_folder())
+        resume = shlex.quote(f"resume={output_folder()}")
+        log.info("stopped; resume with: %s %s", as_started("python train.py"), resume)

@@ -41,7 +41,7 @@ def main(config: DictConfig) -> float | None:
     """Create or resume a run folder and train; returns the best monitored score, which sweeps compare."""
     from pixelwise import runs
     from pixelwise.cli.checks import check_choices
-    from pixelwise.runs import resume, untrusted
+    from pixelwise.runs import resume, trust
     from pixelwise.runtime import program
     from pixelwise.runtime.processes import rank
     from pixelwise.sweeps import hydra_callback
@@ -68,7 +68,7 @@ def main(config: DictConfig) -> float | None:
     from pixelwise.training.train import train
 
     start = checkpoints.newest(folder) if resuming else None
-    untrusted.trust(folder)  # what it may use has been checked
+    trust.trust(folder)  # what it may use has been checked
     program.replace_arguments([f"resume='{folder}'"])  # for the processes that Lightning starts
     best = train(build.run(config, folder), folder, start)
     log.info("run folder: %s", folder)

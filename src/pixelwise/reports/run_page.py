@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shlex
 import statistics
 from collections.abc import Mapping
 from datetime import timedelta
@@ -40,7 +41,7 @@ def write(folder: Path) -> Path:
         plan=plan(run),
         batches=batches(run),
         speed=speed(run),
-        train=as_started("python train.py"),
+        resume=f"{as_started('python train.py')} {shlex.quote(f'resume={folder}')}",
     )
     file = folder / "report.html"
     write_text(file, page)

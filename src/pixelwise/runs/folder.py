@@ -47,6 +47,7 @@ def create(folder: Path, config: DictConfig, overrides: Sequence[str]) -> Path:
         raise UserError(f"{folder} already holds a run", fix="omit hydra.run.dir, or name a new folder")
     fix = "another name, below one of these keys; or add the key to a conf/train.yaml of your own"
     frozen = check_config(freeze_interpolations(config), folder / "config.yaml", fix)
+    check_overrides(_frozen(overrides, frozen), folder / "overrides.yaml")
     folder.mkdir(parents=True, exist_ok=True)
     check_links(folder)
     write_json(folder / "environment.json", environment())
@@ -58,18 +59,20 @@ def create(folder: Path, config: DictConfig, overrides: Sequence[str]) -> Path:
 
 
 def write_choices(folder: Path, config: DictConfig, overrides: Sequence[str]) -> None:
-    """Write `overrides.yaml`, then `config.yaml`: a folder that has the second has both.
+    """Write `overrides.yaml`, then `config.yaml`: a folder that has the second has both."""
+    words = OmegaConf.create(_frozen(overrides, config))
+    write_text(folder / "overrides.yaml", OmegaConf.to_yaml(words))
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=False))
 
-    An override that reads more than other keys, such as the environment, gets its value in the config.
-    """
-    words = [
+
+def _frozen(overrides: Sequence[str], config: DictConfig) -> list[str]:
+    """The overrides, with the values of the config in those that read more than other keys."""
+    return [
         word
         if is_reference(word)
         else f"{word.partition('=')[0]}={typed(OmegaConf.select(config, key_of(word)))}"
         for word in overrides
     ]
-    write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(words)))
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=False))
 
 
 def freeze_interpolations(config: DictConfig) -> DictConfig:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import files, runs
 from pixelwise.errors import UserError
 from pixelwise.overrides import key_of, nodes
-from pixelwise.runs import untrusted
+from pixelwise.runs import trust, untrusted
 from pixelwise.runtime import program
 from pixelwise.runtime.processes import rank
 from pixelwise.runtime.terminal import score_table, show
@@ -66,7 +66,7 @@ def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictCo
         before, untrusted.check_config(now, folder / "overrides.yaml"), [key_of(o) for o in typed], allowed
     )
     given = overrides if config.resume is None else program.arguments()
-    untrusted.check_classes(kept, folder, given, ("callbacks", "logger", "trainer"))
+    trust.check_classes(kept, folder, given, ("callbacks", "logger", "trainer", "encoder"))
     scores = folder / "metrics.json"
     if not accepted and scores.is_file():
         log.info("run folder: %s", folder)

@@ -5,17 +5,17 @@
 | keys of a config | keys that conf/train.yaml does not have, such as those that configure Hydra |
 | its values | interpolations that read anything but other keys of the same config; control characters |
 | overrides | anything but a plain `key=value` or `group=option` |
-| classes | for a training, callbacks, loggers and strategies that conf/ does not name |
 | links | those that lead out of the folder |
 
-What the user types, and the user's own conf/, is not checked here.
+What the user types, and the user's own conf/, is not checked here. `pixelwise.runs.trust` and
+`pixelwise.build.roles` check the classes that a config names.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pixelwise.errors import CONTROL, UserError
 from pixelwise.files import RESTORE
-from pixelwise.overrides import conf_folders, key_of
-from pixelwise.runtime.own_packages import own_packages
-
-TRUSTED = "PIXELWISE_TRUSTED_RUNS"
-"""The environment variable that names the user's own run folders, or folders above them, as PATH does."""
+from pixelwise.overrides import conf_folders
 
 _REFERENCE = re.compile(r"\$\{\s*(?:(?:oc\.select|mode_of)\s*:[^${}]*|[\w.\[\]-]+)\s*\}")
 """An interpolation that reads only keys of the config, without other interpolations inside."""
@@ -37,11 +33,9 @@ _KEY = r"\w[\w$-]*(?:[./]\w[\w$-]*)*"
 _OVERRIDE = re.compile(
     rf"(?:\+{{0,2}}|~)(?P<key>{_KEY})(?:@(?P<package>{_KEY}))?(?:=(?P<value>.*))?", re.DOTALL
 )
-_OPTION = re.compile(r"null|[\w.-]*\w[\w.-]*|\[\s*[\w-]*(?:\s*,\s*[\w-]+)*\s*\]")
+_NAME = r"\w[\w.-]*(?:/\w[\w.-]*)*"
+_OPTION = re.compile(rf"{_NAME}|\[\s*(?:{_NAME}(?:\s*,\s*{_NAME})*)?\s*\]")
 """The name of an option, or of several in brackets; a path would lead to a file outside conf/."""
-
-_UPLOADS_TO = "entity"
-"""Key of a logger that names the account to which the run is uploaded."""
 
 
 # ---------------------------------------------------------------------------------------------- configs
@@ -119,14 +113,18 @@ def check_overrides(words: Sequence[str], file: Path) -> list[str]:
     Raises:
         UserError: the first override that is refused, such as a flag, or a key that configures Hydra.
     """
+    known = known_keys()
     for word in words:
         match = _OVERRIDE.fullmatch(word)
         tops = [re.split(r"[./]", part)[0] for part in match.group("key", "package") if part] if match else []
-        value = (match and match["value"]) or ""
+        value = match["value"] if match else None
+        value = "" if value is None and word.startswith("~") else value
         if "hydra" in tops:
             found = f"{word}, which would configure Hydra"
-        elif not match or not set(tops) <= known_keys() or not is_reference(value) or CONTROL.search(word):
+        elif match is None or value is None or not set(tops) <= known:
             found = word
+        elif not is_reference(value) or CONTROL.search(value):
+            found = repr(word)
         elif _is_group(match["key"]) and not _OPTION.fullmatch(value.strip("'\"")):
             found = f"{word}, which is not the name of an option"
         else:
@@ -142,92 +140,6 @@ def check_overrides(words: Sequence[str], file: Path) -> list[str]:
 
 def _is_group(key: str) -> bool:
     return any((folder / key).is_dir() for folder in conf_folders())
-
-
-# ---------------------------------------------------------------------------------------------- classes
-def check_classes(config: DictConfig, folder: Path, typed: Iterable[str], groups: Iterable[str]) -> None:
-    """Refuse classes from outside the project that neither conf/ nor the user names, in groups of a config.
-
-    Some callbacks and loggers write to any place or send data to any address. In a new training they are the
-    user's choice; in a run folder they may be a stranger's.
-
-    Args:
-        config: the config that was read from the run folder.
-        folder: the run folder.
-        typed: the overrides that the user typed now.
-        groups: top keys of the config whose objects are going to be built.
-
-    Raises:
-        UserError: the first class, argument of a logger, or account that is refused.
-    """
-    if is_trusted(folder):
-        return
-    keys = [key_of(word) for word in typed]
-    for group in groups:
-        named = _named_in_conf(group)
-        plain: Any = OmegaConf.to_container(config.get(group) or {}, resolve=True)
-        for name, node in plain.items() if isinstance(plain, Mapping) else ():
-            key = f"{group}.{name}"
-            if key in keys or not isinstance(node, Mapping):
-                continue
-            for part, target in texts(node, key):
-                is_class = part.endswith("._target_")
-                if is_class and f"{target}." not in named and not target.startswith(_own()):
-                    raise _not_named(f"{part}={target}", key, folder)
-            usual = named.get(f"{node.get('_target_')}.", {})
-            if group == "logger":
-                for option in node:
-                    if option not in usual and f"{key}.{option}" not in keys:
-                        raise _not_named(f"{key}.{option}={node[option]}", f"{key}.{option}", folder)
-                account, yours = (
-                    node.get(_UPLOADS_TO),
-                    (usual.get(_UPLOADS_TO), os.environ.get("WANDB_ENTITY")),
-                )
-                if account not in (None, *yours) and f"{key}.{_UPLOADS_TO}" not in keys:
-                    raise _not_named(f"{key}.{_UPLOADS_TO}={account}", f"{key}.{_UPLOADS_TO}", folder)
-
-
-def is_trusted(folder: Path) -> bool:
-    """Whether a folder, or one above it, is named in the environment variable."""
-    trusted = [
-        Path(path).expanduser().resolve() for path in os.environ.get(TRUSTED, "").split(os.pathsep) if path
-    ]
-    return any(folder.resolve().is_relative_to(path) for path in trusted)
-
-
-def trust(folder: Path) -> None:
-    """Trust a folder in this process and in those that it starts, such as the other ones of a training."""
-    os.environ[TRUSTED] = os.pathsep.join([str(folder.resolve()), *filter(None, [os.environ.get(TRUSTED)])])
-
-
-def _own() -> tuple[str, ...]:
-    return ("pixelwise.", *(f"{name}." for name in own_packages()))
-
-
-def _named_in_conf(group: str) -> dict[str, Mapping[str, Any]]:
-    """The nodes of conf/<group>/ that name a class, by this class with a dot at its end."""
-    found: dict[str, Mapping[str, Any]] = {}
-
-    def visit(node: Any) -> None:
-        if isinstance(node, Mapping):
-            if "_target_" in node:
-                found[f"{node['_target_']}."] = node
-            for child in node.values():
-                visit(child)
-
-    for conf in conf_folders():
-        for file in sorted((conf / group).glob("*.yaml")):
-            visit(OmegaConf.to_container(OmegaConf.load(file), resolve=False))
-    return found
-
-
-def _not_named(found: str, key: str, folder: Path) -> UserError:
-    return UserError(
-        f"{folder / 'config.yaml'}: {key} is not used, as the run may come from somebody else",
-        found=found,
-        expected="classes, and options of loggers, that a file of conf/ names",
-        fix=f"repeat {key}=… in this command; or {TRUSTED}={folder} in the environment, if the run is yours",
-    )
 
 
 # ------------------------------------------------------------------------------------------------ links

@@ -13,6 +13,7 @@ Imports no torch, so that a finished sweep shows its tables at once.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def show(sweep: Path, hint: bool = True) -> None:
     files = "jobs.csv,settings.csv,report.html"
     lines = [f"tables and report: {sweep}/{{{files}}}"]
     if hint and any(job.state != "finished" for job in jobs):
-        lines.append(f"to run missing and failed jobs, repeat the command with sweep.name={sweep.name}")
+        again = shlex.quote(f"sweep.name={sweep.name}")
+        lines.append(f"to run missing and failed jobs, repeat the command with {again}")
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
