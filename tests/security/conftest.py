@@ -21,7 +21,17 @@ from tests.conftest import ROOT
 SECRET = "5f0c-this-is-a-secret-93ab"
 """Value of the environment variable SECRET_TOKEN in every attack."""
 
-LONGEST = 120.0
+IMPORTED = (
+    "build",
+    "commands.train",
+    "reports.run_page",
+    "runs.resume",
+    "sweeps.summary",
+    "training.evaluate",
+)
+"""Modules that are imported once, for all children."""
+
+LONGEST = 300.0
 """Seconds after which a command is killed."""
 
 
@@ -86,7 +96,8 @@ def forked(
 
 @pytest.fixture
 def attack(tmp_path: Path) -> Attack:
-    importlib.import_module("pixelwise.build")  # once, for all children
+    for module in IMPORTED:
+        importlib.import_module(f"pixelwise.{module}")
 
     def attack(command: str, *words: str, without: Sequence[str] = (), **env: str) -> Done:
         return forked(tmp_path, command, words, {"SECRET_TOKEN": SECRET, **env}, without)

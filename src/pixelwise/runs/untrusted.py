@@ -51,7 +51,8 @@ def check_config(config: DictConfig, file: Path, fix: str = RESTORE) -> DictConf
         UserError: the first key or value that is refused.
     """
     refused = f"{file} is not the config of a run"
-    if unknown := [str(key) for key in config if key not in known_keys()]:
+    known = known_keys()
+    if unknown := [str(key) for key in config if key not in known]:
         raise UserError(
             refused,
             found=f"the key {unknown[0]}"

@@ -30,7 +30,6 @@ from pixelwise.overrides import key_of
 from pixelwise.runs import sweep, untrusted
 from pixelwise.runtime.processes import SIGNALS, interruptible
 from pixelwise.sweeps import summary
-from pixelwise.sweeps.study import open_study
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +52,8 @@ def search(config: DictConfig, overrides: Sequence[str], folder: Path, train: Se
     """
     if "search" not in config:
         raise UserError("search=… must be given", expected=", ".join(options("search")))
+    from pixelwise.sweeps.study import open_study  # imports torch
+
     log.info("search folder: %s", folder)
     untrusted.check_links(folder)
     lock = _lock(folder)
