@@ -12,6 +12,7 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 from hydra._internal.utils import get_args_parser, run_and_report
@@ -29,6 +30,7 @@ from pixelwise.cli.job import output_folder, write_problem_list
 from pixelwise.cli.options import groups, options
 from pixelwise.errors import UnknownName, UserError
 from pixelwise.overrides import key_of
+from pixelwise.runs.untrusted import check_links
 from pixelwise.runtime.own_packages import find_own_packages
 from pixelwise.runtime.processes import SIGNALS, listen, rank
 from pixelwise.runtime.program import arguments, as_started
@@ -149,6 +151,7 @@ def _check_values(application: Application, config_name: str, words: list[str]) 
     for overrides in alternatives(words, application.config_loader):
         try:
             config = application.compose_config(config_name, overrides, RunMode.MULTIRUN)
+            check_links(Path(str(config.hydra.sweep.dir)))  # Hydra writes to this folder
             check_given(config)
             check_references(config)
         except UserError:

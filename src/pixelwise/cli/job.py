@@ -53,8 +53,9 @@ def write_problem_list(lines: Sequence[str]) -> Path | None:
 
 
 def overrides() -> list[str]:
-    """The overrides of this job; in a sweep, with the values of this job."""
-    return list(HydraConfig.get().overrides.task)
+    """The overrides of this job as typed; in a sweep, with the values of this job."""
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return words
 
 
 def choice(group: str) -> str:

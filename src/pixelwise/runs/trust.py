@@ -7,7 +7,7 @@ to any place or send data to any address.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ TRUSTED = "PIXELWISE_TRUSTED_RUNS"
 
 _UPLOADS_TO = "entity"
 """Key of a logger that names the account to which the run is uploaded."""
+
+_Named = dict[str, Mapping[str, Any]]
 
 _DOWNLOADS_FROM = ("pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path")
 """Keys of an encoder that name the address or the file of timm's weights."""
@@ -42,32 +44,50 @@ def check_classes(config: DictConfig, folder: Path, typed: Iterable[str], groups
     """
     if is_trusted(folder):
         return
-    keys = [key_of(word) for word in typed]
-    for option in _DOWNLOADS_FROM if "encoder" in groups else ():
-        if config.encoder.get(option) and not any(key.startswith(f"encoder.{option}") for key in keys):
-            raise _not_named(f"encoder.{option}={config.encoder[option]}", f"encoder.{option}", folder)
+    chosen = [(f"encoder.{option}", config.encoder.get(option)) for option in _DOWNLOADS_FROM]
+    refused = [(key, value) for key, value in chosen if "encoder" in groups and value]
     for group in groups:
-        named = _named_in_conf(group)
-        plain: Any = OmegaConf.to_container(config.get(group) or {}, resolve=True)
-        for name, node in plain.items() if isinstance(plain, Mapping) else ():
-            key = f"{group}.{name}"
-            if key in keys or not isinstance(node, Mapping):
-                continue
-            for part, target in texts(node, key):
-                is_class = part.endswith("._target_")
-                if is_class and f"{target}." not in named and not target.startswith(_own()):
-                    raise _not_named(f"{part}={target}", key, folder)
-            usual = named.get(f"{node.get('_target_')}.", {})
-            if group == "logger":
-                for option in node:
-                    if option not in usual and f"{key}.{option}" not in keys:
-                        raise _not_named(f"{key}.{option}={node[option]}", f"{key}.{option}", folder)
-                account, yours = (
-                    node.get(_UPLOADS_TO),
-                    (usual.get(_UPLOADS_TO), os.environ.get("WANDB_ENTITY")),
-                )
-                if account not in (None, *yours) and f"{key}.{_UPLOADS_TO}" not in keys:
-                    raise _not_named(f"{key}.{_UPLOADS_TO}={account}", f"{key}.{_UPLOADS_TO}", folder)
+        named, node = _named_in_conf(group), config.get(group)
+        nodes: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else {}
+        for name, child in nodes.items():
+            if isinstance(child, Mapping):
+                refused += _foreign_classes(f"{group}.{name}", child, named)
+                refused += _foreign_options(f"{group}.{name}", child, named) if group == "logger" else ()
+    for key, value in refused:
+        if not _is_typed(key, typed):
+            raise UserError(
+                f"{folder / 'config.yaml'}: {key} is not used, as the run may come from somebody else",
+                found=f"{key}={value}",
+                expected="classes, and options of loggers and encoders, that a file of conf/ names",
+                fix=f"repeat it in this command; or {TRUSTED}={folder} in the environment, if it is yours",
+            )
+
+
+def _is_typed(key: str, words: Iterable[str]) -> bool:
+    """Whether an override sets a key, by itself or in the mapping of a callback, logger or strategy."""
+    name = key.rpartition(".")[2]
+    for word in words:
+        typed = key_of(word)
+        if typed == key or ("." in typed and key.startswith(f"{typed}.") and f"{name}:" in word):
+            return True
+    return False
+
+
+def _foreign_classes(key: str, node: Mapping[str, Any], named: _Named) -> Iterator[tuple[str, str]]:
+    """The keys of the classes in a node that are neither the project's nor the user's, nor in conf/."""
+    own = ("pixelwise.", *(f"{name}." for name in own_packages()))
+    for part, target in texts(node):
+        if part.endswith("_target_") and target not in named and not target.startswith(own):
+            yield f"{key}.{part}", target
+
+
+def _foreign_options(key: str, node: Mapping[str, Any], named: _Named) -> Iterator[tuple[str, Any]]:
+    """The options of a logger that conf/ does not name, and an account that is not the user's."""
+    usual = named.get(str(node.get("_target_")), {})
+    for option, value in node.items():
+        yours = (None, usual.get(option), os.environ.get("WANDB_ENTITY"))
+        if option not in usual or (option == _UPLOADS_TO and value not in yours):
+            yield f"{key}.{option}", value
 
 
 def is_trusted(folder: Path) -> bool:
@@ -83,18 +103,14 @@ def trust(folder: Path) -> None:
     os.environ[TRUSTED] = os.pathsep.join([str(folder.resolve()), *filter(None, [os.environ.get(TRUSTED)])])
 
 
-def _own() -> tuple[str, ...]:
-    return ("pixelwise.", *(f"{name}." for name in own_packages()))
-
-
-def _named_in_conf(group: str) -> dict[str, Mapping[str, Any]]:
-    """The nodes of conf/<group>/ that name a class, by this class with a dot at its end."""
-    found: dict[str, Mapping[str, Any]] = {}
+def _named_in_conf(group: str) -> _Named:
+    """The nodes of conf/<group>/ that name a class, by this class."""
+    found: _Named = {}
 
     def visit(node: Any) -> None:
         if isinstance(node, Mapping):
             if "_target_" in node:
-                found[f"{node['_target_']}."] = node
+                found[node["_target_"]] = node
             for child in node.values():
                 visit(child)
 
@@ -102,12 +118,3 @@ def _named_in_conf(group: str) -> dict[str, Mapping[str, Any]]:
         for file in sorted((conf / group).glob("*.yaml")):
             visit(OmegaConf.to_container(OmegaConf.load(file), resolve=False))
     return found
-
-
-def _not_named(found: str, key: str, folder: Path) -> UserError:
-    return UserError(
-        f"{folder / 'config.yaml'}: {key} is not used, as the run may come from somebody else",
-        found=found,
-        expected="classes, and options of loggers and encoders, that a file of conf/ names",
-        fix=f"repeat {key}=… in this command; or {TRUSTED}={folder} in the environment, if the run is yours",
-    )

@@ -29,7 +29,6 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise.files import write_json
 from pixelwise.overrides import key_of
 from pixelwise.runs import sweep
-from pixelwise.runs.untrusted import check_links
 from pixelwise.runtime.processes import rank
 from pixelwise.sweeps import summary
 
@@ -72,7 +71,6 @@ class Sweep(Callback):
         """Record the planned jobs; at exit, print their states and scores."""
         folder = Path(config.hydra.sweep.dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        check_links(folder)
         jobs = planned(config)
         write_json(folder / "jobs.json", jobs)
         atexit.register(summary.show, folder)
