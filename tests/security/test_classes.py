@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from tests.helpers import refused
-from tests.security.conftest import Attack, assert_refused, edit
+from tests.security.conftest import Attack, assert_refused, edit, override
 
 from pixelwise.build.instantiate import class_of, make
+from pixelwise.overrides import typed
 from pixelwise.runs import trust
 
 ROLES = {
@@ -84,17 +86,13 @@ def test_no_key_takes_a_class_without_its_role(target: str) -> None:
 @pytest.mark.parametrize("key", ROLES)
 def test_a_key_takes_the_classes_of_its_role_alone(key: str) -> None:
     assert class_of(ROLES[key], key)
-    modules = (
-        "encoder",
-        "decoder",
-        "task.head",
-        "loss",
+    functions = {"augmentation", "views.d4", "task.scores", "encoder", "decoder", "task.head", "loss"}
+    functions |= {
         "schedule.phases.all.loss",
-        "task.scores",
-    )  # all of them are modules
-    functions = ("augmentation", "views.d4")
+        "schedule.phases.all.curve",
+    }  # parts of a model are functions, too
     for other, target in ROLES.items():
-        if key != other and not {key, other} <= {*modules} and not {key, other} <= {*functions}:
+        if key != other and not {key, other} <= functions:
             with refused("is not allowed"):
                 class_of(target, key)
 
@@ -176,8 +174,9 @@ def test_a_run_writes_and_sends_nothing_elsewhere(
 ) -> None:
     node = of_lightning(canary)[key]
     edit(stranger, **{key.replace(".", "__"): node})
+    override(stranger, f"++{key}={typed(OmegaConf.create(node))}")
     (stranger / "metrics.json").unlink()
-    done = attack("train", "resume=run", "seed=2", "allow_change=true", "trainer.max_steps=2")
+    done = attack("train", "resume=run")
     assert done.status in (1, 2), done.printed
     assert "Traceback" not in done.printed, done.printed
     assert not canary.exists()
