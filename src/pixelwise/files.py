@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, printable
 
 RESTORE = "restore it from a copy, or correct the last edit"
 
@@ -36,7 +36,7 @@ def read_rows(file: Path) -> list[dict[str, float]]:
 def read_cells(file: Path) -> list[list[str]]:
     """The cells of a CSV file that `write_rows` wrote."""
     with file.open(newline="", encoding="utf-8") as stream:
-        return [[re.sub(r"^'(?=[=+\-@\t\r])", "", cell) for cell in row] for row in csv.reader(stream)]
+        return [[re.sub(r"^'(?=[=+\-@\t])", "", cell) for cell in row] for row in csv.reader(stream)]
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -59,7 +59,8 @@ def write_json(file: Path, content: Any) -> None:
 def write_rows(file: Path, rows: Iterable[Iterable[Any]]) -> None:
     """Write rows of cells as CSV, the header first.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, CSV injection).
+    A text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, CSV injection), and
+    control characters become escapes.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([_no_formula(cell) for cell in row] for row in rows)
@@ -67,12 +68,12 @@ def write_rows(file: Path, rows: Iterable[Iterable[Any]]) -> None:
 
 
 def _no_formula(cell: Any) -> Any:
-    if not (isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))):
+    if not isinstance(cell, str):
         return cell
     try:
         float(cell)
     except ValueError:
-        return f"'{cell}"
+        return "'" * cell.startswith(("=", "+", "-", "@", "\t")) + printable(cell)
     return cell
 
 

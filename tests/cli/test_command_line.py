@@ -219,29 +219,6 @@ def test_a_damaged_file_of_a_run_is_named(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("file", "added"),
-    [
-        ("config.yaml", "hydra: {callbacks: {evil: {_target_: os.system, command: touch evil}}}"),
-        ("config.yaml", "defaults: [{hydra/launcher: joblib}]"),
-        ("overrides.yaml", "- +hydra.callbacks.evil={_target_:os.system,command:touch evil}"),
-        ("overrides.yaml", "- hydra/launcher=joblib"),
-    ],
-)
-def test_a_run_folder_cannot_configure_hydra(
-    file: str, added: str, trained: Path, script: Script, tmp_path: Path
-) -> None:
-    shutil.copytree(trained, tmp_path / "run")
-    with (tmp_path / "run" / file).open("a") as stream:
-        stream.write(f"{added}\n")
-    done = script("train.py", "resume=run")
-    assert done.returncode == 2
-    assert "configure Hydra" in done.stderr
-    if file == "config.yaml":
-        assert "configure Hydra" in script("evaluate.py", "run=run").stderr
-    assert not (tmp_path / "evil").exists()
-
-
 @pytest.mark.parametrize(("name", "key"), [("evaluate.py", "run"), ("train.py", "resume")])
 def test_a_run_folder_may_have_any_name(
     name: str, key: str, trained: Path, script: Script, tmp_path: Path

@@ -79,7 +79,7 @@ def read(sweep: Path) -> list[Job]:
     """All jobs in the folder of a sweep, and those that its last command planned and that never started."""
     untrusted.check_links(sweep)
     planned: dict[str, list[str]] = files.read_json(sweep / "jobs.json")
-    if elsewhere := [name for name in planned if Path(name).name != name]:
+    if elsewhere := [name for name in planned if Path(name).name != name or name == ".."]:
         found = f"the job {elsewhere[0]!r}, which is no name of a folder in it"
         raise UserError(f"{sweep / 'jobs.json'} does not belong to a sweep", found=found, fix=files.RESTORE)
     present = {f.parent.name for name in ("overrides.yaml", OUTCOME) for f in sweep.glob(f"*/{name}")}
