@@ -20,6 +20,17 @@ Script = Callable[..., subprocess.CompletedProcess[str]]
 Tiff = Callable[..., Path]
 """The fixture `tiff`: `tiff(name, array (H, W, C), **profile)` writes a GeoTIFF and returns its path."""
 
+TWO_STEPS_AN_EPOCH = (
+    "encoder=test_resnet",
+    "callbacks=progress",
+    "data.crop_size=32",
+    "data.batch_size=4",
+    "data.source.counts={train:8,val:4,test:6}",
+    "trainer.accelerator=cpu",
+    "trainer.log_every_n_steps=1",
+)
+"""Overrides of a run that logs each of its steps."""
+
 
 def refused(message: str) -> pytest.RaisesExc[UserError]:
     """A context in which a `UserError` must be raised whose text matches a regular expression."""

@@ -1,128 +1,248 @@
-"""Check values of the config: return plain numbers, or raise an error that names the key."""
+"""Type and range of an option, declared once: as the annotation of the argument or the key that receives it.
+
+A constructor declares its options by its signature, and a section of the config that no class receives by a
+`TypedDict`. Here values are compared with such annotations, and annotations are put into words for messages.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from collections.abc import Sequence
-from typing import Any
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from os import PathLike
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, guess
+from pixelwise.kinds import Range, Where
+
+T = TypeVar("T", bound=type)
 
 
-def number(
-    key: str,
-    value: Any,
-    low: float = -math.inf,
-    high: float = math.inf,
-    *,
-    above: float = -math.inf,
-    below: float = math.inf,
-    expected: str | None = None,
-    fix: str | None = None,
-) -> float:
-    """`value` as a float.
+class Misfit(NamedTuple):
+    """A value that its annotation does not admit."""
 
-    Args:
-        key: the config key, for the message.
-        value: the value in the config.
-        low: the smallest allowed number.
-        high: the largest allowed number.
-        above: the exclusive lower limit.
-        below: the exclusive upper limit.
-        expected: the expectation in words; None describes the limits.
-        fix: how to correct the value.
+    key: str
+    value: Any
+    kind: Any
 
-    Raises:
-        UserError: `value` is not a finite number, or outside its limits.
+
+class Option(NamedTuple):
+    """An argument of a class: its annotation and its default, or `inspect.Parameter.empty`."""
+
+    kind: Any
+    default: Any
+
+
+def check(key: str, value: Any, kind: Any) -> None:
+    """Raise `UserError` if an annotation does not admit a value; the message names the key below `key`."""
+    if found := misfit(key, value, kind):
+        raise refusal(found)
+
+
+def checked(cls: T) -> T:
+    """Decorate a class whose constructor refuses arguments that its annotations do not admit.
+
+    `pixelwise.build.make` compares the values of a config with the annotations of any class. This decorator
+    does the same for a class that is used in Python.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if is_number and low <= value <= high and above < value < below:
-        return float(value)
-    expected = expected or "a number" + _range(low, high, above, below)
-    raise UserError(key, found=_shown(value), expected=expected, fix=fix)
+    constructor = cls.__init__  # type: ignore[misc]
+    parameters = inspect.signature(constructor)
+
+    @functools.wraps(constructor)
+    def __init__(self: Any, *values: Any, **named: Any) -> None:
+        options = arguments(cls)
+        try:
+            given = parameters.bind(self, *values, **named).arguments
+        except TypeError:  # the constructor explains it
+            given = {}
+        for name, value in given.items():
+            if name in options and (
+                found := of_option(f"{type(self).__name__}.{name}", value, options[name])
+            ):
+                raise refusal(found)
+        constructor(self, *values, **named)
+
+    cls.__init__ = __init__  # type: ignore[misc]
+    return cls
 
 
-def whole(
-    key: str,
-    value: Any,
-    low: float = -math.inf,
-    high: float = math.inf,
-    *,
-    expected: str | None = None,
-    fix: str | None = None,
-) -> int:
-    """`value` as a whole number; the arguments are those of `number`.
+@functools.cache
+def arguments(cls: type) -> dict[str, Option]:
+    """The arguments of a class by name; with those of its base class if it passes `**options` on."""
+    found: dict[str, Option] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base) or base is object:
+            continue
+        constructor = inspect.unwrap(vars(base)["__init__"])
+        try:
+            parameters = list(inspect.signature(constructor).parameters.values())[1:]
+        except (TypeError, ValueError):  # written in C
+            break
+        for parameter in parameters:
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                found.setdefault(
+                    parameter.name, Option(_evaluated(parameter, constructor), parameter.default)
+                )
+        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return found
 
-    Raises:
-        UserError: `value` is not a whole number, or outside its limits.
+
+def _evaluated(parameter: inspect.Parameter, constructor: Callable[..., Any]) -> Any:
+    """The annotation of a parameter; `Any` if there is none, or it names what only type checkers import."""
+    holder = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
+    if parameter.annotation is parameter.empty:
+        return Any
+    try:
+        return typing.get_type_hints(holder, constructor.__globals__, include_extras=True)["it"]
+    except Exception:
+        return Any
+
+
+def of_option(key: str, value: Any, option: Option) -> Misfit | None:
+    """The part of a value that an option does not admit; its own default is always admitted."""
+    if type(value) is type(option.default) and value is option.default:
+        return None
+    return misfit(key, value, option.kind)
+
+
+def refusal(found: Misfit, origin: str = "") -> UserError:
+    """The error for a value, with the choices in words; `origin` says where the value comes from."""
+    value = found.value
+    choices = [member for member in _members(found.kind) if isinstance(member, str)]
+    near = guess("did you mean …?", value, choices) if isinstance(value, str) else None
+    quote = "text; put a number in quotes" if _is_number(value) and str in _members(found.kind) else None
+    return UserError(found.key + origin, found=shown(value), expected=quote or describe(found.kind), fix=near)
+
+
+def misfit(key: str, value: Any, kind: Any) -> Misfit | None:
+    """The first part of a value that an annotation does not admit; None if it admits the value.
+
+    A whole number is a number, a list is any sequence, and text is a path, as in YAML. Numbers are finite. A
+    mapping with `_target_` is an object, which its own class checks.
     """
-    if type(value) is int and low <= value <= high:
-        return value
-    raise UserError(
-        key, found=_shown(value), expected=expected or "a whole number" + _range(low, high), fix=fix
-    )
+    origin, parts = get_origin(kind), get_args(kind)
+    wrong = Misfit(key, value, kind)
+    if origin is Annotated:
+        inner = misfit(key, value, parts[0])
+        if inner and inner.key != key:
+            return inner
+        limits = [limit for limit in parts[1:] if isinstance(limit, Range | Where)]
+        return None if not inner and all(limit.admits(value) for limit in limits) else wrong
+    if origin in (Union, types.UnionType):
+        found = [misfit(key, value, part) for part in parts]
+        deeper = [each for each in found if each and each.key != key]
+        return None if None in found else deeper[0] if len(deeper) == 1 else wrong
+    if origin is Literal:
+        return None if any(type(value) is type(part) and value == part for part in parts) else wrong
+    if kind in _SCALARS:
+        return None if _SCALARS[kind](value) else wrong
+    if kind is Any or isinstance(kind, TypeVar | typing.ForwardRef):
+        return None
+    if typing.is_typeddict(kind) and isinstance(value, Mapping):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        return _first(misfit(_below(key, name), value[name], hints[name]) for name in value if name in hints)
+    if not isinstance(value, bool | int | float | str | Mapping | Sequence | None) or is_target(value):
+        return None
+    base = origin or kind
+    if not inspect.isclass(base) or typing.is_typeddict(kind):
+        return wrong
+    if issubclass(base, Mapping) and isinstance(value, Mapping):
+        of_name, of_value = parts or (Any, Any)
+        if any(misfit(key, name, of_name) for name in value):
+            return wrong
+        return _first(misfit(_below(key, name), item, of_value) for name, item in value.items())
+    if _is_list(base) and isinstance(value, Sequence) and not isinstance(value, str):
+        fixed = base is tuple and parts and parts[-1] is not ...
+        kinds = parts if fixed else parts[:1] * len(value) if parts else [Any] * len(value)
+        fits = len(kinds) == len(value) and not any(map(misfit, [key] * len(value), value, kinds))
+        return None if fits else wrong
+    return None if issubclass(base, PurePath | PathLike) and isinstance(value, str) else wrong
 
 
-def strength(key: str, value: Any, high: float) -> float:
-    """`value` as a float from 0 (switched off) to `high`.
-
-    Raises:
-        UserError: `value` is not such a number.
-    """
-    return number(key, value, 0, high, fix=f"{key}=0 switches it off")
-
-
-def numbers(key: str, values: Any, count: int, above: float = -math.inf) -> list[float]:
-    """`values` as a list of `count` floats, each greater than `above`.
-
-    Raises:
-        UserError: `values` is not such a list.
-    """
-    limit = f" above {above:g}" if above > -math.inf else ""
-    expected = f"{count} numbers{limit}, one per channel"
-    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != count:
-        raise UserError(key, found=_shown(values), expected=expected)
-    return [number(key, value, above=above, expected=expected) for value in values]
-
-
-def interval(key: str, value: Any) -> tuple[float, float]:
-    """`value` as (low, high).
-
-    Raises:
-        UserError: `value` is not a pair of numbers with 0 < low ≤ high.
-    """
-    expected, fix = "[low, high] with 0 < low <= high", f"'{key}=[0.8,1.25]', for example"
-    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
-        low = number(key, value[0], above=0, expected=expected, fix=fix)
-        return low, number(key, value[1], low, expected=expected, fix=fix)
-    raise UserError(key, found=_shown(value), expected=expected, fix=fix)
+def describe(kind: Any) -> str:
+    """An annotation in words: "a whole number from 1, or null"."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        limits = [limit for limit in parts[1:] if isinstance(limit, Range | Where)]
+        return functools.reduce(lambda words, limit: limit.describe(words), limits, describe(parts[0]))
+    if origin in (Union, types.UnionType, Literal):
+        members = [each for part in _members(kind) for each in ((True, False) if part is bool else (part,))]
+        words = [word for word in dict.fromkeys(map(describe, members)) if word != "null"]
+        null = ", or null" if type(None) in members else ""
+        return ", ".join(words[:-1]) + " or " * (len(words) > 1) + words[-1] + null
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if isinstance(kind, str | int | bool | None):
+        return shown(kind).strip("'")
+    base = origin or kind
+    if typing.is_typeddict(kind):
+        return "a mapping with keys such as " + ", ".join(list(typing.get_type_hints(kind))[:3])
+    if inspect.isclass(base) and issubclass(base, Mapping):
+        if not parts or parts[1] is Any:
+            return "a mapping"
+        names = "" if parts[0] is str else f" from {describe(parts[0])}"
+        return f"a mapping{names}, each value {describe(parts[1])}"
+    if inspect.isclass(base) and _is_list(base):
+        each = [describe(part) for part in parts if part is not ...]
+        if len(each) > 1:
+            return f"[{', '.join(each)}]"
+        return "a list" + (f", each entry {each[0]}" if each and parts[0] is not Any else "")
+    return "a path" if inspect.isclass(base) and issubclass(base, PathLike) else "a mapping with _target_"
 
 
-def extent(
-    key: str,
-    value: Any,
-    *,
-    expected: str = "a positive number of pixels, or [height, width]",
-    fix: str | None = None,
-) -> tuple[int, int]:
-    """`value`, one number or [height, width] in pixels, as (height, width).
-
-    Raises:
-        UserError: `value` is not one or two positive whole numbers.
-    """
-    sides = value if isinstance(value, Sequence) and not isinstance(value, str) else [value, value]
-    if len(sides) == 2 and all(type(side) is int and side > 0 for side in sides):
-        return sides[0], sides[1]
-    raise UserError(key, found=_shown(value), expected=expected, fix=fix)
+def shown(value: Any) -> str:
+    """A value as in a config: null, true, and text in quotes, to tell it from numbers."""
+    constants = {None: "null", True: "true", False: "false"}
+    return constants[value] if value is None or isinstance(value, bool) else repr(value)
 
 
-def _shown(value: Any) -> str:
-    """The value as in a config: strings in quotes, to tell them from numbers."""
-    return "null" if value is None else repr(value) if isinstance(value, str) else str(value)
+def is_target(value: Any) -> bool:
+    """Whether a value of a config is a mapping that names a class."""
+    return isinstance(value, Mapping) and "_target_" in value
 
 
-def _range(low: float, high: float, above: float = -math.inf, below: float = math.inf) -> str:
-    """The limits in words: " from 0 to 1", " from 0 to below 1", " above 0", " from 1"."""
-    start = f" above {above:g}" if above > -math.inf else f" from {low:g}" if low > -math.inf else ""
-    end = f" below {below:g}" if below < math.inf else f" {high:g}" if high < math.inf else ""
-    return start + (f" to{end}" if start else f" up to{end}") if end else start
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_SCALARS: dict[Any, Callable[[Any], bool]] = {
+    bool: lambda value: isinstance(value, bool),
+    int: lambda value: isinstance(value, Integral) and not isinstance(value, bool),
+    float: _is_number,
+    str: lambda value: isinstance(value, str),
+    type(None): lambda value: value is None,
+}
+
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    type(None): "null",
+    Any: "any value",
+}
+
+
+def _members(kind: Any) -> list[Any]:
+    """The alternatives of an annotation."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return [member for part in get_args(kind) for member in _members(part)]
+    return list(get_args(kind)) if get_origin(kind) is Literal else [kind]
+
+
+def _is_list(base: type) -> bool:
+    return issubclass(base, Sequence | set | frozenset) or base in (typing.Iterable, Iterable)
+
+
+def _below(key: str, name: Any) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+def _first(found: Iterable[Misfit | None]) -> Misfit | None:
+    return next((each for each in found if each), None)

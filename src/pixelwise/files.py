@@ -118,3 +118,19 @@ def _appearing(files: dict[Path, Path]) -> Iterator[Iterable[Path]]:
     finally:
         for part in files:
             part.unlink(missing_ok=True)  # the disk may be full
+
+
+def not_the_file(path: Path) -> str | None:
+    """Say what a file holds that never was downloaded completely; None if it may be what its name says."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(64).lstrip().lower()
+    except OSError:
+        return None
+    if not start:
+        return "an empty file"
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS instead of the file, which `git lfs pull` fetches"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "a web page instead of the file, such as a login or an error page"
+    return None

@@ -71,6 +71,16 @@ def key_of(override: str) -> str:
     return override.split("=", 1)[0].lstrip("+~")
 
 
+def origin(config: Any, key: str) -> str:
+    """Where the value of a key comes from: " (read from ${data.crop_size})", or "" if it has its own."""
+    node = config
+    for name in key.split("."):
+        node = node._get_node(name) if OmegaConf.is_dict(node) else None
+        if node is not None and node._is_interpolation():
+            return f" (read from {node._value()})"
+    return ""
+
+
 def nodes(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """All (dotted key, node) pairs of a config; interpolations are not followed."""
     for key in config:

@@ -102,12 +102,12 @@ def test_blur_keeps_the_mean_and_spreads_a_point():
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: Colour(brightness=1.5), "augmentation.colour.brightness"),
-        (lambda: Colour(contrast=-0.1), "augmentation.colour.contrast"),
-        (lambda: Colour(saturation=None), "augmentation.colour.saturation"),
-        (lambda: Colour(hue=0.6), "augmentation.colour.hue"),
-        (lambda: Colour(p=2), "augmentation.colour.p"),
-        (lambda: Blur(sigma=(2, 1)), "sigma"),
+        (lambda: Colour(brightness=1.5), r"Colour\.brightness"),
+        (lambda: Colour(contrast=-0.1), r"Colour\.contrast"),
+        (lambda: Colour(saturation=None), r"Colour\.saturation"),
+        (lambda: Colour(hue=0.6), r"Colour\.hue"),
+        (lambda: Colour(p=2), r"Colour\.p"),
+        (lambda: Blur(sigma=(2, 1)), r"Blur\.sigma"),
     ],
 )
 def test_a_wrong_argument_names_its_key(make, key):

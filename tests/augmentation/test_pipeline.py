@@ -33,7 +33,7 @@ def preset(name: str) -> Path:
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("rescale", [False, True])
-@pytest.mark.parametrize("channels", [1, 3, 4, 6])
+@pytest.mark.parametrize("channels", [1, 3, 6])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("shape", [(48, 64), (30, 40), (200, 90)], ids=str)
 def test_every_preset_gives_images_of_its_size(path, rescale, channels, dtype, shape):
@@ -105,5 +105,5 @@ def test_an_extra_that_changes_size_or_dtype_is_named(transform):
 
 
 def test_a_wrong_size_names_its_key():
-    with refused(r"augmentation\.size"):
+    with refused(r"Augmentation\.size"):
         Augmentation(size=0)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import timm
 import torch
 from omegaconf import DictConfig
 from tests.helpers import Compose, refused
@@ -17,19 +13,11 @@ from tests.helpers import Compose, refused
 from pixelwise import build
 from pixelwise.build.instantiate import make
 from pixelwise.cli.checks import check_choices
-from pixelwise.data.statistics import channel_statistics
 from pixelwise.losses import Dice
 from pixelwise.runtime.device import precision
 from pixelwise.training import run
-from pixelwise.types import Raw
 
 pytestmark = pytest.mark.fast
-
-
-@pytest.fixture
-def built(compose: Compose, tiny: list[str], tmp_path: Path) -> Callable[..., run.Run]:
-    """`built(*overrides)` builds a run; 8 training scenes in batches of 4 are 2 steps per epoch."""
-    return lambda *overrides: build.run(compose(*tiny, *overrides), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -102,14 +90,14 @@ def test_a_phase_that_is_null_is_skipped(built: Callable[..., run.Run]) -> None:
         ("+schedule.phases.all.weight_decay=-1", r"schedule\.phases\.all\.weight_decay"),
         ("schedule.phases.all.curve=cosin", r"schedule\.phases\.all\.curve: no curve 'cosin'[\s\S]*cosine"),
         ("+schedule.phases.all.warm_up=0.1", r"schedule\.phases\.all\.warm_up[\s\S]*warmup"),
-        ("+schedule.phases.more=3", r"schedule\.phases\.more is not a phase"),
+        ("+schedule.phases.more=3", r"schedule\.phases\.more\n"),
         (
             "+schedule.phases.all.loss={_target_:pixelwise.losses.Dise}",
             r"schedule\.phases\.all\.loss\._target_: 'pixelwise.losses.Dise'",
         ),
         (
             "schedule.phases.all.curve={_target_:pixelwise.schedules.curves.Polynomial,power:-1}",
-            r"power of the curve polynomial",
+            r"phases\.all\.curve\.power",
         ),
         (
             "schedule.phases.all.curve={_target_:pixelwise.schedules.curves.Polynomial,powr:1}",
@@ -130,7 +118,7 @@ def test_phase_errors_come_before_the_model_is_built(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("seed=x", r"^seed\n.*found: +x"),
+        ("seed=x", r"^seed\n.*found: +'x'"),
         ("seed=-1", r"^seed\n.*found: +-1\n.*from 0 to 4294967295"),
         ("seed=1.5", r"^seed\n"),
         ("seed=null", r"^seed\n.*found: +null"),
@@ -146,23 +134,23 @@ def test_phase_errors_come_before_the_model_is_built(
             "trainer.check_val_every_n_epoch=3",
             r"^trainer\.check_val_every_n_epoch: .*before its first validation[\s\S]*at most 2",
         ),
-        ("optimizer.weight_decay=-1", r"^optimizer: [\s\S]*weight_decay"),
+        ("optimizer.weight_decay=-1", r"^optimizer\.weight_decay\n"),
         ("+optimizer.foo=1", r"^optimizer: [\s\S]*'foo'"),
-        ("task.head.dropout=2", r"^task\.head: [\s\S]*dropout"),
-        ("data.mean=0.5", r"^data\.mean\n.*0\.5\n.*3 numbers"),
+        ("task.head.dropout=2", r"^task\.head\.dropout\n"),
+        ("data.mean=0.5", r"^data\.mean\n.*0\.5\n.*a list"),
         ("data.mean=[a,b,c]", r"^data\.mean\n"),
         ("data.std=[0,0,0]", r"^data\.std\n[\s\S]*above 0"),
         ("data.palette=red", r"^data\.palette\n"),
         ("data.palette=[[1,2,3]]", r"^data\.palette\n[\s\S]*each of the 3 classes"),
         ("data.palette=[[300,2,3],[1,2,3],[2,3,4]]", r"^data\.palette\n"),
         ("data.classes=[background,cat,cat]", r"^data\.classes\n[\s\S]*different"),
-        ("data.crop_size=[32,48]", r"data\.crop_size\)\n[\s\S]*\[32, 48\]"),
+        ("data.crop_size=[32,48]", r"data\.crop_size}\)\n[\s\S]*\[32, 48\]"),
         ("schedule.phases.all=null", r"^schedule\.phases is empty"),
-        ("encoder.name=null", r"^encoder: [\s\S]*does not accept these arguments"),
+        ("encoder.name=null", r"^encoder\.name\n"),
         ("task.head=null", r"^task\.head cannot be built: it is not a mapping with `_target_`\n.*null"),
-        ("trainer.strategy=null", r"^trainer\.strategy cannot be built"),
-        ("data.source=null", r"^data\.source is not a Source\n[\s\S]*found: *null"),
-        ("data.source.counts=null", r"^data: [\s\S]*does not accept these arguments"),
+        ("trainer.strategy=null", r"^trainer\.strategy\n[\s\S]*_target_"),
+        ("data.source=null", r"^data\.source\n.*null"),
+        ("data.source.counts=null", r"^data\.source\.counts\n"),
         ("data.source.seed=x", r"^data\.source\.seed\n"),
         (
             "+schedule.phases.all.loss=dice",
@@ -250,63 +238,6 @@ def test_an_explicit_precision_is_used(built: Callable[..., run.Run]) -> None:
     assert built("trainer.precision=32-true").trainer.precision == "32-true"
 
 
-def test_statistics_come_from_config_or_training_split(
-    built: Callable[..., run.Run],
-) -> None:
-    assert built("data.mean=[0.1,0.2,0.3]").module.model.normalize.mean.tolist() == pytest.approx(
-        [0.1, 0.2, 0.3]
-    )
-    run = built("data.mean=null", "data.std=null")
-    train = run.data["train"]
-    images = torch.stack([torch.from_numpy(train[i].image) for i in range(len(train))]).double() / 255
-    torch.testing.assert_close(
-        run.module.model.normalize.mean.double(), images.mean((0, 1, 2)), atol=1e-5, rtol=0
-    )
-    torch.testing.assert_close(
-        run.module.model.normalize.std.double(), images.std((0, 1, 2), correction=0), atol=1e-5, rtol=0
-    )
-    for given, measured in (("mean", "std"), ("std", "mean")):
-        half = built(f"data.{given}=[0.1,0.2,0.3]", f"data.{measured}=null").module.model.normalize
-        assert getattr(half, given).tolist() == pytest.approx([0.1, 0.2, 0.3])
-        assert torch.equal(getattr(half, measured), getattr(run.module.model.normalize, measured))
-    with refused(r"data\.mean"):
-        built("data.mean=[0.1]")
-
-
-def test_statistics_expected_by_weights_apply(
-    built: Callable[..., run.Run], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    whole: Any = timm.create_model("test_resnet")
-    torch.save(whole.state_dict(), file := tmp_path / "whole.pth")
-    overrides = ["data.mean=null", "data.std=null", f"encoder.weights={file}"]
-    loaded = built(*overrides).module.model.normalize
-    for key in ("mean", "std"):
-        assert getattr(loaded, key).tolist() == pytest.approx(list(whole.pretrained_cfg[key]))
-    (message,) = [line for line in caplog.messages if line.endswith("test_resnet.r160_in1k expects")]
-    assert "]: as timm's" in message
-    assert "measured" not in caplog.text
-    caplog.clear()
-    pins = message.split(": ")[0].split()
-    pinned = built(*overrides, *pins).module.model.normalize
-    assert torch.equal(pinned.mean, loaded.mean)
-    assert torch.equal(pinned.std, loaded.std)
-    other = built(*overrides, "data.mean=[0.1,0.2,0.3]").module.model.normalize
-    assert other.mean.tolist() == pytest.approx([0.1, 0.2, 0.3])
-    assert torch.equal(other.std, loaded.std)
-    assert [line for line in caplog.messages if "expects" in line] == [message.split(maxsplit=1)[1]]
-
-
-def test_statistics_of_large_float_values_are_exact() -> None:
-    """For elevations in metres, sums in float32 gave a standard deviation of 1 and a wrong mean."""
-    noise = np.random.default_rng(0).standard_normal((1024, 1024, 2), np.float32)
-    image = 500 + noise * np.float32([5, 0.1])
-    mean, std = channel_statistics([Raw(image, 0, "a"), Raw(image, 0, "b")])  # type: ignore[arg-type]
-    assert mean == pytest.approx(image.mean((0, 1), np.float64), rel=1e-9)
-    assert std == pytest.approx(image.std((0, 1), np.float64), rel=1e-6)
-
-
-@pytest.mark.fast
 def test_an_override_that_skips_a_phase_warns(
     compose: Callable[..., DictConfig], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,6 +16,7 @@ import pixelwise
 
 CONF = Path(__file__).parents[2] / "conf"
 
+
 QUICK = {
     "help": (["--help"], 0),
     "config": (["--cfg", "job"], 0),
@@ -107,7 +108,6 @@ def test_differences_show_values_as_typed(script: Script, tiny: list[str]) -> No
     assert "data.source.split.train" not in line
 
 
-@pytest.mark.fast
 def test_audit_writes_to_a_chosen_folder(script: Script, tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     words = ["data=folder", f"data.root={tmp_path}", "data.classes=[a,b]"]
@@ -129,6 +129,33 @@ def test_compose_gives_the_config_of_the_command(script: Script) -> None:
 
 
 @pytest.mark.fast
+def test_options_of_hydra_that_a_run_cannot_repeat_are_refused(script: Script) -> None:
+    done = script("train.py", "--config-dir", "own")
+    assert done.returncode == 2
+    assert "a conf/ in the current folder adds options" in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF.parent / "scripts").glob("*.py")))
+def test_each_script_prints_its_own_help(name: str, script: Script) -> None:
+    done = script(f"scripts/{name}.py", "--help")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[2].startswith(f"    python scripts/{name}.py")
+
+
+def test_flags_may_stand_between_overrides(script: Script) -> None:
+    done = script("train.py", "seed=5", "--cfg", "job", "epochs=7")
+    assert done.returncode == 0, done.stderr
+    config = OmegaConf.create(done.stdout)
+    assert (config.seed, config.epochs) == (5, 7)
+
+
+def test_a_search_takes_a_chosen_folder(script: Script) -> None:
+    words = ["search=loss_and_rate", "sweep.name=x", "--cfg", "hydra"]
+    assert "dir: elsewhere" in script("scripts/search.py", *words, "hydra.run.dir=elsewhere").stdout
+    assert "dir: runs/${sweep.name}" in script("scripts/search.py", *words).stdout
+
+
+@pytest.mark.fast
 def test_missing_values_are_named(script: Script) -> None:
     done = script("train.py", "data=folder")
     assert done.returncode == 2
@@ -141,41 +168,6 @@ def test_a_typo_in_a_sweep_stops_before_the_first_job(script: Script, tmp_path: 
     assert done.returncode == 2
     assert "did you mean loss=focal?" in done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["evaluate.py", "predict.py"])
-def test_commands_print_help_without_a_run(name: str, script: Script, tmp_path: Path) -> None:
-    with_help, without_run = script(name, "--help"), script(name)
-    assert (with_help.returncode, without_run.returncode) == (0, 2)
-    assert f"python {name} run=RUN" in with_help.stdout
-    assert with_help.stdout.strip() == without_run.stderr.strip()
-
-    for run, found in {"nowhere": "no such folder", ".": "a folder without config.yaml"}.items():
-        done = script(name, f"run={run}", "input=x", "output=y")
-        assert done.returncode == 2
-        assert re.search(rf"run={re.escape(run)} is not a run folder\n\s+found:\s+{found}", done.stderr)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("typed", "answer"),
-    [
-        ("loss=dice", r"a run keeps the loss"),
-        ("encoder=resnet50", r"a run keeps the encoder"),
-        ("splt=val", r"did you mean split\?"),
-        ("data.batchsize=2", r"did you mean data.batch_size\?"),
-        ("optimizer.lr=0.1", r"optimizer.lr=0.1 has no effect: the run is already trained"),
-        ("data.mean=[0,0,0]", r"data.mean=\[0,0,0\] has no effect: the run is already trained"),
-    ],
-)
-def test_overrides_that_a_run_cannot_take_are_refused(
-    typed: str, answer: str, script: Script, trained: Path
-) -> None:
-    before = sorted(p.name for p in trained.rglob("*"))
-    done = script("evaluate.py", f"run={trained}", typed)
-    assert done.returncode == 2
-    assert re.search(answer, done.stderr)
-    assert sorted(p.name for p in trained.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
@@ -193,40 +185,6 @@ def test_sweep_overrides_of_a_single_run_are_refused(
     assert done.returncode == 1
     assert answer in done.stderr
     assert not list(tmp_path.rglob("config.yaml"))
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "message"),
-    [
-        ("config.yaml", "a: [1", "config.yaml cannot be read"),
-        ("config.yaml", "seed: 1\nseed: 2", "config.yaml cannot be read"),
-        ("config.yaml", "", "config.yaml is not the config of a run\n  found:    no key data, encoder"),
-        ("config.yaml", "- 1", "config.yaml is not the config of a run\n  found:    a list"),
-        ("overrides.yaml", "{", "overrides.yaml cannot be read"),
-        ("overrides.yaml", "a: 1", "overrides.yaml is not a list of overrides"),
-    ],
-)
-def test_a_damaged_file_of_a_run_is_named(
-    file: str, content: str, message: str, trained: Path, script: Script, tmp_path: Path
-) -> None:
-    (tmp_path / "run").mkdir()
-    for name in ("config.yaml", "overrides.yaml"):
-        shutil.copy(trained / name, tmp_path / "run")
-    (tmp_path / "run" / file).write_text(content)
-    done = script("train.py", "resume=run")
-    assert done.returncode == 2
-    assert f"run/{message}" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(("name", "key"), [("evaluate.py", "run"), ("train.py", "resume")])
-def test_a_run_folder_may_have_any_name(
-    name: str, key: str, trained: Path, script: Script, tmp_path: Path
-) -> None:
-    shutil.copytree(trained, tmp_path / "it's a=b, [c] (1) ü")
-    done = script(name, f"{key}=it's a=b, [c] (1) ü")
-    assert done.returncode == 0, done.stderr
-    assert "cat  " in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -307,3 +265,52 @@ def test_a_sweep_creates_a_folder_for_each_combination(
     headers = [(file.parent / "metrics.csv").read_text().splitlines()[0].split(",") for file in runs]
     parts = [{name for name in header if name.startswith("val/loss/")} for header in headers]
     assert parts == [set(), {"val/loss/cross_entropy", "val/loss/dice"}]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("typed", "suggestion"),
+    [
+        ("+lr_scheduler=cosine", "remove it|did you mean"),
+        ("+foo=1", "remove it, or refer to it: .{foo}"),
+        ("+epoch=3", r"did you mean epochs\?"),
+        ("+trainr.max_epochs=3", r"did you mean trainer\?"),
+        ("+data.foo={a:1}", "nothing reads this key"),
+        ("+data.batchsize=4", r"did you mean data\.batch_size\?"),
+        ("+task.moniter=val/loss", r"did you mean task\.monitor\?"),
+        ("+schedule.foo=1", "nothing reads this key"),
+        ("+schedule.phase.all.epochs=1", r"did you mean schedule\.phases\?"),
+        ("+logger.log_image=true", r"did you mean logger\.log_images\?"),
+        ("+sweep.foo=1", "nothing reads this key"),
+    ],
+)
+def test_a_new_key_that_nothing_reads_is_refused(typed: str, suggestion: str) -> None:
+    with refused(rf"^{typed[1:].split('=')[0].split('.')[0]}\S* has no effect[\s\S]*{suggestion}"):
+        pixelwise.compose(typed)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("key", ["side", "data.side", "task.side", "schedule.side"])
+def test_a_new_key_that_a_value_refers_to_is_used(key: str) -> None:
+    config = pixelwise.compose(f"+{key}=64", f"data.crop_size=${{{key}}}")
+    assert config.data.crop_size == 64
+
+
+@pytest.mark.fast
+def test_a_key_that_nothing_reads_stops_before_a_folder_is_created(script: Script, tmp_path: Path) -> None:
+    done = script("train.py", "+lr_scheduler=cosine")
+    assert done.returncode == 2
+    assert "lr_scheduler has no effect" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluation_refuses_a_new_key_but_keeps_those_of_the_run(
+    trained: Path, script: Script, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    with (tmp_path / "run/config.yaml").open("a") as stream:
+        stream.write("own: 1\n")
+    done = script("evaluate.py", "run=run", "+foo=1")
+    assert done.returncode == 2
+    assert "foo has no effect" in done.stderr
+    assert script("evaluate.py", "run=run").returncode == 0

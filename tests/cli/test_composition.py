@@ -31,13 +31,13 @@ def counted(owner, name):
         return original(*arguments, **settings)
     setattr(owner, name, call)
 counted(ConfigLoaderImpl, "load_configuration")
-for name in ("check_given", "check_references", "check_requirements", "check_numbers", "check_phases"):
+for name in ("check_given", "check_references", "check_requirements", "check_modes", "check_phases"):
     counted(checks, name)
 atexit.register(lambda: pathlib.Path("counts.json").write_text(json.dumps(counts)))
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-CHECKS = ("check_given", "check_references", "check_requirements", "check_numbers", "check_phases")
+CHECKS = ("check_given", "check_references", "check_requirements", "check_modes", "check_phases")
 
 
 def count(cwd: Path, script: str, *words: str) -> Counter[str]:
@@ -69,7 +69,7 @@ def test_printing_the_config_composes_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_each_job_of_a_sweep_is_checked_once(tmp_path: Path, tiny: list[str]) -> None:
     counts = count(tmp_path, "train.py", "-m", *tiny, "epochs=1", "seed=1,2", "loss=dice,focal")
-    assert counts["check_numbers"] == 4
+    assert counts["check_modes"] == 4
     assert counts["check_given"] == 3 + 4  # each value before the first job, then each job
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,7 +17,6 @@ from tests.helpers import Compose, refused
 
 from pixelwise import build
 from pixelwise.build.instantiate import class_of
-from pixelwise.build.roles import ROLES
 from pixelwise.overrides import nodes
 from pixelwise.runtime.processes import leave_process_group
 
@@ -96,27 +94,10 @@ def test_the_first_line_describes_the_file(file: Path) -> None:
 @pytest.mark.fast
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))
 def test_every_class_in_the_file_plays_the_role_of_its_key(file: Path) -> None:
-    group = file.parent.relative_to(CONF).parts[:1]
-    is_global = "# @package _global_" in file.read_text() or not group
-    for key, target in named_classes(
-        OmegaConf.to_container(OmegaConf.load(file)), *(() if is_global else group)
-    ):
-        if not key.startswith("hydra."):
-            keys = [".".join(key.split(".")[:length]) for length in range(key.count(".") + 1, 0, -1)]
-            role = next(k for k in keys if any(re.fullmatch(pattern, k) for pattern, _ in ROLES))
-            assert class_of(target, role, nested=role != key)
-
-
-def named_classes(node: Any, *key: str) -> Iterator[tuple[str, str]]:
-    """All (key, class) pairs of a file of conf/."""
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            yield ".".join(key), node["_target_"]
-        for name, child in node.items():
-            yield from named_classes(child, *key, str(name))
-    elif isinstance(node, list):
-        for child in node:
-            yield from named_classes(child, *key)
+    group = "" if "# @package _global_" in file.read_text() else file.relative_to(CONF).parts[0] + "."
+    for key, node in nodes(OmegaConf.load(file), "" if file.parent == CONF else group):
+        if key.endswith("_target_") and not key.startswith("hydra.") and not OmegaConf.is_list(node):
+            assert class_of(node._value(), key.rpartition(".")[0])
 
 
 # --------------------------------------------------------------------------------------- the options

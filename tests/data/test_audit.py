@@ -98,6 +98,16 @@ def test_mixed_number_types_and_nan_images_are_listed(root):
     assert [line.split(":")[0] for line in result.every] == ["train/3", "train/2"]
 
 
+@pytest.mark.parametrize("value", [-3.4028235e38, 1e31])
+def test_nodata_without_a_tag_is_a_problem(root, value):
+    image = np.ones((4, 6), np.float32)
+    image[0, 0] = value
+    for split, number in {"train": 0, "val": 2}.items():
+        (root / split / f"images/{number}.png").unlink()
+        Image.fromarray(image).save(root / split / f"images/{number}.tif")
+    assert f"holds {value:g}, probably nodata" in audit(segmentation(root), CLASSES).problems[0]
+
+
 def test_leakage_is_found_by_content(root):
     save(root / "val/images/2.png", np.full((4, 6, 3), 1))
     result = audit(segmentation(root), CLASSES)

@@ -125,3 +125,25 @@ def test_a_missing_table(tmp_path):
     draw(tmp_path / "a.png")
     with refused(r"labels\.csv does not exist"):
         FolderClassification(tmp_path, CLASSES, csv="labels.csv")
+
+
+@pytest.mark.parametrize("again", ["ROOT/i/a.jpg", "i/../i/a.jpg", "./i/a.jpg"])
+def test_one_image_under_two_paths_is_refused(tmp_path, again):
+    draw(tmp_path / "i/a.jpg", tmp_path / "i/b.jpg")
+    rows = ["file,label", "i/a.jpg,cat", "i/b.jpg,dog", f"{again.replace('ROOT', str(tmp_path))},dog"]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    with refused(r"lists images more than once[\s\S]*i/a"):
+        FolderClassification(tmp_path, CLASSES, csv="labels.csv")
+
+
+@pytest.mark.parametrize("layout", ["train/{}", "{}"])
+@pytest.mark.parametrize(
+    ("name", "count"), [("x.png", 1), ("cat/x.ppm", 1), (".x.png", 0), ("notes.txt", 0), ("owl/x.png", 0)]
+)
+def test_images_in_no_split_are_counted(tmp_path, layout, name, count):
+    root = tmp_path / layout.format("")
+    draw(root / "cat/a.jpg", root / "dog/a.jpg", root / "owl/a.jpg")
+    (root / name).touch()
+    origin = FolderClassification(tmp_path, CLASSES, skip=["owl"], split=SPLIT).describe()
+    assert (f"; in no split: 1 image, such as {root / name}" in origin) == bool(count)
+    assert ("in no split" in origin) == bool(count)

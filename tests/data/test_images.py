@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -101,6 +104,31 @@ def test_a_truncated_file_is_reported(tmp_path, name):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UnreadableImage, match=name):
         read_image(path)
+
+
+def deep_png(path, pixels, colour_type, transparent=b""):
+    """A PNG of 16 bits (PNG 3, section 11.2.1) with colours (2) or grey and alpha (4)."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, colour_type, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"tRNS", transparent), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+        if data or kind != b"tRNS"
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def test_a_deep_png_has_the_channels_of_its_header(tmp_path):
+    """OpenCV, which decodes it, makes four of grey and alpha, and of a transparent colour."""
+    deep = COLOUR.astype(np.uint16) * 250
+    deep_png(tmp_path / "la.png", deep[..., :2], 4)
+    assert np.array_equal(read_image(tmp_path / "la.png", channels=2), deep[..., :2])
+    assert np.array_equal(read_image(tmp_path / "la.png", channels=1), deep[..., :1])
+    deep_png(tmp_path / "t.png", deep, 2, struct.pack(">HHH", *deep[0, 0].tolist()))
+    assert np.array_equal(read_image(tmp_path / "t.png"), deep)
+    with refused(r"t\.png gives 3 channels"):
+        read_image(tmp_path / "t.png", channels=4)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image at all"])

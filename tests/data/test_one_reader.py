@@ -126,7 +126,7 @@ def test_a_georeferenced_tiff_is_not_turned(tmp_path):
 
 
 def test_an_unknown_choice_about_exif_is_refused():
-    with refused(r"data\.source\.exif[\s\S]*rotate[\s\S]*apply[\s\S]*ignore"):
+    with refused(r"ImageReader\.exif[\s\S]*rotate[\s\S]*apply[\s\S]*ignore"):
         ImageReader(3, exif="rotate")
 
 

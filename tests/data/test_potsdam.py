@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,24 +22,17 @@ from pixelwise.types import IGNORE
 
 pytestmark = [pytest.mark.fast, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]
 
+
 CLASSES = ["impervious", "building", "low_vegetation", "tree", "car", "clutter"]
+
+
 SIZE = 200
+
+
 TILES = ["2_10", "2_11", "5_12", "7_7"]
+
+
 SPLIT = {"train": ["2_10", "2_11"], "val": ["5_12"], "test": ["7_7"]}
-
-
-@pytest.fixture(scope="session")
-def release(tmp_path_factory):
-    """Four small tiles with every file of the release; not to be written to."""
-    root = tmp_path_factory.mktemp("potsdam") / "release"
-    draw_release(root, TILES, SIZE)
-    return root
-
-
-@pytest.fixture
-def root(release, tmp_path):
-    """A copy to break."""
-    return Path(shutil.copytree(release, tmp_path / "copy"))
 
 
 def potsdam(root, **options):
@@ -264,61 +256,3 @@ def test_eroded_targets_have_no_border(root, files):
     label = draw_city(0, "7_7", SIZE).label
     assert np.array_equal(whole(split, "target")[0], np.where(eroded(label), IGNORE, label))
     assert split[0].border is None
-
-
-# ----------------------------------------------------------------------------------------------- faults
-def test_a_label_of_another_size_is_refused(root):
-    repaint(path_of(root, "top_potsdam_2_10_label.tif"), lambda pixels: pixels[:-1])
-    split_is_refused(root, r"2_10: its files differ in size[\s\S]*RGB.tif 200×200; .*label.tif 199×200")
-
-
-def test_a_missing_label_of_a_training_tile_is_refused(root):
-    path_of(root, "top_potsdam_2_11_label.tif").unlink()
-    split_is_refused(root, r"train split has tiles without label: 2_11[\s\S]*top_potsdam_2_11_label.tif")
-
-
-def test_a_missing_input_is_refused(root):
-    path_of(root, "dsm_potsdam_02_10*jpg").unlink()
-    split_is_refused(root, "without nDSM: 2_10", inputs=["RGB", "nDSM"])
-
-
-def test_a_wrong_number_of_bands_is_refused(root):
-    repaint(path_of(root, "top_potsdam_2_10_RGB.tif"), lambda pixels: pixels[..., :2])
-    split_is_refused(
-        root, r"2_10_RGB.tif does not match its name[\s\S]*2 bands of uint8[\s\S]*3 bands of uint8"
-    )
-
-
-@pytest.mark.parametrize("share", [0.5, 0.01, 0.0])
-@pytest.mark.parametrize("pattern", ["top_potsdam_2_10_RGB.tif", "top_potsdam_2_10_label.tif"])
-def test_a_truncated_file_leaves_no_prepared_tile(root, pattern, share):
-    path = path_of(root, pattern)
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    split_is_refused(root, rf"{pattern} cannot be read")
-
-
-def test_a_damaged_zip_is_refused(root):
-    (root / "2_Ortho_RGB.zip").write_bytes(b"PK nothing")
-    with refused(r"2_Ortho_RGB\.zip cannot be read as a zip"):
-        potsdam(root)
-
-
-def test_an_empty_image_is_refused(root):
-    repaint(path_of(root, "top_potsdam_2_10_RGB.tif"), np.zeros_like)
-    split_is_refused(root, r"2_10 is empty[\s\S]*leave the tile out")
-
-
-@pytest.mark.parametrize(
-    ("options", "match"),
-    [
-        ({"inputs": ["RBG"]}, "data.inputs"),
-        ({"labels": "boundary"}, "data.source.labels"),
-        ({"window": 0}, "data.source.window"),
-        ({"overlap": 60}, "data.source.overlap"),
-        ({"split": {"training": ["2_10"]}}, "data.source.split"),
-        ({"palette": [[1, 2, 3]] * 6}, "labels.palette"),
-    ],
-)
-def test_a_wrong_argument_is_named(release, tmp_path, options, match):
-    with refused(match):
-        potsdam(release, **{"prepared": tmp_path} | options).split("train")

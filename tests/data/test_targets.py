@@ -46,5 +46,5 @@ def test_targets_are_computed_from_the_crop():
 
 
 def test_a_wrong_share_is_refused():
-    with refused(r"data\.target\.share"):
+    with refused(r"PresentClasses\.share"):
         PresentClasses(CLASSES, share=2)

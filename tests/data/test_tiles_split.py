@@ -214,8 +214,8 @@ def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"count": 0}, "data.source.draws.count"),
-        ({"share": 1.5}, "data.source.draws.share"),
+        ({"count": 0}, r"CropSampling\.count"),
+        ({"share": 1.5}, r"CropSampling\.share"),
         ({"rare": ["cars"]}, r"draws.rare: cars is not a class[\s\S]*perhaps car"),
     ],
 )

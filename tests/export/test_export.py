@@ -1,4 +1,4 @@
-"""Exports of a trained run: each format, the model card, `pixelwise.load`, and errors."""
+"""Exports of a trained run: graphs, `pixelwise.load`, and errors."""
 
 from __future__ import annotations
 
@@ -10,67 +10,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import timm
 import torch
-import yaml
-from huggingface_hub import ModelCard
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
+from tests.export.test_hub import sample
 from tests.helpers import Script, refused
 
 import pixelwise
 from pixelwise import build, runs
 from pixelwise.build.restore import Predictor
 from pixelwise.data.io.images import read_image
-from pixelwise.export import Hub, Onnx, Program, Subject, compare, export, subject
+from pixelwise.export import Onnx, Program, Subject, compare, export, subject
 from pixelwise.export.format import Format
-from pixelwise.export.timm_twin import write_twin
 from pixelwise.runs import checkpoints
-
-CARD = SimpleNamespace(
-    segmentation={"pipeline_tag": "image-segmentation", "metrics": {"miou": "mean_iou"}},
-    classification={"pipeline_tag": "image-classification", "metrics": {"accuracy": "accuracy"}},
-)
-SCORES = {"test/miou": 0.25, "test/iou/cat": 0.5, "test/mean_f1": float("nan")}
-
-
-@pytest.fixture(scope="module")
-def image() -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 96, 96), dtype=np.uint8))
-
-
-@pytest.fixture(scope="module")
-def model(trained: Path) -> Predictor:
-    return pixelwise.load(trained)
-
-
-@pytest.fixture(scope="module")
-def hub(model: Predictor, image: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The hub folder of the tiny segmenter."""
-    folder = tmp_path_factory.mktemp("hub") / "segmenter"
-    exported = Subject(model, image, SCORES, base_model="timm/test_resnet.r160_in1k")
-    export(exported, Hub("mit", "/data/toy", **CARD.segmentation), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def classifier_hub(trained_classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The hub folder of the tiny classifier."""
-    folder = tmp_path_factory.mktemp("hub") / "classifier"
-    model = pixelwise.load(trained_classifier)
-    photo = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    cropped = torch.from_numpy(model.view(photo)[0]).permute(2, 0, 1)[None].contiguous()
-    export(Subject(model, cropped, {}), Hub(None, None, **CARD.classification), folder)
-    return folder
-
-
-def sample(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    with np.load(folder / "sample.npz") as arrays:
-        return torch.from_numpy(arrays["image"]), torch.from_numpy(arrays["logits"])
 
 
 def other_sizes(image: torch.Tensor) -> list[torch.Tensor]:
@@ -122,84 +77,6 @@ def test_the_command_writes_files_and_prints_the_difference(
     again = script("export.py", f"run={trained}", f"format={format}", "output=out")
     assert again.returncode == 1
     assert "exists already" in again.stderr
-
-
-# ---------------------------------------------------------------------------------------------- hub
-def test_a_hub_folder_loads_with_the_logits_of_its_sample(hub: Path, model: Predictor) -> None:
-    loaded = pixelwise.load(hub)
-    pixels, logits = sample(hub)
-    assert torch.equal(loaded(pixels), logits)
-    assert loaded.classes == model.classes
-    assert not loaded.training
-    config = json.loads((hub / "config.json").read_text())
-    assert config["id2label"] == dict(zip("0123456789", model.classes, strict=False))
-    assert config["label2id"] == {name: index for index, name in enumerate(model.classes)}
-    assert config["image_mean"] == [0.5, 0.5, 0.5]
-    assert config["image_std"] == model.normalize.std.tolist()
-    assert config["size"] is None  # images keep their size
-    assert "source" not in config["pixelwise"]["data"]
-
-
-def test_the_card_states_no_licence_unless_given(classifier_hub: Path) -> None:
-    assert "license" not in yaml.safe_load(ModelCard.load(classifier_hub / "README.md").data.to_yaml())
-
-
-def test_the_card_has_metadata_for_the_hub(hub: Path) -> None:
-    card = ModelCard.load(hub / "README.md")
-    facts = yaml.safe_load(card.data.to_yaml())
-    assert facts["library_name"] == "pixelwise"
-    assert facts["pipeline_tag"] == "image-segmentation"
-    assert facts["license"] == "mit"
-    assert {"pixelwise", "timm", "segmentation", "test_resnet", "unet"} <= set(facts["tags"])
-    assert facts["base_model"] == "timm/test_resnet.r160_in1k"
-    assert facts["metrics"] == ["mean_iou"]
-    (result,) = facts["model-index"][0]["results"]
-    assert result["dataset"] == {"name": "toy", "type": "toy", "split": "test"}
-    (metric,) = result["metrics"]
-    assert (metric["type"], metric["name"], metric["value"]) == ("mean_iou", "miou", 0.25)
-    assert metric["args"]["classes"] == ["background", "cat", "dog"]
-    assert metric["args"]["ignore_index"] == 255
-
-
-def test_the_code_of_the_card_runs(hub: Path) -> None:
-    code = (hub / "README.md").read_text().split("```python")[1].split("```")[0]
-    done = subprocess.run([sys.executable, "-c", code], cwd=hub, capture_output=True, text=True, timeout=120)
-    assert done.stdout.strip() == "0.0", done.stderr
-
-
-def test_timm_alone_loads_a_classifier(classifier_hub: Path, trained_classifier: Path) -> None:
-    model = pixelwise.load(trained_classifier)
-    pixels, logits = sample(classifier_hub)
-    assert json.loads((classifier_hub / "config.json").read_text())["size"] == {"height": 32, "width": 32}
-    assert ModelCard.load(classifier_hub / "README.md").data.pipeline_tag == "image-classification"
-    ways = {
-        "local-dir": timm.create_model(f"local-dir:{classifier_hub / 'timm'}", pretrained=True),
-        "checkpoint": timm.create_model(
-            "test_resnet", num_classes=2, checkpoint_path=classifier_hub / "timm/model.safetensors"
-        ),
-        "overlay": timm.create_model(
-            "test_resnet",
-            pretrained=True,
-            num_classes=2,
-            pretrained_cfg_overlay={"file": str(classifier_hub / "timm/model.safetensors"), "num_classes": 2},
-        ),
-    }
-    for way, network in ways.items():
-        with torch.inference_mode():
-            difference = (network.eval()(model.normalize(pixels)) - logits).abs().max()
-        assert difference < 1e-4, way
-    settings = timm.data.resolve_model_data_config(ways["local-dir"])
-    assert list(settings["mean"]) == model.normalize.mean.tolist()
-    assert tuple(settings["input_size"]) == (3, 32, 32)
-
-
-def test_a_model_with_other_last_layers_gets_no_timm_folder(
-    compose: Callable[..., DictConfig], tmp_path: Path
-) -> None:
-    config = compose("task=classification", "encoder=test_resnet", "encoder.name=test_convnext")
-    model = Predictor(build.model(config), config)
-    assert not write_twin(Subject(model, torch.zeros(1, 3, 64, 64, dtype=torch.uint8), {}), tmp_path / "timm")
-    assert not (tmp_path / "timm").exists()
 
 
 # --------------------------------------------------------------------------------------------- load

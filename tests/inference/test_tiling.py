@@ -52,5 +52,5 @@ def test_windows_start_on_the_grid_and_are_as_few_as_possible() -> None:
     ],
 )
 def test_an_impossible_tiling_names_its_key(key: str, arguments: dict[str, object]) -> None:
-    with refused(rf"^{key}\n  found:"):
+    with refused(rf"^Tiling\.{key}\n  found:"):
         Tiling(**arguments)  # type: ignore[arg-type]

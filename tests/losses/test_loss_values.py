@@ -140,13 +140,13 @@ def test_each_class_has_its_weight(loss_class: type[CrossEntropy] | type[Focal])
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
-        (lambda: CrossEntropy(class_weights=[1, -1]), r"loss\.class_weights"),
-        (lambda: CrossEntropy(label_smoothing=1.1), r"loss\.label_smoothing"),
-        (lambda: Focal(gamma=-1), r"loss\.gamma"),
+        (lambda: CrossEntropy(class_weights=[1, -1]), r"CrossEntropy\.class_weights"),
+        (lambda: CrossEntropy(label_smoothing=1.1), r"CrossEntropy\.label_smoothing"),
+        (lambda: Focal(gamma=-1), r"Focal\.gamma"),
         (lambda: WeightedSum({}), r"loss\.parts"),
         (lambda: WeightedSum({"dice": Dice()}, {"dise": 1}), r"loss\.weights\.dise.*\n.*\n.*dice"),
-        (lambda: WeightedSum({"dice": Dice()}, {"dice": -1}), r"loss\.weights\.dice"),
-        (lambda: WeightedSum({"dice": Dice()}, {"dice": math.nan}), r"loss\.weights\.dice"),
+        (lambda: WeightedSum({"dice": Dice()}, {"dice": -1}), r"WeightedSum\.weights\.dice"),
+        (lambda: WeightedSum({"dice": Dice()}, {"dice": math.nan}), r"WeightedSum\.weights\.dice"),
     ],
 )
 def test_mistakes_are_named(mistake: Callable[[], nn.Module], words: str) -> None:

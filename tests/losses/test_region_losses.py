@@ -183,11 +183,11 @@ def test_focal_tversky_has_a_slope_where_it_is_certain(gamma: float) -> None:
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
-        (lambda: Dice(smooth=-1), r"loss\.smooth"),
-        (lambda: Tversky(alpha=-1), r"loss\.alpha"),
-        (lambda: Tversky(beta=-1), r"loss\.beta"),
-        (lambda: FocalTversky(gamma=0), r"loss\.gamma"),
-        (lambda: GeneralizedDice(power=-1), r"loss\.power"),
+        (lambda: Dice(smooth=-1), r"Dice\.smooth"),
+        (lambda: Tversky(alpha=-1), r"Tversky\.alpha"),
+        (lambda: Tversky(beta=-1), r"Tversky\.beta"),
+        (lambda: FocalTversky(gamma=0), r"FocalTversky\.gamma"),
+        (lambda: GeneralizedDice(power=-1), r"GeneralizedDice\.power"),
     ],
 )
 def test_mistakes_are_named(mistake: Callable[[], Any], words: str) -> None:

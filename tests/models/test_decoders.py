@@ -35,7 +35,7 @@ PYRAMIDS = {
     "one": ((16,), (16,)),
 }
 STRIDE_4 = [DeepLabV3Plus, FPN, SegFormer, UNetFormer, UPerNet]
-SIZES = [(97, 131), (64, 96), (33, 250)]
+SIZES = [pytest.param((97, 131), marks=pytest.mark.fast), (64, 96), (33, 250)]
 
 every_decoder = pytest.mark.parametrize("decoder", DECODERS, ids=lambda path: path.stem)
 every_pyramid = pytest.mark.parametrize("pyramid", PYRAMIDS)
@@ -61,7 +61,6 @@ def maps(decoder: Decoder, batch: int, size: tuple[int, int], up: bool = True) -
 
 
 # ------------------------------------------------------------------------------------ any pyramid
-@pytest.mark.fast
 @every_decoder
 @every_pyramid
 @pytest.mark.parametrize("up", [True, False], ids=["rounded up", "rounded down"])

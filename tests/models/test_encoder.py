@@ -203,8 +203,14 @@ def test_a_file_of_a_full_vit_loads(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------- unused maps
-@pytest.mark.fast
-@pytest.mark.parametrize("name", ["hrnet_w18_small", "test_resnet", "test_convnext"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hrnet_w18_small",
+        pytest.param("test_resnet", marks=pytest.mark.fast),
+        pytest.param("test_convnext", marks=pytest.mark.fast),
+    ],
+)
 def test_only_weights_of_unused_maps_are_excluded(name: str) -> None:
     """HRNet makes all its maps at the end; in a chain of stages the last map depends on every weight."""
     encoder, random = Encoder(name), torch.get_rng_state()

@@ -1,4 +1,4 @@
-"""Every decoder with every kind of encoder: fast tests of small ones, slow tests of conf/encoder and more."""
+"""Every decoder with every kind of encoder: small ones, and in slow tests those of conf/encoder and more."""
 
 from __future__ import annotations
 
@@ -58,14 +58,20 @@ def without_gradient(model: nn.Module) -> list[str]:
 # ---------------------------------------------------------------------------------------- small ones
 @pytest.fixture(
     scope="module",
-    params=[(name, decoder) for name in KINDS for decoder in DECODERS],
-    ids=lambda pair: f"{pair[0].split('_patch')[0]}-{pair[1].stem}",
+    params=[
+        pytest.param(
+            (name, decoder),
+            id=f"{name.split('_patch')[0]}-{decoder.stem}",
+            marks=[pytest.mark.fast] if name == "test_resnet" or decoder.stem == "unet" else [],
+        )
+        for name in KINDS
+        for decoder in DECODERS
+    ],
 )
 def model(request: pytest.FixtureRequest) -> Composition:
     return composition(*request.param)
 
 
-@pytest.mark.fast
 class TestEveryPair:
     """Properties of any encoder with any decoder."""
 

@@ -11,7 +11,7 @@ from benchmarks.parity import ENCODERS, REFERENCES, TOLERANCE, largest_differenc
     "encoder",
     [
         pytest.param("test_resnet", marks=pytest.mark.fast),
-        pytest.param("test_convnext", marks=pytest.mark.fast),
+        "test_convnext",
         *(pytest.param(encoder, marks=pytest.mark.slow) for encoder in ENCODERS),
     ],
 )

@@ -105,5 +105,5 @@ def test_str_of_a_curve_shows_name_and_changed_options() -> None:
     ],
 )
 def test_option_out_of_range_is_refused(curve: Any, options: dict[str, Any]) -> None:
-    with refused(next(iter(options)) + " of the curve"):
+    with refused(rf"^{curve.__name__}\.{next(iter(options))}\n"):
         curve(**options)

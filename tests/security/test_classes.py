@@ -77,9 +77,9 @@ FORBIDDEN = [
 @pytest.mark.parametrize("target", FORBIDDEN)
 def test_no_key_takes_a_class_without_its_role(target: str) -> None:
     for key in ROLES:
-        for nested in (False, True):
+        for place in (key, f"{key}.inside"):
             with refused("(is not allowed|cannot be imported)"):
-                class_of(target, key, nested)
+                class_of(target, place)
 
 
 @pytest.mark.fast

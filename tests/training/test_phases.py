@@ -12,22 +12,12 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
-from tests.helpers import refused
+from tests.helpers import TWO_STEPS_AN_EPOCH, refused
 
 from pixelwise import build
 from pixelwise.training import run
 from pixelwise.training.module import Module
 from pixelwise.types import Batch
-
-TWO_STEPS_AN_EPOCH = (
-    "encoder=test_resnet",
-    "callbacks=progress",
-    "data.crop_size=32",
-    "data.batch_size=4",
-    "data.source.counts={train:8,val:4,test:6}",
-    "trainer.accelerator=cpu",
-    "trainer.log_every_n_steps=1",
-)
 
 
 class Watch(L.Callback):
@@ -302,82 +292,3 @@ def test_final_evaluation_uses_the_last_loss(fit: Fit) -> None:
     run, watch = fit("schedule=ce_then_lovasz", "epochs=1", "trainer.max_steps=2")
     assert watch.losses == [["crossentropy"]] * 2
     assert list(run.module.loss.parts) == ["lovasz"]
-
-
-@pytest.mark.parametrize("schedule", ["three_phase", "geoseg"])
-def test_rates_of_schedules_at_phase_edges_by_hand(
-    schedule: str, compose: Callable[..., DictConfig], tmp_path: Path
-) -> None:
-    counts = "data.source.counts={train:40,val:4}"  # ten steps an epoch
-    plan = build.run(compose(*TWO_STEPS_AN_EPOCH, counts, f"schedule={schedule}", *{
-        "three_phase": ["epochs=4"], "geoseg": []}[schedule]), tmp_path).plan  # fmt: skip
-
-    def rates(step: int) -> list[float]:
-        phase = plan.phases[plan.index_at(step)]
-        return [phase.rate(part, step) for part in ("encoder", "decoder", "head")]
-
-    if schedule == "three_phase":
-        assert [phase.start for phase in plan.phases] + [plan.steps] == [0, 20, 60, 80]
-        assert rates(0) == pytest.approx([0, 1e-3 / 3, 1e-3 / 3])  # two steps of warm-up, then the peak
-        assert rates(2) == rates(19) == pytest.approx([0, 1e-3, 1e-3])
-        assert rates(20) == pytest.approx([2e-4 / 3, 1e-3 / 3, 1e-3 / 3])
-        assert rates(22) == pytest.approx([2e-4, 1e-3, 1e-3])
-        assert rates(22 + 19) == pytest.approx([1e-4, 5e-4, 5e-4])  # half-way down 38 steps
-        assert rates(60) == pytest.approx([1e-5, 5e-5, 5e-5])
-        assert rates(79) == pytest.approx([1e-5 / 20, 5e-5 / 20, 5e-5 / 20])
-    else:
-        assert plan.steps == 450
-        assert rates(0) == rates(150) == pytest.approx([6e-5, 6e-4, 6e-4])
-        assert rates(75) == rates(300) == pytest.approx([3e-5, 3e-4, 3e-4])
-        assert rates(149)[0] < 1e-8 < rates(150)[0]
-        assert [phase.weight_decay for phase in plan.phases] == [0.01]
-
-
-class KeepStates(L.Callback):
-    """Save the state before every step."""
-
-    def on_train_batch_start(
-        self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int
-    ) -> None:
-        trainer.save_checkpoint(Path(trainer.default_root_dir) / f"{trainer.global_step}.ckpt")
-
-
-def test_run_resumed_in_any_phase_ends_equal(compose: Callable[..., DictConfig], tmp_path: Path) -> None:
-    """Phases that end within epochs and use all settings, resumed at phase edges and between them."""
-    first, second = "schedule.phases.cross_entropy", "schedule.phases.lovasz"
-    overrides = [
-        *TWO_STEPS_AN_EPOCH,
-        "data.source.counts={train:16,val:4}",
-        "schedule=ce_then_lovasz",
-        *[f"{first}.epochs=null", f"+{first}.steps=3", f"+{first}.freeze=[encoder]"],
-        *[f"loss@{first}.loss=ce_dice", f"+{first}.weight_decay=0.5", f"+{first}.crop_size=64"],
-        *[
-            f"{second}.epochs=null",
-            f"+{second}.steps=3",
-            "+schedule.phases.end={steps:2,lr:1e-4,freeze:[head]}",
-        ],
-        "callbacks=[default,ema]",
-        "callbacks.ema.decay=0.9",
-        "augmentation=strong",
-    ]
-    unbroken = _train_to_the_end(compose(*overrides), tmp_path / "unbroken")
-    for step in (2, 3, 4, 7):
-        start = tmp_path / f"unbroken/{step}.ckpt"
-        resumed = _train_to_the_end(compose(*overrides), tmp_path / str(step), start)
-        assert resumed["rows"] == [row for row in unbroken["rows"] if int(row["step"]) >= step]
-        for states in ("weights", "average"):
-            assert all(
-                torch.equal(unbroken[states][name], resumed[states][name]) for name in unbroken[states]
-            )
-
-
-def _train_to_the_end(config: DictConfig, folder: Path, start: Path | None = None) -> dict[str, Any]:
-    """Train to the end; return the weights, their average and the logged rows."""
-    folder.mkdir()
-    run = build.run(config, folder)
-    run.trainer.callbacks.append(KeepStates())  # type: ignore[attr-defined]
-    run.trainer.fit(run.module, datamodule=run.data, ckpt_path=start, weights_only=True)
-    state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
-    with (folder / "metrics.csv").open() as stream:
-        rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
-    return {"weights": state["current_model_state"], "average": state["state_dict"], "rows": rows}

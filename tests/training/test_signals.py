@@ -9,9 +9,15 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 import pytest
 import torch
+from tests.helpers import Compose
+
+from pixelwise import build, runs
+from pixelwise.training.train import train
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,6 +65,51 @@ def test_signal_saves_a_checkpoint_and_sets_the_status(
     assert f"unfinished: {state['global_step']} of 20000 steps" in report
     assert "Best, median and worst samples of val" in report
     assert re.search(r">\s*stopped here\s*</text>", report)
+
+
+class SignalAt(L.Callback):
+    """Sends SIGTERM to this process at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: L.Trainer, *rest: Any) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("step", [3, 5])
+def test_every_record_of_a_stop_names_its_step(
+    step: int, compose: Compose, tiny: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = [*tiny, "data.batch_size=2", "trainer.log_every_n_steps=4"]  # logs steps 3 and 7, validates at 4
+    folder = runs.create(tmp_path / "run", compose(*words), words)
+    run = build.run(runs.load_config(folder), folder)
+    run.trainer.callbacks.insert(0, SignalAt(step))  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit), caplog.at_level("INFO"):
+        train(run, folder)
+    assert f"stopped at step {step}" in caplog.text
+    assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == step
+    report = (folder / "report.html").read_text()
+    assert f"unfinished: {step} of 8 steps" in report
+    assert ("last validation" in report) == (step == 5)
+
+    train(build.run(runs.load_config(folder), folder), folder, folder / "checkpoints/last.ckpt")
+    report = (folder / "report.html").read_text()
+    assert "finished</p>" in report
+    assert "stopped here" not in report
+
+
+def test_a_training_that_ends_early_tells_its_step(
+    compose: Compose, tiny: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = [*tiny, "trainer.max_steps=3"]
+    folder = runs.create(tmp_path / "run", compose(*words), words)
+    with caplog.at_level("INFO"):
+        train(build.run(runs.load_config(folder), folder), folder)
+    why = "trainer.max_steps reached at step 3 of 4"
+    assert f"the training ended early: {why}" in caplog.text
+    assert f"ended early: {why}" in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -208,7 +208,6 @@ def test_draw_potsdam_writes_the_release(script: Script, tmp_path: Path) -> None
     assert re.search("absent|No problems found", again.stdout), again.stderr
 
 
-@pytest.mark.fast
 def test_mean_and_std_are_computed_for_other_inputs(
     compose: Callable[..., DictConfig], tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,10 @@ def test_resumed_run_continues_its_wandb_run(tmp_path: Path) -> None:
     drill(tmp_path, "resume=run")
     parts = sorted((tmp_path / "run/wandb").glob("offline-run-*"))
     assert len(parts) == 2
+    typed = [records(part, "environment")[0]["args"] for part in parts]
+    assert typed == [[*RUN, *settings], ["resume=run"]]
+    command = json.loads((tmp_path / "run/environment.json").read_text())["command"]
+    assert shlex.split(command)[2:] == typed[0]
     name = OmegaConf.load(tmp_path / "run/config.yaml").logger.wandb.id
     assert all(part.name.endswith(name) for part in parts)
     with (tmp_path / "run/metrics.csv").open() as stream:

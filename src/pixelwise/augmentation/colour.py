@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import cv2
 import numpy as np
 
-from pixelwise import checks
 from pixelwise.augmentation.transform import Pair
+from pixelwise.checks import checked
+from pixelwise.kinds import Interval, Range, Share
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in the luma (ITU-R BT.601)."""
@@ -17,6 +18,7 @@ RGB_TO_YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.311
 """RGB → luma and the two chrominance axes of the NTSC standard; for grey, I and Q are 0."""
 
 
+@checked
 class Colour:
     """Change brightness, contrast, saturation and hue at random, by one matrix that is applied once.
 
@@ -37,17 +39,17 @@ class Colour:
 
     def __init__(
         self,
-        brightness: float = 0.0,
-        contrast: float = 0.0,
-        saturation: float = 0.0,
-        hue: float = 0.0,
-        p: float = 1.0,
+        brightness: Share = 0.0,
+        contrast: Share = 0.0,
+        saturation: Share = 0.0,
+        hue: Annotated[float, Range(0, 0.5)] = 0.0,
+        p: Share = 1.0,
     ) -> None:
-        self.brightness = checks.strength("augmentation.colour.brightness", brightness, 1)
-        self.contrast = checks.strength("augmentation.colour.contrast", contrast, 1)
-        self.saturation = checks.strength("augmentation.colour.saturation", saturation, 1)
-        self.hue = checks.strength("augmentation.colour.hue", hue, 0.5)
-        self.p = checks.strength("augmentation.colour.p", p, 1)
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+        self.hue = hue
+        self.p = p
 
     def __call__(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Pair:
         """Change the colours of image (H, W, C); integers are rounded and clipped to their dtype's range."""
@@ -60,6 +62,7 @@ class Colour:
         return cv2.transform(image, matrix).reshape(image.shape), mask
 
 
+@checked
 class Blur:
     """Blur the image with a Gaussian at random.
 
@@ -71,13 +74,13 @@ class Blur:
         UserError: an argument is out of its range.
     """
 
-    def __init__(self, sigma: Sequence[float] = (0.5, 1.5), p: float = 0.5) -> None:
-        self.sigma = checks.interval("augmentation.extra.blur.sigma", sigma)
-        self.p = checks.strength("augmentation.extra.blur.p", p, 1)
+    def __init__(self, sigma: Interval = (0.5, 1.5), p: Share = 0.5) -> None:
+        self.sigma = sigma
+        self.p = p
 
     def __call__(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Pair:
         """Blur image (H, W, C)."""
-        chance, sigma = rng.random(), rng.uniform(*self.sigma)
+        chance, sigma = rng.random(), rng.uniform(self.sigma[0], self.sigma[1])
         if chance >= self.p:
             return image, mask
         side = 2 * int(np.ceil(3 * sigma)) + 1  # ± 3 sigma hold 99.7 % of the Gaussian

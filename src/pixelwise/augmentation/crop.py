@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
-from pixelwise import checks
 from pixelwise.augmentation import warp
 from pixelwise.augmentation.geometry import Geometry
 from pixelwise.augmentation.transform import Pair
+from pixelwise.checks import checked
+from pixelwise.kinds import Size, sides
 
 
+@checked
 class RandomCrop:
     """Crop an image and its mask at a random position, transformed by a random `Geometry`.
 
@@ -29,12 +29,8 @@ class RandomCrop:
         UserError: `size` is not an image size.
     """
 
-    def __init__(
-        self, size: int | Sequence[int], rescale: bool = False, geometry: Geometry | None = None
-    ) -> None:
-        self.size = checks.extent(
-            "augmentation.size", size, fix="data.crop_size=512, which presets read it from"
-        )
+    def __init__(self, size: Size, rescale: bool = False, geometry: Geometry | None = None) -> None:
+        self.size = sides(size)
         self.rescale = rescale
         self.geometry = geometry or Geometry()
 
@@ -82,6 +78,7 @@ class RandomCrop:
         return corner + box / 2
 
 
+@checked
 class CenterCrop:
     """The crop for evaluation, without randomness: the full image, or its centre at a fixed size.
 
@@ -93,8 +90,8 @@ class CenterCrop:
         UserError: `size` is not an image size.
     """
 
-    def __init__(self, size: int | Sequence[int] | None = None) -> None:
-        self.size = None if size is None else checks.extent("size of the centre crop", size)
+    def __init__(self, size: Size | None = None) -> None:
+        self.size = None if size is None else sides(size)
 
     def __call__(
         self,

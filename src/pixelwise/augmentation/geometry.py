@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 
-from pixelwise import checks
+from pixelwise.checks import checked
+from pixelwise.kinds import Interval, Range, Share
 
 QUARTER_TURN = np.array([[0, -1], [1, 0]])
 
 
+@checked
 class Geometry:
     """Draws flips, rotations, zoom, stretch and shear at random, as one 2×2 matrix.
 
@@ -34,23 +36,23 @@ class Geometry:
 
     def __init__(
         self,
-        hflip: float = 0.0,
-        vflip: float = 0.0,
-        rot90: float = 0.0,
-        rotate: float = 0.0,
-        scale: Sequence[float] = (1.0, 1.0),
-        ratio: Sequence[float] = (1.0, 1.0),
-        shear: float = 0.0,
-        translate: float = 0.0,
+        hflip: Share = 0.0,
+        vflip: Share = 0.0,
+        rot90: Share = 0.0,
+        rotate: Annotated[float, Range(0, 180)] = 0.0,
+        scale: Interval = (1.0, 1.0),
+        ratio: Interval = (1.0, 1.0),
+        shear: Annotated[float, Range(0, 60)] = 0.0,
+        translate: Share = 0.0,
     ) -> None:
-        self.hflip = checks.strength("augmentation.geometry.hflip", hflip, 1)
-        self.vflip = checks.strength("augmentation.geometry.vflip", vflip, 1)
-        self.rot90 = checks.strength("augmentation.geometry.rot90", rot90, 1)
-        self.rotate = np.deg2rad(checks.strength("augmentation.geometry.rotate", rotate, 180))
-        self.log_scale = np.log(checks.interval("augmentation.geometry.scale", scale))
-        self.log_ratio = np.log(checks.interval("augmentation.geometry.ratio", ratio))
-        self.shear = np.deg2rad(checks.strength("augmentation.geometry.shear", shear, 60))
-        self.translate = checks.strength("augmentation.geometry.translate", translate, 1)
+        self.hflip = hflip
+        self.vflip = vflip
+        self.rot90 = rot90
+        self.rotate = np.deg2rad(rotate)
+        self.log_scale = np.log(scale)
+        self.log_ratio = np.log(ratio)
+        self.shear = np.deg2rad(shear)
+        self.translate = translate
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Draw one matrix.

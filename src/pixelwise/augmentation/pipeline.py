@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from pixelwise import checks
 from pixelwise.augmentation.crop import CenterCrop, RandomCrop
 from pixelwise.augmentation.geometry import Geometry
 from pixelwise.augmentation.transform import Pair, Transform
+from pixelwise.checks import checked
 from pixelwise.errors import UserError
+from pixelwise.kinds import Size, sides
 
 
+@checked
 class Augmentation:
     """Crop to a fixed size, then change the colours, then apply further transforms.
 
@@ -31,15 +33,13 @@ class Augmentation:
 
     def __init__(
         self,
-        size: int | Sequence[int],
+        size: Size,
         rescale: bool = False,
         geometry: Geometry | None = None,
         colour: Transform | None = None,
         extra: Mapping[str, Transform | None] | None = None,
     ) -> None:
-        self.size = checks.extent(
-            "augmentation.size", size, fix="data.crop_size=512, which presets read it from"
-        )
+        self.size = sides(size)
         centred = rescale and geometry is None
         self.crop = CenterCrop(self.size) if centred else RandomCrop(self.size, rescale, geometry)
         self.colour = colour

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from pixelwise import checks
 from pixelwise.build.roles import plays, roles
 from pixelwise.errors import UserError
+from pixelwise.overrides import origin
 from pixelwise.runtime.own_packages import VARIABLE, own_packages
+
+OF_HYDRA = {
+    "_partial_": checks.Option(bool, False),
+    "_convert_": checks.Option(Literal["none", "partial", "object", "all"], "all"),
+    "_recursive_": checks.Option(bool, True),
+}
+"""Keys beside `_target_` that Hydra itself reads."""
 
 
 def make(config: Any, key: str, **arguments: Any) -> Any:
@@ -25,19 +34,17 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
         **arguments: additional arguments of the class.
 
     Raises:
-        UserError: a class is not allowed, or does not accept its arguments.
+        UserError: a class is not allowed, does not accept its arguments, or its annotations do not admit a
+            value; in this order, and before any class is called.
     """
-    if not isinstance(config, Mapping | DictConfig) or "_target_" not in config:
+    if not checks.is_target(config):
         found = "null" if config is None else config
         raise UserError(
             f"{key} cannot be built: it is not a mapping with `_target_`",
             found=found,
             expected="a class as _target_, and its arguments",
         )
-    outer, *inner = targets(config)
-    class_of(outer, key)
-    for target in inner:
-        class_of(target, key, nested=True)
+    check_classes(config, key)
     try:
         return instantiate(config, _convert_="all", **arguments)
     except InstantiationException as error:
@@ -55,20 +62,31 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
         raise
 
 
-def targets(config: Any) -> Iterator[str]:
-    """All values of `_target_` in nested containers, the outermost first."""
-    if isinstance(config, Mapping | DictConfig):
+def check_classes(config: Any, key: str = "", source: DictConfig | None = None) -> None:
+    """Refuse a class that is not allowed, and a value that the annotation of its argument does not admit.
+
+    Args:
+        config: containers in which mappings with `_target_` are searched.
+        key: the config key of the containers.
+        source: the whole config with its interpolations, to say where a wrong value comes from.
+
+    Raises:
+        UserError: the first of them.
+    """
+    if isinstance(config, Mapping):
         if "_target_" in config:
-            yield str(config["_target_"])
-        for key, value in config.items():
-            if key != "_target_":
-                yield from targets(value)
-    elif isinstance(config, list | tuple) or OmegaConf.is_list(config):
+            options = checks.arguments(class_of(str(config["_target_"]), key)) | OF_HYDRA
+            for name in [name for name in config if name in options]:
+                if found := checks.of_option(f"{key}.{name}", config[name], options[name]):
+                    raise checks.refusal(found, "" if source is None else origin(source, found.key))
+        for name, value in config.items():
+            check_classes(value, f"{key}.{name}".lstrip("."), source)
+    elif isinstance(config, Sequence) and not isinstance(config, str):
         for value in config:
-            yield from targets(value)
+            check_classes(value, key, source)
 
 
-def class_of(target: str, key: str, nested: bool = False) -> type:
+def class_of(target: str, key: str) -> type:
     """The class that a config names, if it plays the role of the key: a config may come from a stranger.
 
     The module that defines the class must be allowed, so that names which an allowed module only imports are
@@ -76,13 +94,12 @@ def class_of(target: str, key: str, nested: bool = False) -> type:
 
     Args:
         target: the value of `_target_`.
-        key: the config key of the node.
-        nested: whether the class is named inside the node.
+        key: the config key of the node that names it.
 
     Raises:
         UserError: the class does not play the role, is not of an allowed module, or cannot be imported.
     """
-    possible = roles(key)[: None if nested else 1]
+    possible = roles(key)
     own = ("pixelwise.", *(f"{name}." for name in own_packages()))
     modules = {role: (*own, *role.modules) for role in possible}
     described = (

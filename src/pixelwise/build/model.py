@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise import checks
 from pixelwise.build.instantiate import make
 from pixelwise.data.datamodule import DataModule
 from pixelwise.data.statistics import channel_statistics
@@ -29,8 +27,9 @@ def model(config: DictConfig) -> Composition:
     mean = config.data.mean or encoder.mean or [0.0] * config.data.channels
     std = config.data.std or encoder.std or [1.0] * config.data.channels
     for key, numbers in (("mean", mean), ("std", std)):
-        above = 0.0 if key == "std" else -math.inf
-        checks.numbers(f"data.{key}", _plain(numbers), config.data.channels, above)
+        if len(numbers) != config.data.channels:
+            expected = f"{config.data.channels} numbers, one per channel"
+            raise UserError(f"data.{key}", found=_plain(numbers), expected=expected)
     return Composition(encoder, decoder, head, Normalize(mean, std))
 
 

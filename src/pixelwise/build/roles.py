@@ -77,8 +77,13 @@ ROLES: Sequence[tuple[str, tuple[Role, ...]]] = (
 
 
 def roles(key: str) -> tuple[Role, ...]:
-    """The role of a key, then the roles of the mappings inside its node."""
-    return next(found for pattern, found in ROLES if re.fullmatch(pattern, key))
+    """The roles of the classes at a key: its own, or those inside the nearest key above it that has one."""
+    for pattern, found in ROLES:
+        if re.fullmatch(pattern, key):
+            return found[:1]
+    above = key.rpartition(".")[0]
+    inside = [found for pattern, found in ROLES if re.fullmatch(pattern, above)]
+    return inside[0] if inside else roles(above) if above else ()
 
 
 def plays(cls: type, role: Role) -> bool:

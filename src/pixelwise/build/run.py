@@ -12,11 +12,11 @@ import lightning as L
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise.build import class_weights
-from pixelwise.build.instantiate import make
+from pixelwise.build import class_weights, lightning_options
+from pixelwise.build.instantiate import check_classes, make
 from pixelwise.build.model import model, resolve_statistics, without_downloads
 from pixelwise.build.outline import outline_of
-from pixelwise.build.trainer import evaluation_loop, training_loop
+from pixelwise.build.trainer import check_trainer, evaluation_loop, training_loop
 from pixelwise.cli.checks import phases
 from pixelwise.data.datamodule import DataModule
 from pixelwise.data.survey import histograms
@@ -24,7 +24,7 @@ from pixelwise.errors import UserError
 from pixelwise.losses import WeightedSum
 from pixelwise.models import Composition
 from pixelwise.reports.schedule_figure import ScheduleOutline
-from pixelwise.runtime.device import memory_format, workers
+from pixelwise.runtime.device import memory_format
 from pixelwise.runtime.warnings import hide_warnings
 from pixelwise.schedules.freezing import check_something_trains
 from pixelwise.schedules.param_groups import parameter_groups
@@ -50,7 +50,9 @@ def run(config: DictConfig, folder: Path) -> Run:
     Raises:
         UserError: a class refuses its settings, or no parameter would be trained.
     """
+    check(config)
     config = _prepared(config)
+    lightning_options.check(config)
     data_module = data(config)
     if data_module.verify and not (folder / "data.json").is_file():
         histograms(data_module)  # reports all damaged files in one error
@@ -65,6 +67,15 @@ def run(config: DictConfig, folder: Path) -> Run:
     loop = training_loop(config, folder, phase_plan)
     check_monitors(config, loop, learner)
     return _run(loop, learner, data_module, phase_plan)
+
+
+def check(config: DictConfig) -> None:
+    """Refuse a value of a config that the class which receives it does not admit, before any is called."""
+    plain = config.copy()
+    class_weights.drop_auto(plain)
+    resolved: Any = OmegaConf.to_container(plain, resolve=True)
+    check_classes(resolved, source=config)
+    check_trainer(resolved["trainer"])
 
 
 def check_monitors(config: DictConfig, loop: L.Trainer, learner: Module) -> None:
@@ -85,6 +96,7 @@ def evaluation(config: DictConfig, folder: Path) -> Run:
         folder: the run folder; nothing is written to it.
     """
     config = _prepared(without_downloads(config))
+    lightning_options.check(config)
     data_module = data(config)
     phase_plan = plan(config, data_module)
     learner = module(config, model(config), data_module, phase_plan, folder)
@@ -179,6 +191,7 @@ def data(config: DictConfig) -> DataModule:
         "source",
         "classes",
         "batch_size",
+        "num_workers",
         "eval_size",
         "train_samples",
         "verify",
@@ -186,7 +199,7 @@ def data(config: DictConfig) -> DataModule:
         "target",
     ]
     settings = {key: config.data[key] for key in keys if key in config.data}
-    return make(settings, "data", num_workers=workers(config.data.num_workers), seed=config.seed)
+    return make(settings, "data", seed=config.seed)
 
 
 def plan(config: DictConfig, data_module: DataModule) -> Plan:

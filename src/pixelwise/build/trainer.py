@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from pixelwise import checks
+from pixelwise.build import limits
 from pixelwise.build.instantiate import class_of, make
+from pixelwise.cli.schema import Trainer
 from pixelwise.errors import UserError
 from pixelwise.models.sync_batchnorm import release, synchronise
-from pixelwise.runtime.device import precision
 from pixelwise.schedules.schedule import Plan
 from pixelwise.training.callbacks.checkpoint import Checkpoint, WholeFile
+from pixelwise.training.callbacks.ending import Ending, MaxTime
 from pixelwise.training.callbacks.position import ExactResume
 from pixelwise.training.callbacks.schedule import ScheduleCallback
 from pixelwise.training.callbacks.signals import StopOnSignal
@@ -44,21 +46,26 @@ class SyncBatchNorm(LayerSync):
 
 
 def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Trainer:
-    """Lightning's trainer for a plan, which `trainer.max_epochs` and `trainer.max_steps` may shorten.
+    """Lightning's trainer for a plan, which `trainer.max_epochs`, `max_steps` and `max_time` may shorten.
 
     Args:
         config: the resolved config.
         folder: the run folder.
         phase_plan: the phases of the training.
     """
-    settings = _limits(config, phase_plan)
+    settings = limits.limited(config, phase_plan)
     phase_plan.check_accumulation()
-    check_validates(settings, phase_plan)
+    limits.check(settings, phase_plan)
     chosen = {name: node for name, node in config.logger.items() if OmegaConf.is_dict(node)}
     loggers = [make(node, f"logger.{name}", save_dir=str(folder)) for name, node in chosen.items()]
-    callbacks = [make(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
+    nodes = {f"callbacks.{name}": node for name, node in config.callbacks.items() if node}
+    by_key = {key: make(node, key) for key, node in nodes.items()}
+    callbacks = list(by_key.values())
     if not any(isinstance(callback, Checkpoint) for callback in callbacks):  # as with callbacks=ema
         callbacks.insert(0, Checkpoint(config.task.monitor, config.task.mode))
+    if (duration := limits.max_time(config.trainer.get("max_time"))) is not None:
+        callbacks.append(MaxTime(duration))
+    stopping = {key: callback for key, callback in by_key.items() if isinstance(callback, EarlyStopping)}
     trainer = _trainer(
         config,
         settings,
@@ -69,6 +76,7 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
             ExactResume(phase_plan, config.seed),
             ScheduleCallback(phase_plan),
             *callbacks,
+            Ending(phase_plan, limits.binding(config, phase_plan), stopping),
             StopOnSignal(),
         ],
     )
@@ -85,7 +93,7 @@ def evaluation_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Tra
     ]
     return _trainer(
         config,
-        _limits(config, phase_plan),
+        limits.limited(config, phase_plan),
         phase_plan,
         default_root_dir=folder,
         logger=[],
@@ -93,18 +101,12 @@ def evaluation_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Tra
     )
 
 
-def _limits(config: DictConfig, phase_plan: Plan) -> dict[str, Any]:
-    """The settings of Lightning's trainer, limited to the plan."""
-    settings = dict(config.trainer)
-    settings["precision"] = precision(settings["precision"], settings["accelerator"])
-    settings["max_epochs"] = _cut("max_epochs", settings["max_epochs"], phase_plan.epochs)
-    settings["max_steps"] = _cut("max_steps", settings["max_steps"], phase_plan.steps)
-    of_epochs = (
-        settings["max_epochs"] * phase_plan.steps_per_epoch
-    )  # the callbacks read the end from max_steps
-    settings["max_steps"] = min(settings["max_steps"], of_epochs)
-    settings["log_every_n_steps"] = min(settings["log_every_n_steps"], phase_plan.batches_per_epoch)
-    return settings
+def check_trainer(settings: Mapping[str, Any]) -> None:
+    """Refuse a value that Lightning's annotations do not admit; `pixelwise.cli.schema` knows the others."""
+    options = checks.arguments(L.Trainer)
+    for name in settings.keys() - Trainer.__annotations__.keys():
+        if name in options and (found := checks.of_option(f"trainer.{name}", settings[name], options[name])):
+            raise checks.refusal(found)
 
 
 def _trainer(
@@ -130,27 +132,6 @@ def _trainer(
             found=error,
             fix="trainer=default uses the available device; or set trainer.accelerator=… trainer.devices=…",
         ) from error
-
-
-def _cut(key: str, limit: int | None, planned: int) -> int:
-    """The smaller one of a limit and the length of the plan, with a warning for a limit without effect."""
-    if limit is None:
-        return planned
-    if limit > planned:
-        what = f"trainer.{key}={limit}", planned, key.removeprefix("max_")
-        log.warning("%s has no effect: the schedule has %d %s, and limits can only shorten it", *what)
-    return min(limit, planned)
-
-
-def check_validates(settings: Mapping[str, Any], phase_plan: Plan) -> None:
-    """Refuse a training that ends before its first validation, as no epoch could be chosen as the best."""
-    epochs = min(settings["max_epochs"], math.ceil(settings["max_steps"] / phase_plan.steps_per_epoch))
-    if (settings["check_val_every_n_epoch"] or 1) > epochs:
-        raise UserError(
-            "trainer.check_val_every_n_epoch: the training would end before its first validation",
-            found=settings["check_val_every_n_epoch"],
-            expected=f"at most {epochs}, the number of trained epochs",
-        )
 
 
 def strategy(config: DictConfig, phase_plan: Plan) -> Any:

@@ -7,7 +7,6 @@ path. This module therefore uses parts of Hydra's internals, and pyproject.toml 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra import version
@@ -40,18 +39,15 @@ class Application(Hydra):
 
     Args:
         name: the name of the command, also of its log file.
-        folder: the folder given with `--config-dir`; it is searched last.
     """
 
     config_loader: Loader
 
-    def __init__(self, name: str, folder: str | Path | None = None) -> None:
+    def __init__(self, name: str) -> None:
         version.setbase("1.3")
         search_path = create_config_search_path(str(CONF))
         if own := own_folder():
             search_path.prepend("own", f"file://{own}", "main")
-        if folder is not None:
-            search_path.prepend("command-line", f"file://{Path(folder).absolute()}", "schema")
         super().__init__(name, Loader(search_path))
 
     def compose_config(
@@ -68,7 +64,7 @@ class Application(Hydra):
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise explain(error, overrides, self.config_loader.of_files) from error
         if run_mode == RunMode.RUN and config_name is not None:
-            check(config)
+            check(config, config_name)
         return config
 
     def usual(self, config_name: str, overrides: Sequence[str]) -> DictConfig:

@@ -11,26 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from pixelwise.cli.known_keys import check_known
+from pixelwise.cli.schema import check_declared
 from pixelwise.errors import UserError, guess
-from pixelwise.overrides import mode_of, nodes
+from pixelwise.overrides import mode_of, nodes, origin
 
 log = logging.getLogger(__name__)
-
-COUNTS = {
-    "data.channels": (1, 2**31),
-    "seed": (0, 2**32 - 1),
-    "trainer.accumulate_grad_batches": (1, 2**31),
-    "trainer.check_val_every_n_epoch": (1, 2**31),
-    "trainer.log_every_n_steps": (0, 2**31),
-    "trainer.max_epochs": (1, 2**31),
-    "trainer.max_steps": (1, 2**31),
-}
-"""Keys of whole numbers, with their smallest and largest value."""
-
-OPTIONAL = ("trainer.check_val_every_n_epoch", "trainer.max_epochs", "trainer.max_steps")
-"""Keys of `COUNTS` that may be null."""
 
 
 def phases(config: DictConfig) -> dict[str, Any]:
@@ -39,19 +27,28 @@ def phases(config: DictConfig) -> dict[str, Any]:
     return {name: phase for name, phase in settings.items() if phase is not None}
 
 
-def check(config: DictConfig) -> None:
-    """Refuse a config that no command can use. Called once for each composed config.
+def check(config: DictConfig, command: str) -> None:
+    """Refuse a config that a command cannot use. Called once for each composed config.
+
+    Args:
+        config: the composed config.
+        command: the name of its file in conf/.
 
     Raises:
         UserError: the first problem.
     """
-    check_given(config)
-    check_references(config)
+    check_values(config, command)
     if all(part in config for part in ("task", "schedule", "trainer")):
+        check_known(config)
         check_requirements(config)
-        check_numbers(config)
         check_modes(config)
         check_phases(config)
+
+
+def check_values(config: DictConfig, command: str) -> None:
+    """Refuse values that are missing, that refer to nothing, or that the declaration of their key forbids."""
+    check_given(config)
+    check_declared(config, check_references(config), command)
 
 
 def check_given(config: DictConfig) -> None:
@@ -61,11 +58,15 @@ def check_given(config: DictConfig) -> None:
         raise UserError("must be given: " + ", ".join(missing), fix=f"add {missing[0]}=… to the command")
 
 
-def check_references(config: DictConfig) -> None:
-    """Refuse a value that selects a key which does not exist, such as data.split=NAME one of data.splits."""
+def check_references(config: DictConfig) -> dict[str, Any]:
+    """Refuse a value that selects a key which does not exist, such as data.split=NAME one of data.splits.
+
+    Returns:
+        The config in plain containers with resolved interpolations, without Hydra's own node.
+    """
     try:
         of_job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        OmegaConf.to_container(of_job, resolve=True)
+        return OmegaConf.to_container(of_job, resolve=True)  # type: ignore[return-value]
     except InterpolationKeyError as error:
         # only the text of the exception contains the key that the interpolation refers to
         target = re.search(r"Interpolation key '([^']+)'", str(error))
@@ -73,13 +74,22 @@ def check_references(config: DictConfig) -> None:
         for name in target[1].split(".") if target else ():
             if name not in node:
                 options = list(map(str, node))
+                key = str(error.full_key)
                 raise UserError(
                     f"{target[1] if target else name}: there is no {name}",
+                    found=f"{name}, for {key}{origin(config, key)}",
                     expected=", ".join(options),
                     fix=guess("did you mean …?", name, options),
                 ) from error
             node = node[name]
         raise
+    except OmegaConfBaseException as error:
+        key = str(error.full_key)
+        raise UserError(
+            f"{key}{origin(config, key)}: there is no such value",
+            found=str(error).splitlines()[0],
+            expected="keys in ${…} that exist, and a name or number in each of them",
+        ) from error
 
 
 def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
@@ -145,36 +155,12 @@ def check_requirements(config: DictConfig) -> None:
             )
 
 
-def check_numbers(config: DictConfig) -> None:
-    """Refuse numbers that Lightning or NumPy would reject much later, or understand differently.
-
-    For Lightning, -1 steps means "without limit" and 0 batches disables a loop. Here a training always has an
-    end, and a run always has scores.
-    """
-    for key, (low, high) in COUNTS.items():
-        value = OmegaConf.select(config, key)
-        if not (value is None and key in OPTIONAL) and not (type(value) is int and low <= value <= high):
-            expected = f"a whole number from {low}" + (f" to {high}" if key == "seed" else "")
-            raise UserError(
-                key, found=_shown(value), expected=expected + (", or null" if key in OPTIONAL else "")
-            )
-    for split in ("train", "val", "test"):
-        value = OmegaConf.select(config, key := f"trainer.limit_{split}_batches")
-        whole, share = type(value) is int and value >= 1, type(value) is float and 0 < value <= 1
-        if value is not None and not whole and not share:
-            raise UserError(
-                key, found=value, expected="a number of batches from 1, a share such as 0.1, or null for all"
-            )
-
-
 def check_modes(config: DictConfig) -> None:
     """Refuse a monitored loss that is maximised, in the task and in every callback."""
     callbacks = {f"callbacks.{name}": node for name, node in config.get("callbacks", {}).items()}
     for key, node in {"task": config.task, **callbacks}.items():
         if not OmegaConf.is_dict(node) or not {"monitor", "mode"} <= node.keys():
             continue
-        if node.mode not in ("max", "min"):
-            raise UserError(f"{key}.mode", found=_shown(node.mode), expected="max or min")
         if node.mode == "max" and mode_of(str(node.monitor)) == "min":
             raise UserError(
                 f"{key}.mode=max contradicts {key}.monitor={node.monitor}: the smallest loss is the best",
@@ -190,10 +176,6 @@ def check_phases(config: DictConfig) -> None:
         raise UserError("schedule.phases is empty", expected="at least one phase")
     for name, phase in settings.items():
         key = f"schedule.phases.{name}"
-        if not isinstance(phase, Mapping):
-            raise UserError(
-                f"{key} is not a phase", found=phase, expected="keys such as epochs, lr and curve"
-            )
         for group in ("augmentation", "loss"):
             if isinstance(option := phase.get(group), str):
                 raise UserError(
@@ -201,8 +183,3 @@ def check_phases(config: DictConfig) -> None:
                     found=option,
                     fix=f"+{group}@{key}.{group}={option} (without + if the phase has one)",
                 )
-
-
-def _shown(value: Any) -> Any:
-    """A value for a message: `UserError` leaves out None."""
-    return "null" if value is None else value

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 
 from pixelwise.cli import run_arguments
 from pixelwise.cli.application import Application
-from pixelwise.cli.checks import check, check_given, check_references
+from pixelwise.cli.checks import check, check_values
 from pixelwise.cli.hints import alternatives, explain, stop
 from pixelwise.cli.job import output_folder, write_problem_list
 from pixelwise.cli.options import groups, options
@@ -64,7 +64,7 @@ def command(
             sys.argv[:] = typed  # repeated by launchers of further processes, recorded in the run folder
             try:
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
-                    check(config)
+                    check(config, config_name)
                 return job(config)
             except UserError as error:
                 unknown[:] = [error] if isinstance(error, UnknownName) else []
@@ -91,17 +91,17 @@ def command(
                 if rank() > 0:
                     words = run_arguments.nonzero_rank_args(words)
                 parser = get_args_parser()
-                flags = parser.parse_args(words)
+                flags = parser.parse_intermixed_args(words)
                 if flags.help:
                     print(help_text(usage))
                     return
-                if flags.config_path or flags.experimental_rerun:
+                if flags.config_path or flags.config_dir or flags.experimental_rerun:
                     raise UserError(
-                        "--config-path and --experimental-rerun have no effect here",
-                        fix="a conf/ in the current folder, or --config-dir DIR, adds options",
+                        "--config-path, --config-dir and --experimental-rerun are not supported",
+                        fix="a conf/ in the current folder adds options",
                     )
                 flags.config_name = flags.config_name or config_name
-                run_and_report(lambda: _start(Application(name, flags.config_dir), guarded, flags, parser))
+                run_and_report(lambda: _start(Application(name), guarded, flags, parser))
             except UserError as error:
                 stop(error)
             except SystemExit as end:
@@ -152,8 +152,7 @@ def _check_values(application: Application, config_name: str, words: list[str]) 
         try:
             config = application.compose_config(config_name, overrides, RunMode.MULTIRUN)
             check_links(Path(str(config.hydra.sweep.dir)))  # Hydra writes to this folder
-            check_given(config)
-            check_references(config)
+            check_values(config, config_name)
         except UserError:
             print("job that cannot be composed:", " ".join(overrides), file=sys.stderr)
             raise

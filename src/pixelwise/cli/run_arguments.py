@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from pixelwise.cli.options import is_group
 from pixelwise.errors import UserError
 from pixelwise.overrides import key_of, quoted
+from pixelwise.runtime.processes import RUN, rank
 
 TRAINING_KEYS = (
     *("epochs", "seed", "optimizer", "schedule", "augmentation", "logger", "sweep", "resume", "allow_change"),
@@ -72,7 +73,13 @@ def complete_from_run(arguments: list[str]) -> list[str]:
 
 
 def resume_from_run(arguments: list[str]) -> list[str]:
-    """For `resume=RUN`, repeat the overrides of that run in its folder, followed by the new overrides."""
+    """For `resume=RUN`, repeat the overrides of that run in its folder, followed by the new overrides.
+
+    A process that Lightning starts is given the command of the first process; it joins the run that this
+    command has created or resumed.
+    """
+    if rank() > 0 and RUN in os.environ:
+        arguments = [f"resume={os.environ[RUN]}"]
     run = next((a.split("=", 1)[1] for a in arguments if a.startswith("resume=")), None)
     if run is None:
         return arguments
@@ -82,10 +89,13 @@ def resume_from_run(arguments: list[str]) -> list[str]:
     for flag in ("-m", "--multirun"):
         if flag in arguments:
             raise UserError(f"resume={run} resumes a single run", fix=f"leave out {flag}")
-    flags = [a for a in arguments if a.startswith("-")]
+    flags = [a for a in arguments if a.startswith("-") or not ("=" in a or a.startswith("~"))]  # --cfg job
     arguments = [f"resume={quoted(str(folder))}" if a.startswith("resume=") else a for a in arguments]
     overrides = [*runs.load_overrides(folder), *(a for a in arguments if a not in flags)]
-    by_key = {key_of(override): override for override in overrides}  # the last override of a key applies
+    by_key: dict[str, str] = {}  # the last override of a key applies
+    for override in overrides:
+        is_new_key = by_key.get(key := key_of(override), "").startswith("+") and override.startswith(key)
+        by_key[key] = f"+{override}" if is_new_key else override
     return [*flags, *by_key.values(), f"hydra.run.dir={quoted(str(folder))}"]
 
 

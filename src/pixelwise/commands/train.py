@@ -27,6 +27,7 @@ Before and after training (each has its own --help):
 from __future__ import annotations
 
 import logging
+import os
 
 from omegaconf import DictConfig
 
@@ -42,8 +43,7 @@ def main(config: DictConfig) -> float | None:
     from pixelwise import runs
     from pixelwise.cli.checks import check_choices
     from pixelwise.runs import resume, trust
-    from pixelwise.runtime import program
-    from pixelwise.runtime.processes import rank
+    from pixelwise.runtime.processes import RUN, rank
     from pixelwise.sweeps import hydra_callback
 
     check_mode(config)
@@ -69,7 +69,7 @@ def main(config: DictConfig) -> float | None:
 
     start = checkpoints.newest(folder) if resuming else None
     trust.trust(folder)  # what it may use has been checked
-    program.replace_arguments([f"resume='{folder}'"])  # for the processes that Lightning starts
+    os.environ[RUN] = str(folder)  # for the processes that Lightning starts with the same command
     best = train(build.run(config, folder), folder, start)
     log.info("run folder: %s", folder)
     return best

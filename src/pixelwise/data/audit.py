@@ -20,6 +20,9 @@ from pixelwise.data.statistics import Histogram, in_threads
 from pixelwise.errors import UserError, counted, printable, some
 from pixelwise.types import IGNORE, Source, Split
 
+LARGEST = 1e30
+"""Pixels of a float image are smaller: larger ones mark missing data, and would make mean and std useless."""
+
 
 class SplitAudit:
     """The contents of one split; every item is read, and a damaged one does not stop the audit.
@@ -109,8 +112,11 @@ def _read(split: Split, index: int) -> list[Any]:
         image = item[1]
         digest = blake2b(f"{image.shape} {image.dtype}".encode() + image.tobytes()).hexdigest()
         item[1] = digest, str(image.dtype)
-        if image.dtype.kind == "f" and not np.isfinite(image).all():
-            item[1] = UserError(f"{item[0]} holds {(~np.isfinite(image)).sum():,} values that are not finite")
+        if image.dtype.kind == "f" and not (is_usable := np.abs(image) < LARGEST).all():
+            item[1] = UserError(
+                f"{item[0]} holds {image[~is_usable][0]:g}, probably nodata that its metadata do not "
+                "declare: gdal_edit.py -a_nodata VALUE FILE"
+            )
     return item
 
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
 
-from pixelwise import checks
 from pixelwise.augmentation import CenterCrop, Transform
+from pixelwise.checks import checked
 from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
 from pixelwise.data.samplers import EvaluationBatches, Permutation, Rank, TrainingBatches
 from pixelwise.data.splits import SPLITS, get_split, missing_split
 from pixelwise.data.statistics import Histogram, fingerprint
 from pixelwise.data.subset import InMemory, random_subset
 from pixelwise.errors import UserError
+from pixelwise.kinds import Count, Size, Whole
+from pixelwise.runtime.device import workers
 from pixelwise.types import Source, Split
 
 log = logging.getLogger(__name__)
 
 
+@checked
 class DataModule(L.LightningDataModule):
     """Train, validation and test loaders over a `Source`.
 
@@ -30,7 +33,8 @@ class DataModule(L.LightningDataModule):
         classes: names in the order of their indices.
         batch_size: samples per training batch, over all processes together; in evaluation, samples per batch
             of each process.
-        num_workers: number of processes that read and augment; results do not depend on it.
+        num_workers: number of processes that read and augment; results do not depend on it. "auto" depends
+            on the machine.
         eval_size: None keeps each image's own size in evaluation; a size resizes and centre-crops.
         verify: read every image once before training, to find damaged ones and leakage between splits.
         cache: keep every item in memory after it was read; for data sets that are small or slow to read.
@@ -43,24 +47,24 @@ class DataModule(L.LightningDataModule):
         self,
         source: Source,
         classes: Sequence[str],
-        batch_size: int,
-        num_workers: int = 0,
-        eval_size: int | Sequence[int] | None = None,
-        train_samples: int | None = None,
+        batch_size: Count,
+        num_workers: Whole | Literal["auto"] = 0,
+        eval_size: Size | None = None,
+        train_samples: Count | None = None,
         verify: bool = False,
         cache: bool = False,
         target: Callable[[np.ndarray], np.ndarray] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        names = [classes] if isinstance(classes, str) else list(map(str, classes))
+        names = list(map(str, classes))
         if len(names) < 2 or len(set(names)) < len(names):
             expected = "two or more different names; [background, road] for a binary task"
             raise UserError("data.classes", found=classes, expected=expected)
         self.source = source
         self.classes = tuple(classes)
-        self.batch_size = checks.whole("data.batch_size", batch_size, 1)
-        self.num_workers = checks.whole("data.num_workers", num_workers, 0)
+        self.batch_size = batch_size
+        self.num_workers = workers(num_workers)
         self.view = CenterCrop(eval_size)
         self.verify = verify
         self.target = target

@@ -40,6 +40,8 @@ def suggest_fix(
             "masks of 0 and 255 were interpolated, or saved as JPEG: create them again by nearest neighbour;"
             f" or '{labels}.threshold=128' assigns values from 128 to {classes[1]}"
         )
+    if unknown and {*unknown} <= {str((index, index, index)) for index in range(len(classes))}:
+        return f"{labels}.palette=null reads class indices, which these masks seem to hold instead of colours"
     if any("." in label or "inf" in label or "e" in label for label in unknown):
         threshold = f"; or '{labels}.threshold=0.5' assigns values from 0.5 to {classes[1]}" * (
             len(classes) == 2

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from pixelwise.checks import checked
+from pixelwise.data.io.images import read_header
 from pixelwise.data.io.label_files import open_labels, pack
+from pixelwise.data.io.nodata import equals
 from pixelwise.data.label_advice import IGNORE_KEY, ignore_override, is_smooth, suggest_fix
 from pixelwise.errors import UserError, counted, guess, some
+from pixelwise.kinds import Colour
 from pixelwise.types import IGNORE
 
 _UNKNOWN = 254  # marks a stored value without a meaning: a byte table then decodes and checks in one look-up
@@ -32,6 +36,7 @@ class LabelError(UserError):
     is_smooth: bool
 
 
+@checked
 class Labels:
     """Decoder of the values in mask files.
 
@@ -45,8 +50,8 @@ class Labels:
     Without a palette, *numbers* of any type are read, if they are whole: the values of a grey image; the
     indices, not the colours, of an image with a colour table; the channels of an RGB image if all three are
     equal. A GIF always has a colour table, in any order; if its colours are grey, the grey value is the
-    number. NaN is ignored, and so is the nodata value of a TIFF, unless it is a class: then `remap` or
-    `ignore` must define its meaning.
+    number. NaN is ignored, and so is what the mask or the alpha band of a TIFF excludes. The nodata value of
+    a TIFF is ignored, too, unless it is a class: then `remap` or `ignore` must define its meaning.
 
     Args:
         classes: class names in the order of their indices.
@@ -65,9 +70,9 @@ class Labels:
     def __init__(
         self,
         classes: Sequence[str],
-        palette: Sequence[Sequence[int]] | None = None,
-        remap: Mapping[int, int | str] | None = None,
-        ignore: Sequence[int | Sequence[int]] = (),
+        palette: Sequence[Colour] | None = None,
+        remap: Mapping[float, int | str] | None = None,
+        ignore: Sequence[float | Colour] = (),
         threshold: float | None = None,
     ) -> None:
         self.classes = [str(name) for name in classes]
@@ -83,6 +88,7 @@ class Labels:
         void = [_pack(value) for value in ignore if isinstance(value, Sequence)]
         if palette is not None:
             meanings = self._by_colour(meanings, [_pack(colour) for colour in palette], void)
+            self._chosen = dict.fromkeys(void, IGNORE)
         elif void:
             raise UserError("labels.ignore", found=list(ignore), expected="numbers, as palette is null")
         # 16 MB for colours, but equally fast for any number of colours
@@ -128,12 +134,7 @@ class Labels:
         target = self._look_up(stored)
         if stored.dtype.kind == "f":
             target[np.isnan(stored)] = IGNORE
-        if (
-            nodata is not None
-            and not self.has_palette
-            and nodata not in self._chosen
-            and (void := stored == nodata).any()
-        ):
+        if nodata is not None and nodata not in self._chosen and (void := equals(stored, nodata)).any():
             if target[void][0] < len(self.classes):
                 raise self._nodata_is_a_class(path, nodata, self.classes[target[void][0]])
             target[void] = IGNORE
@@ -146,7 +147,9 @@ class Labels:
         if self.threshold is not None:
             target = (stored >= self.threshold).astype(np.uint8)
             others = list(self._chosen)
-        elif self.has_palette or stored.dtype in (np.uint8, np.uint16, np.bool_):
+        elif stored.dtype in (np.uint8, np.uint16, np.bool_) or (
+            self.has_palette and stored.dtype == np.int32
+        ):
             return self._table.take(stored)
         else:
             in_table = (stored >= 0) & (stored < len(self._table))
@@ -162,8 +165,7 @@ class Labels:
     def _check_threshold(self, threshold: float | None) -> float | None:
         if threshold is None:
             return None
-        is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-        if not is_number or len(self.classes) != 2 or self.has_palette:
+        if len(self.classes) != 2 or self.has_palette:
             found = f"{threshold!r}, {len(self.classes)} classes{' and a palette' * self.has_palette}"
             expected = "a number such as 128, for masks of numbers and two classes"
             raise UserError("data.source.labels.threshold", found=found, expected=expected)
@@ -171,14 +173,23 @@ class Labels:
 
     def _nodata_is_a_class(self, path: object, nodata: float, name: str) -> UserError:
         key = self.IGNORE_KEY.removesuffix(".ignore")
-        return UserError(
-            f"{path} declares {nodata:g} as nodata in its metadata, but {nodata:g} is the class {name}",
-            found=f"the tag nodata={nodata:g}, and pixels of that value",
-            expected="no such tag, or a value that is not a class",
-            fix=f"'{key}.remap={{{nodata:g}:{name}}}' if these pixels are {name}; "
-            f"'{self.IGNORE_KEY}=[{nodata:g}]' if they have no label; "
-            "gdal_edit.py -unsetnodata FILE removes the tag",
+        value = self._named(nodata)
+        meanings = (
+            f"'{key}.remap={{{value}:{name}}}' if these pixels are {name}; "
+            f"'{self.IGNORE_KEY}=[{value}]' if they have no label; "
         )
+        return UserError(
+            f"{path} declares {value} as nodata in its metadata, but {value} is the class {name}",
+            found=f"the tag nodata={value}, and pixels of that value",
+            expected="no such tag, or a value that is not a class",
+            fix=meanings * (not self.has_palette) + "gdal_edit.py -unsetnodata FILE removes the tag",
+        )
+
+    def _named(self, value: float) -> str:
+        """A stored number, or packed colour, as text."""
+        if self.has_palette:
+            return str(tuple(int(value).to_bytes(3)))
+        return f"{value:g}" if value % 1 or abs(value) > 1e15 else str(int(value))
 
     def _class_index(self, meaning: int | str) -> int:
         if meaning in self.classes:
@@ -205,22 +216,17 @@ class Labels:
     def _unknown_values(self, path: object, stored: np.ndarray, target: np.ndarray) -> LabelError:
         rows, columns = np.nonzero(target == _UNKNOWN)
         values, first, counts = np.unique(stored[rows, columns], return_index=True, return_counts=True)
-        names = [
-            str(tuple(value.to_bytes(3)))
-            if self.has_palette
-            else f"{value:g}"
-            if value % 1
-            else str(int(value))
-            for value in values.tolist()
-        ]
+        names = [self._named(value) for value in values.tolist()]
         smooth = not self.has_palette and len(self.classes) == 2 and is_smooth(stored, len(values))
         found = (
             f"{name}: {counted(count, 'pixel')}, first at row {rows[where]}, column {columns[where]}"
             for name, count, where in zip(names, counts, first, strict=True)
         )
         fix = suggest_fix(names, self.classes, bool((target == 0).any()), smooth, self.IGNORE_KEY)
-        if str(path).lower().endswith((".jpg", ".jpeg")):
-            jpeg = "JPEG changes the values of labels; export the masks again as PNG"
+        if isinstance(path, Path) and read_header(path).is_lossy:
+            jpeg = (
+                "JPEG changes the values of labels, as other lossy formats do; export the masks again as PNG"
+            )
             fix = f"{jpeg}; {fix}" if smooth else jpeg
         what = f"{path} holds {'colours' if self.has_palette else 'labels'} without a meaning"
         error = LabelError(what, found=some(found, 3, "; "), expected=self._expected(), fix=fix)
@@ -243,7 +249,8 @@ def _whole(value: float) -> int:
 
 def _pack(colour: Sequence[int]) -> int:
     """Pack a colour into one number."""
-    if len(colour) != 3 or not all(0 <= part <= 255 for part in colour):
-        what = f"labels.palette or labels.ignore holds {list(colour)}"
-        raise UserError(what, expected="[red, green, blue], each 0…255")
+    is_colour = isinstance(colour, Sequence) and len(colour) == 3
+    if not is_colour or not all(isinstance(part, int) and 0 <= part <= 255 for part in colour):
+        what = f"labels.palette or labels.ignore holds {colour}"
+        raise UserError(what, expected="[red, green, blue], each 0…255; or in ignore, stored values")
     return int.from_bytes(bytes(colour))

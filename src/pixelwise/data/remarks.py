@@ -61,7 +61,7 @@ def _size_decides(header: Header) -> bool:
 
 
 def colour_table_remarks(masks: Mapping[str, Header], classes: int) -> list[str]:
-    """Warn about PNG masks in which one index has several colours, as the colour may define the class.
+    """Warn about masks in which one index has several colours, as the colour may define the class.
 
     Args:
         masks: headers by key.
@@ -85,4 +85,19 @@ def colour_table_remarks(masks: Mapping[str, Header], classes: int) -> list[str]
         f"the masks have different colour tables: {differing}. Their indices are read; if the colours define"
         f" the class: 'data.palette=[{listed}]', in the order of data.classes, and"
         " 'data.source.labels.palette=${data.palette}'"
+    ]
+
+
+def lossy_remarks(masks: Mapping[str, Header]) -> list[str]:
+    """Warn about masks in a format that changes their values, mostly at edges.
+
+    Args:
+        masks: headers by key.
+    """
+    lossy = [key for key, header in masks.items() if header.is_lossy]
+    if not lossy:
+        return []
+    return [
+        f"masks compressed with loss, as JPEG does: {len(lossy):,} of {len(masks):,}, such as"
+        f" {some(lossy, 3)}; their labels are not exact: export them again as PNG"
     ]

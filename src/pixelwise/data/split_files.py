@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pixelwise.data.io.images import SUFFIXES
+from pixelwise.data.io.listing import key_of
 from pixelwise.data.splits import NAMES, SPLITS
 from pixelwise.errors import UserError, some
 
@@ -60,7 +61,7 @@ def _read_keys(file: Path, folder: str, suffix: str) -> list[str]:
     for line in filter(None, lines):
         path = Path(line.replace("\\", "/"))
         path = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
-        keys[path.as_posix().removeprefix("./").removeprefix(f"{folder}/").removesuffix(suffix)] = None
+        keys[key_of(path).removeprefix("./").removeprefix(f"{folder}/").removesuffix(suffix)] = None
     if not keys:
         raise UserError(f"{file} is empty", expected="one name a line, such as the name of an image")
     return list(keys)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
+from typing import TypedDict
 
 from pixelwise import checks
-from pixelwise.data.io.listing import subfolders
-from pixelwise.errors import UserError
+from pixelwise.data.io.listing import left_out, subfolders
+from pixelwise.errors import UserError, counted
+from pixelwise.kinds import Fraction
 from pixelwise.types import Source, Split
 
 SPLITS = ("train", "val", "test")
@@ -48,9 +50,17 @@ def split_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, Path]:
     return {split: found[split] for split in SPLITS if split in found}
 
 
-def note_unlabelled(images: Path | None) -> str:
-    """Return the end of the description of a source whose test images, in this folder, have no labels."""
-    return f"; no labels for {images}: predict.py input={images}" if images else ""
+def note_unused(root: Path, folders: Iterable[Path], unlabelled: Path | None) -> str:
+    """Return the end of the description of a source: the images that no split uses.
+
+    Args:
+        root: the data set's folder.
+        folders: the folders of the splits.
+        unlabelled: folder of test images without labels, which are there to predict.
+    """
+    note = f"; no labels for {unlabelled}: predict.py input={unlabelled}" if unlabelled else ""
+    unused = left_out(root, [*folders, *filter(None, [unlabelled])])
+    return note + (f"; in no split: {counted(len(unused), 'image')}, such as {unused[0]}" if unused else "")
 
 
 def get_split(source: Source, name: str) -> Split | None:
@@ -89,6 +99,14 @@ def check_base(value: object, base: type[Source | Split], what: str) -> None:
             expected=f"an instance of a class that inherits from pixelwise.types.{base.__name__}",
             fix=None if value is None else f"class {kind}({base.__name__}); see docs/howto/data.md",
         )
+
+
+class Shares(TypedDict, total=False):
+    """The arguments of a random split, as in `data.source.split`."""
+
+    val: Fraction
+    test: Fraction
+    seed: int
 
 
 def random_split(keys: Sequence[str], val: float = 0, test: float = 0, seed: int = 0) -> dict[str, list[str]]:
@@ -156,9 +174,7 @@ def _shuffled(keys: Collection[str], seed: int) -> list[str]:
 
 def _sizes(count: int, val: float, test: float, seed: int) -> dict[str, int]:
     """Check the shares and return the number of items of each split."""
-    for name, share in (("val", val), ("test", test)):
-        checks.number(f"data.source.split.{name}", share, 0, below=1)
-    checks.whole("data.source.split.seed", seed)
+    checks.check("data.source.split", {"val": val, "test": test, "seed": seed}, Shares)
     if val + test >= 1:
         what = "data.source.split leaves nothing to train on"
         raise UserError(

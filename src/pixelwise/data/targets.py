@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from pixelwise import checks
+from pixelwise.checks import checked
+from pixelwise.kinds import Share
 from pixelwise.types import IGNORE
 
 
+@checked
 class PresentClasses:
     """Marks the classes that cover at least a given share of an image.
 
@@ -16,9 +20,9 @@ class PresentClasses:
         share: minimum share of the labelled pixels.
     """
 
-    def __init__(self, classes: list[str], share: float = 0.01) -> None:
+    def __init__(self, classes: Sequence[str], share: Share = 0.01) -> None:
         self.count = len(classes)
-        self.share = checks.strength("data.target.share", share, 1)
+        self.share = share
 
     def __call__(self, mask: np.ndarray) -> np.ndarray:
         """(H, W) uint8 with `IGNORE` → (K,) float32: 1 present, 0 absent; all `IGNORE` without a label."""

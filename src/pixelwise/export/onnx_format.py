@@ -7,7 +7,7 @@ import logging
 import operator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from pixelwise.errors import UserError
 from pixelwise.export.format import Network, Subject
 from pixelwise.export.torch_export import trace, translate_errors
+from pixelwise.kinds import Range
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 LARGEST = 2**31 - 2**24
@@ -33,7 +34,7 @@ class Onnx:
         UserError: a package is missing.
     """
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: Annotated[int, Range(18)]) -> None:
         if missing := [name for name in PACKAGES if find_spec(name) is None]:
             raise UserError(
                 "format=onnx needs packages that are missing",

@@ -15,7 +15,7 @@ from pixelwise.export.agreement import compare
 from pixelwise.export.format import Subject
 from pixelwise.files import write_json
 from pixelwise.models import ClassifierHead, Encoder
-from pixelwise.models.encoder_weights import names_in_encoder
+from pixelwise.models.weights_match import names_in_encoder
 
 log = logging.getLogger(__name__)
 

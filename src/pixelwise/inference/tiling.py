@@ -9,14 +9,14 @@ A pixel in one window only keeps exactly the logits of that window.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
 
-from pixelwise import checks
+from pixelwise.checks import checked
+from pixelwise.kinds import Count, Fraction, Size, sides
 
 GRID = 32
 """Windows start at multiples of this number of pixels, the coarsest stride of most encoders."""
@@ -48,6 +48,7 @@ class Window(NamedTuple):
         return np.s_[row.start : row.start + row.size, column.start : column.start + column.size]
 
 
+@checked
 @dataclass(frozen=True)
 class Tiling:
     """The size and overlap of the windows that an image is cut into.
@@ -56,27 +57,20 @@ class Tiling:
         window: side, or [height, width], in pixels. An image that is not larger is predicted as one window.
         overlap: smallest overlap of neighbouring windows, as a fraction of the window, from 0 to below 1.
         batch_size: number of windows per forward pass.
-        key: prefix of the arguments' names in error messages, such as "data.source.".
 
     Raises:
         UserError: an argument is out of its range.
     """
 
-    window: int | Sequence[int] = 768
-    overlap: float = 0.25
-    batch_size: int = 1
-    key: InitVar[str] = ""
-
-    def __post_init__(self, key: str) -> None:
-        fraction = "a fraction of the window, from 0 to below 1"
-        checks.extent(f"{key}window", self.window)
-        checks.number(f"{key}overlap", self.overlap, 0, below=1, expected=fraction)
-        checks.whole(f"{key}batch_size", self.batch_size, 1)
+    window: Size = 768
+    overlap: Fraction = 0.25
+    batch_size: Count = 1
 
     def spans(self, shape: tuple[int, int]) -> tuple[list[Span], list[Span]]:
         """Return the windows along both axes of an image (H, W)."""
-        sides = checks.extent("window", self.window)
-        rows, columns = (_spans(n, side, self.overlap) for n, side in zip(shape, sides, strict=True))
+        rows, columns = (
+            _spans(n, side, self.overlap) for n, side in zip(shape, sides(self.window), strict=True)
+        )
         return rows, columns
 
     def windows(self, shape: tuple[int, int]) -> list[Window]:

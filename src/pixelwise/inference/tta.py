@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from operator import add
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelwise import checks
-from pixelwise.errors import UserError
+from pixelwise.checks import checked
+from pixelwise.kinds import Range, Where
 
 Network = Callable[[Tensor], Tensor]
 """Normalised images (B, C, H, W) → logits (B, K) or (B, K, H, W)."""
@@ -69,6 +69,13 @@ class D4(Symmetries):
         super().__init__([(transpose, flips) for transpose in (False, True) for flips in FLIPS])
 
 
+Factors = Annotated[
+    Sequence[Annotated[float, Range(above=0, high=8)]],
+    Where(lambda v: len(v) > 0, "numbers above 0 and at most 8, as in [0.75,1,1.25]"),
+]
+
+
+@checked
 class Scales:
     """TTA at several scales: images are resized bilinearly, and logits per pixel are resized back.
 
@@ -79,11 +86,8 @@ class Scales:
         UserError: a factor is not a number in this range.
     """
 
-    def __init__(self, factors: Sequence[float]) -> None:
-        key, expected = "views.scales.factors", "numbers above 0 and at most 8, as in [0.75,1,1.25]"
-        if not factors:
-            raise UserError(key, found=factors, expected=expected)
-        self.factors = [checks.number(key, each, high=8, above=0, expected=expected) for each in factors]
+    def __init__(self, factors: Factors) -> None:
+        self.factors = [float(factor) for factor in factors]
 
     def __call__(self, network: Network, image: Tensor) -> Tensor:
         """Return the mean over the scales."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixelwise.checks import checked
 from pixelwise.errors import UserError
+from pixelwise.kinds import ClassWeights
 from pixelwise.losses.reduction import full_precision, weights_for, weights_tensor
 from pixelwise.losses.sums import MeanLoss
 from pixelwise.types import IGNORE
 
 
+@checked
 class BinaryCrossEntropy(MeanLoss):
     """Mean over samples and classes of -log p for present classes and -log(1 - p) for absent ones.
 
@@ -30,13 +31,11 @@ class BinaryCrossEntropy(MeanLoss):
 
     def __init__(
         self,
-        class_weights: Sequence[float] | None = None,
-        positive_weights: Sequence[float] | None = None,
+        class_weights: ClassWeights | None = None,
+        positive_weights: ClassWeights | None = None,
     ) -> None:
         super().__init__(class_weights)
-        self.register_buffer(
-            "positive_weights", weights_tensor(positive_weights, "positive_weights"), persistent=False
-        )
+        self.register_buffer("positive_weights", weights_tensor(positive_weights), persistent=False)
 
     def sums(self, logits: Tensor, target: Tensor) -> Tensor:
         """Total and weight (2,) of (B, K[, H, W]) logits and a target of the same shape, of any number type.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelwise.errors import UserError
+from pixelwise.checks import checked
+from pixelwise.kinds import ClassWeights, Share
 from pixelwise.losses.reduction import (
     check_one_label,
     full_precision,
@@ -20,6 +19,7 @@ from pixelwise.losses.sums import MeanLoss
 from pixelwise.types import IGNORE
 
 
+@checked
 class CrossEntropy(MeanLoss):
     """Mean of -log p_t over the labelled pixels, p_t being the probability of the true class.
 
@@ -32,10 +32,8 @@ class CrossEntropy(MeanLoss):
         class_weights: one weight for each class, for a weighted mean; None gives all pixels the same weight.
     """
 
-    def __init__(self, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None) -> None:
+    def __init__(self, label_smoothing: Share = 0.0, class_weights: ClassWeights | None = None) -> None:
         super().__init__(class_weights)
-        if not 0 <= label_smoothing <= 1:
-            raise UserError("loss.label_smoothing: not a share", found=label_smoothing, expected="0 to 1")
         self.label_smoothing = label_smoothing
 
     def sums(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelwise.errors import UserError
+from pixelwise.checks import checked
+from pixelwise.kinds import ClassWeights, NonNegative
 from pixelwise.losses.reduction import (
     check_one_label,
     full_precision,
@@ -19,6 +18,7 @@ from pixelwise.losses.sums import MeanLoss
 from pixelwise.types import IGNORE
 
 
+@checked
 class Focal(MeanLoss):
     """Mean of -(1 - p_t)^gamma log p_t over the labelled pixels (Lin et al. 2017, "Focal Loss", eq. 4 and 5).
 
@@ -30,12 +30,8 @@ class Focal(MeanLoss):
         class_weights: one weight for each class; None gives all pixels the same weight.
     """
 
-    def __init__(self, gamma: float = 2.0, class_weights: Sequence[float] | None = None) -> None:
+    def __init__(self, gamma: NonNegative = 2.0, class_weights: ClassWeights | None = None) -> None:
         super().__init__(class_weights)
-        if not gamma >= 0:
-            raise UserError(
-                "loss.gamma: a negative gamma rewards wrong pixels", found=gamma, expected="a number >= 0"
-            )
         self.gamma = gamma
 
     def sums(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
+from pixelwise.checks import checked
+from pixelwise.kinds import ClassWeights
 from pixelwise.losses.reduction import (
     check_one_label,
     full_precision,
@@ -18,6 +18,7 @@ from pixelwise.losses.reduction import (
 from pixelwise.types import IGNORE
 
 
+@checked
 class Lovasz(nn.Module):
     """Mean over classes of the Lovász extension of 1 - IoU (Berman et al. 2018, "The Lovász-Softmax loss").
 
@@ -34,7 +35,7 @@ class Lovasz(nn.Module):
 
     class_weights: Tensor | None
 
-    def __init__(self, per_image: bool = False, class_weights: Sequence[float] | None = None) -> None:
+    def __init__(self, per_image: bool = False, class_weights: ClassWeights | None = None) -> None:
         super().__init__()
         self.per_image = per_image
         self.register_buffer("class_weights", weights_tensor(class_weights), persistent=False)

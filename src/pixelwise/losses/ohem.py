@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelwise.errors import UserError
+from pixelwise.checks import checked
+from pixelwise.kinds import ClassWeights, Share
 from pixelwise.losses.reduction import (
     check_one_label,
     full_precision,
@@ -20,6 +20,7 @@ from pixelwise.losses.reduction import (
 from pixelwise.types import IGNORE
 
 
+@checked
 class OHEMCrossEntropy(nn.Module):
     """Mean of -log p_t over the hard pixels: online hard example mining (Shrivastava et al. 2016).
 
@@ -38,12 +39,9 @@ class OHEMCrossEntropy(nn.Module):
     class_weights: Tensor | None
 
     def __init__(
-        self, threshold: float = 0.7, min_share: float = 1 / 16, class_weights: Sequence[float] | None = None
+        self, threshold: Share = 0.7, min_share: Share = 1 / 16, class_weights: ClassWeights | None = None
     ) -> None:
         super().__init__()
-        for name, share in (("threshold", threshold), ("min_share", min_share)):
-            if not 0 <= share <= 1:
-                raise UserError(f"loss.{name}: not a share", found=share, expected="0 to 1")
         self.threshold = threshold
         self.min_share = min_share
         self.register_buffer("class_weights", weights_tensor(class_weights), persistent=False)

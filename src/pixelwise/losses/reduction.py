@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from pixelwise.errors import UserError
+from pixelwise.kinds import ClassWeights
 from pixelwise.types import IGNORE
 
 
@@ -27,28 +25,9 @@ def full_precision(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def weights_tensor(class_weights: Sequence[float] | None, name: str = "class_weights") -> Tensor | None:
-    """Convert class weights to a float32 tensor (K,); None stays None.
-
-    Args:
-        class_weights: one number for each class, or None.
-        name: the loss's option, for the message.
-
-    Raises:
-        UserError: a weight is negative or not finite, or the weights are a string.
-    """
-    if class_weights is None:
-        return None
-    if isinstance(class_weights, str):
-        raise UserError(
-            f"loss.{name}: not weights",
-            found=class_weights,
-            expected="one number for each class, or null; only train.py understands class_weights=auto",
-        )
-    weights = [float(weight) for weight in class_weights]
-    if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
-        raise UserError(f"loss.{name}: not a list of weights", found=weights, expected="finite numbers >= 0")
-    return torch.tensor(weights)
+def weights_tensor(class_weights: ClassWeights | None) -> Tensor | None:
+    """Convert class weights to a float32 tensor (K,); None stays None."""
+    return None if class_weights is None else torch.tensor([float(weight) for weight in class_weights])
 
 
 def weights_for(logits: Tensor, class_weights: Tensor | None, name: str = "class_weights") -> Tensor | None:

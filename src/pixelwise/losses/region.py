@@ -7,17 +7,17 @@ A region loss needs three numbers for each class: the sum of its probability ove
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from pixelwise.errors import UserError
+from pixelwise.checks import checked
+from pixelwise.kinds import ClassWeights, NonNegative
 from pixelwise.losses.reduction import mean_over, mean_over_classes, weights_for, weights_tensor
 from pixelwise.losses.region_statistics import RegionStatistics, region_statistics
 from pixelwise.losses.sums import Labels, SummedLoss
 
 
+@checked
 class RegionLoss(SummedLoss):
     """Base of losses that depend on region statistics only; a subclass defines `of_images`.
 
@@ -60,6 +60,7 @@ class RegionLoss(SummedLoss):
         return labels.images if self.per_image else labels.by_class.sum()
 
 
+@checked
 class OverlapLoss(RegionLoss):
     """One minus an overlap of at most 1, averaged over classes; a subclass defines `overlap`.
 
@@ -81,12 +82,10 @@ class OverlapLoss(RegionLoss):
         self,
         per_image: bool = False,
         present_only: bool = False,
-        smooth: float = 0.0,
-        class_weights: Sequence[float] | None = None,
+        smooth: NonNegative = 0.0,
+        class_weights: ClassWeights | None = None,
     ) -> None:
         super().__init__(per_image)
-        if not smooth >= 0:
-            raise UserError("loss.smooth: not a number of pixels", found=smooth, expected="a number >= 0")
         self.present_only = present_only
         self.smooth = smooth
         self.register_buffer("class_weights", weights_tensor(class_weights), persistent=False)
@@ -129,6 +128,7 @@ class Jaccard(OverlapLoss):
         return intersection, prob_sum + count - intersection
 
 
+@checked
 class GeneralizedDice(RegionLoss):
     """One minus 2 sum_k w_k I_k / sum_k w_k (P_k + T_k) where w_k = 1 / T_k^2 (Sudre et al. 2017).
 
@@ -141,12 +141,8 @@ class GeneralizedDice(RegionLoss):
         power: exponent of T in the weight. The paper uses 2; 0 gives every class the weight 1.
     """
 
-    def __init__(self, per_image: bool = False, power: float = 2.0) -> None:
+    def __init__(self, per_image: bool = False, power: NonNegative = 2.0) -> None:
         super().__init__(per_image)
-        if not power >= 0:
-            raise UserError(
-                "loss.power: a negative power favours large classes", found=power, expected="a number >= 0"
-            )
         self.power = power
 
     def of_images(self, intersection: Tensor, prob_sum: Tensor, count: Tensor) -> Tensor:

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelwise.errors import UserError
+from pixelwise.checks import checked
+from pixelwise.kinds import NonNegative, Positive
 from pixelwise.losses.region import OverlapLoss
 
 
+@checked
 class Tversky(OverlapLoss):
     """One minus I / (I + alpha FP + beta FN) (Salehi et al. 2017, "Tversky loss function").
 
@@ -24,11 +26,8 @@ class Tversky(OverlapLoss):
         **options: those of `OverlapLoss`.
     """
 
-    def __init__(self, alpha: float = 0.3, beta: float = 0.7, **options: Any) -> None:
+    def __init__(self, alpha: NonNegative = 0.3, beta: NonNegative = 0.7, **options: Any) -> None:
         super().__init__(**options)
-        for name, cost in (("alpha", alpha), ("beta", beta)):
-            if not cost >= 0:
-                raise UserError(f"loss.{name}: not a weight", found=cost, expected="a number >= 0")
         self.alpha = alpha
         self.beta = beta
 
@@ -38,6 +37,7 @@ class Tversky(OverlapLoss):
         return intersection, intersection + self.alpha * false_positives + self.beta * false_negatives
 
 
+@checked
 class FocalTversky(Tversky):
     """The Tversky loss of each class to the power 1 / gamma (Abraham & Khan 2019, "Focal Tversky Loss").
 
@@ -52,10 +52,10 @@ class FocalTversky(Tversky):
         **options: those of `OverlapLoss`.
     """
 
-    def __init__(self, alpha: float = 0.3, beta: float = 0.7, gamma: float = 4 / 3, **options: Any) -> None:
+    def __init__(
+        self, alpha: NonNegative = 0.3, beta: NonNegative = 0.7, gamma: Positive = 4 / 3, **options: Any
+    ) -> None:
         super().__init__(alpha, beta, **options)
-        if not gamma > 0:
-            raise UserError("loss.gamma: not a power", found=gamma, expected="a number > 0")
         self.gamma = gamma
 
     def of_classes(self, intersection: Tensor, prob_sum: Tensor, count: Tensor) -> Tensor:

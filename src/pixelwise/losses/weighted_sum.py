@@ -8,13 +8,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from pixelwise.checks import checked
 from pixelwise.errors import UserError, nearest
+from pixelwise.kinds import NonNegative
 from pixelwise.losses.cross_entropy import CrossEntropy
 from pixelwise.losses.region import RegionLoss
 from pixelwise.losses.region_statistics import region_statistics
 from pixelwise.losses.sums import finish, sums_of
 
 
+@checked
 class WeightedSum(nn.Module):
     """Sum of named losses times their weights; `terms` returns the parts, so that each can be logged.
 
@@ -27,7 +30,9 @@ class WeightedSum(nn.Module):
         UserError: there is no part, a weight has no part, or a weight is negative.
     """
 
-    def __init__(self, parts: Mapping[str, nn.Module], weights: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, parts: Mapping[str, nn.Module], weights: Mapping[str, NonNegative] | None = None
+    ) -> None:
         super().__init__()
         if not parts:
             raise UserError("loss.parts: a sum needs at least one loss", found="none")
@@ -41,8 +46,6 @@ class WeightedSum(nn.Module):
                     expected=", ".join(nearest(name, self.parts) or self.parts),
                     fix=f"rename it, or add loss.parts.{name}",
                 )
-            if not 0 <= weight < float("inf"):
-                raise UserError(f"loss.weights.{name}: not a weight", found=weight, expected="a number >= 0")
             self.weights[name] = float(weight)
 
     def terms(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -85,7 +88,9 @@ class FusedSum(WeightedSum):
         UserError: as `WeightedSum`; or a part cannot be computed from region statistics.
     """
 
-    def __init__(self, parts: Mapping[str, nn.Module], weights: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, parts: Mapping[str, nn.Module], weights: Mapping[str, NonNegative] | None = None
+    ) -> None:
         super().__init__(parts, weights)
         for name, part in self.parts.items():
             smoothed = isinstance(part, CrossEntropy) and part.label_smoothing > 0

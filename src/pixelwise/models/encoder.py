@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.errors import UnknownName, UserError, nearest
+from pixelwise.kinds import Stride
 from pixelwise.models.download import require_download, resolve_hub
 from pixelwise.models.encoder_weights import load_encoder_weights
 from pixelwise.models.freezing import freeze_batchnorm, parameters_to_buffers, unused_parameters
@@ -40,7 +41,8 @@ class Encoder(nn.Module):
         pretrained: load timm's weights from the Hugging Face hub (or its local cache).
         weights: load weights from here instead: a run folder, one of its checkpoints, a hub folder, or a
             `.pth` or `.safetensors` file from timm or from the model's authors.
-        allow_missing: accept `weights` that leave more than 1 % of the timm model's weights random.
+        allow_missing: accept `weights` that leave more than 1 % of the timm model's weights random, or that
+            hold tensors of another model.
         in_chans: number of input bands; the first layer of pretrained weights is adapted to it.
         output_stride: stride of the coarsest map. Below 32 the last stages are dilated instead of strided,
             as in DeepLab, so that the last strides are equal. Not every model supports it.
@@ -60,7 +62,7 @@ class Encoder(nn.Module):
         weights: str | Path | None = None,
         allow_missing: bool = False,
         in_chans: int = 3,
-        output_stride: int = 32,
+        output_stride: Stride = 32,
         frozen_batchnorm: bool = False,
         **options: Any,
     ) -> None:
@@ -95,8 +97,7 @@ class Encoder(nn.Module):
         stored = load_encoder_weights(self, self.spec, Path(weights), allow_missing) if weights else None
         config: Any = body.pretrained_cfg
         timm_name = ".".join(config[key] for key in ("architecture", "tag") if config.get(key))
-        self.expected_by = "the run that the weights come from" if stored else f"timm's {timm_name}"
-        mean, std = stored or (config["mean"], config["std"])
+        mean, std, self.expected_by = stored or (config["mean"], config["std"], f"timm's {timm_name}")
         is_known = (pretrained or weights) and len(mean) == len(std) == in_chans
         self.mean = tuple(mean) if is_known else None
         self.std = tuple(std) if is_known else None

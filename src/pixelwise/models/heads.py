@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelwise.kinds import Fraction
+
 
 class ClassifierHead(nn.Module):
     """Mean over all positions → dropout → linear: (B, D, h, w) → logits (B, K)."""
 
-    def __init__(self, in_channels: int, num_classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, in_channels: int, num_classes: int, dropout: Fraction = 0.0) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(in_channels, num_classes)
@@ -27,7 +29,7 @@ class PixelHead(nn.Module):
     (Long et al., Fully Convolutional Networks, CVPR 2015).
     """
 
-    def __init__(self, in_channels: int, num_classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, in_channels: int, num_classes: int, dropout: Fraction = 0.0) -> None:
         super().__init__()
         self.dropout = nn.Dropout2d(dropout)
         self.conv = nn.Conv2d(in_channels, num_classes, kernel_size=1)

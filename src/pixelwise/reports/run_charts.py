@@ -72,8 +72,7 @@ def rates(run: RunReader, per_epoch: float) -> tuple[dict[str, Points], dict[str
         ", ".join(same): list(zip(at, values, strict=True)) for values, same in parts.items()
     }
     peaks = [peak for values in parts if (peak := max(values)) > 0]
-    done = max((row["step"] + 1 for row in run.rows), default=0) / per_epoch
-    mark = None if run.finished else ("stopped here", done)
+    mark = None if run.finished and run.stopped_at is None else ("stopped here", run.steps / per_epoch)
     return lines, {"logarithmic": bool(peaks) and max(peaks) > 20 * min(peaks), "mark": mark}
 
 

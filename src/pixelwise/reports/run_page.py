@@ -50,10 +50,12 @@ def write(folder: Path) -> Path:
 
 def reached(run: RunReader) -> str:
     """The progress of the run in words."""
-    if run.finished:
+    if run.finished and (early := run.json("environment.json").get("early_end")):
+        return f"ended early: {early['why']}"
+    if run.finished and run.stopped_at is None:
         return "finished"
-    done = int(max((row["step"] for row in run.rows), default=-1)) + 1
-    return f"unfinished: {done} of {run.plan['steps']} steps" if run.plan else f"unfinished: {done} steps"
+    of = f" of {run.plan['steps']}" if run.plan else ""
+    return f"{'finished' if run.finished else 'unfinished'}: {run.steps}{of} steps"
 
 
 def summary(run: RunReader) -> dict[str, str]:

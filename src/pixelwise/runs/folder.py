@@ -6,8 +6,10 @@
 | `overrides.yaml` | the overrides as typed |
 | `environment.json`, `uncommitted.diff` | command, git commit, package versions, device |
 | `checkpoints/{best,last,previous}.ckpt` | weights (best); the whole training state (last, previous) |
+| `checkpoints/best_before_stop.ckpt` | best weights before a stop within an epoch, for `resume=` |
 | `metrics.csv`, `metrics.json` | scores over time; final scores by flat name |
-| `plan.json`, `speed.csv` | the phases and their learning rates; images/s, waiting and memory by epoch |
+| `plan.json` | the phases and their learning rates; the step at which the training stopped before its end |
+| `speed.csv` | images/s, waiting and memory by epoch |
 | `confusion.json`, `samples.json` | the last evaluation: confusion matrix; best, median, worst samples |
 | `train.log`, `pictures/` | printed lines; figures |
 | `problems.txt` | if the data prevented the start: every item that cannot be used |

@@ -57,6 +57,17 @@ class RunReader:
         """Whether the run has final scores."""
         return (self.folder / "metrics.json").is_file()
 
+    @property
+    def stopped_at(self) -> int | None:
+        """The step at which the training stopped; None if it went to the end of its plan, or was killed."""
+        return self.plan.get("stopped_at")
+
+    @property
+    def steps(self) -> int:
+        """Number of optimizer steps; those that were logged, if the training was killed."""
+        logged = int(max((row["step"] for row in self.rows), default=-1)) + 1
+        return logged if self.stopped_at is None else self.stopped_at
+
     @cached_property
     def scores(self) -> dict[str, float]:
         """The final scores by flat name, or those of the last validation if the run is unfinished."""

@@ -18,9 +18,12 @@ from pixelwise.overrides import key_of, nodes
 from pixelwise.runs import trust, untrusted
 from pixelwise.runtime import program
 from pixelwise.runtime.processes import rank
+from pixelwise.runtime.program import as_started
 from pixelwise.runtime.terminal import score_table, show
 
 log = logging.getLogger(__name__)
+
+EARLY_STOPPING = "callbacks.early_stopping"
 
 MAY_CHANGE = (
     "data.root",
@@ -35,10 +38,12 @@ MAY_CHANGE = (
     *(f"callbacks.{name}" for name in ("checkpoint", "pictures", "report", "wandb")),
     *(f"callbacks.{name}" for name in ("progress_bar", "throughput", "device_stats")),
     *(f"trainer.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy")),
-    *(f"trainer.{name}" for name in ("max_epochs", "max_steps", "log_every_n_steps")),
+    *(f"trainer.{name}" for name in ("max_epochs", "max_steps", "max_time", "log_every_n_steps")),
+    *(f"trainer.{name}" for name in ("min_epochs", "min_steps", "profiler", "detect_anomaly")),
+    *(f"{EARLY_STOPPING}.{name}" for name in ("patience", "stopping_threshold", "divergence_threshold")),
 )
 """Keys that may change, with all keys below them: the result does not depend on them. The limits of the
-trainer only set how far the same schedule is followed."""
+trainer and early stopping only set how far the same schedule is followed."""
 
 
 def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictConfig | None:
@@ -68,13 +73,20 @@ def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictCo
     given = overrides if config.resume is None else program.arguments()
     trust.check_classes(kept, folder, given, ("callbacks", "logger", "trainer", "encoder"))
     scores = folder / "metrics.json"
-    if not accepted and scores.is_file():
+    early = files.read_json(folder / "environment.json").get("early_end")
+    ended = early is not None and not any(_below(key, (early["key"],)) for key in accepted)
+    if scores.is_file() and (ended or not accepted):
         log.info("run folder: %s", folder)
-        show(score_table(runs.read_scores(scores), "this run is finished", config.data.classes))
+        state = "this run ended early" if early else "this run is finished"
+        show(score_table(runs.read_scores(scores), state, config.data.classes))
+        if early:
+            again = as_started("python train.py")
+            log.info("%s; to go on: %s resume=%s %s", early["why"], again, folder, early["fix"])
         return None
     if accepted and rank() == 0:
         log.info("changed on resuming: %s", ", ".join(accepted))
         scores.unlink(missing_ok=True)  # the run is no longer finished
+        runs.add_to_environment(folder, early_end=None)
         runs.write_choices(
             folder, kept, [o for o in overrides if key_of(o) not in ("resume", "allow_change")]
         )
@@ -95,6 +107,10 @@ def merge(
         if not _is_branch(old.get(key), new.get(key)) and old.get(key) != new.get(key)
     ]
     harmless = {key for key in changed if _below(key, MAY_CHANGE)}
+    if OmegaConf.is_dict(before.callbacks.get("early_stopping")) != OmegaConf.is_dict(
+        now.callbacks.get("early_stopping")
+    ):  # added or removed as a whole
+        harmless |= {key for key in changed if _below(key, (EARLY_STOPPING,))}
     refused = [key for key in changed if key not in harmless]
     if refused and not allow_change:
         shown = [f"{key}: {_value(old, key)} then, {_value(new, key)} now" for key in refused[:8]]

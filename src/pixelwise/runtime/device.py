@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import platform
+from typing import Literal
 
 import torch
-
-from pixelwise import checks
-from pixelwise.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +50,10 @@ def bf16_unit() -> str | None:
     return next((name for name in ("amx_bf16", "avx512_bf16") if flags.get(name)), None)
 
 
-def workers(setting: int | str) -> int:
+def workers(setting: int | Literal["auto"]) -> int:
     """Resolve `data.num_workers=auto`: up to 8 worker processes with a GPU, none on a CPU."""
     if setting != "auto":
-        return checks.whole("data.num_workers", setting, 0, expected="auto, or a whole number from 0")
+        return setting
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     chosen = min(8, cores) if torch.cuda.is_available() else 0
     reason = f"{cores} cores beside a GPU" if chosen else "training uses all cores itself"
@@ -63,10 +61,10 @@ def workers(setting: int | str) -> int:
     return chosen
 
 
-def windows(setting: int | str) -> int:
+def windows(setting: int | Literal["auto"]) -> int:
     """Resolve `batch_size=auto` of predict.py: windows per forward pass, 4 on a GPU, 1 on a CPU."""
     if setting != "auto":
-        return checks.whole("batch_size", setting, 1, expected="auto, or a whole number from 1")
+        return setting
     chosen = 4 if torch.cuda.is_available() else 1
     reason = "on a GPU" if chosen > 1 else "one window uses all cores of a CPU"
     log.info("batch_size=%d: %s; pin it with batch_size=…", chosen, reason)
@@ -83,6 +81,4 @@ def memory_format(setting: str) -> torch.memory_format:
     if setting == "auto":
         log.info("memory_format=channels_last: fastest for convolutions; pin it with memory_format=…")
         setting = "channels_last"
-    if setting not in FORMATS:
-        raise UserError("memory_format", found=setting, expected="auto, " + ", ".join(FORMATS))
     return FORMATS[setting]

@@ -17,6 +17,9 @@ from typing import NoReturn
 LAUNCHED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that Lightning's launcher sets in the process that starts the others."""
 
+RUN = "PIXELWISE_RUN"
+"""Environment variable with the run folder of the process that starts the others."""
+
 _before = {name: os.environ.get(name) for name in LAUNCHED}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[3]
@@ -23,12 +22,7 @@ def is_installed_program() -> bool:
 
 def arguments() -> list[str]:
     """The arguments after the command."""
-    return sys.argv[_command_length() :]
-
-
-def replace_arguments(words: Sequence[str]) -> None:
-    """Replace the arguments in `sys.argv`, for launchers that start further processes with them."""
-    sys.argv[_command_length() :] = words
+    return sys.argv[2 if is_installed_program() else 1 :]
 
 
 def as_started(text: str) -> str:
@@ -36,8 +30,3 @@ def as_started(text: str) -> str:
     if CLONE is not None and not is_installed_program():
         return text
     return _SCRIPT.sub(lambda match: f"pixelwise {match[1]}" if match[1] in _NAMES else match[0], text)
-
-
-def _command_length() -> int:
-    """Number of leading entries of `sys.argv` that name the program and the command."""
-    return 2 if is_installed_program() else 1

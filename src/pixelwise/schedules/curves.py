@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any
+from typing import Annotated
 
-from pixelwise import checks
+from pixelwise.checks import checked
+from pixelwise.kinds import Range, Share
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,6 @@ class Curve:
     Every curve except `OneCycle` starts at its largest value, 1, and would reach its `end` one step after the
     last step, where the next phase begins.
     """
-
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            UserError: an option is out of its range.
-        """
-        for option in fields(self):
-            check = checks.whole if isinstance(option.default, int) else checks.number
-            key = f"{option.name} of the curve {name(type(self))}"
-            check(key, getattr(self, option.name), *option.metadata["limits"])
 
     def __call__(self, step: int, steps: int) -> float:
         """Return the factor at a step of the phase, 0 ≤ step < steps."""
@@ -47,11 +37,6 @@ class Curve:
         return name(type(self)) + (f"({text})" if text else "")
 
 
-def option(default: float, low: float, high: float) -> Any:
-    """Define an option of a curve: a number from low to high, an integer if its default is an `int`."""
-    return field(default=default, metadata={"limits": (low, high)})
-
-
 def name(curve: type[Curve]) -> str:
     """Return the name of a curve in a config: CosineRestarts → cosine_restarts."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", curve.__name__).lower()
@@ -62,6 +47,7 @@ def _half_cosine(t: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * t))
 
 
+@checked
 @dataclass(frozen=True)
 class Constant(Curve):
     """A constant learning rate."""
@@ -71,51 +57,56 @@ class Constant(Curve):
         return 1.0
 
 
+@checked
 @dataclass(frozen=True)
 class Linear(Curve):
     """A straight line from 1 to `end`."""
 
-    end: float = option(0.0, 0, 1)
+    end: Share = 0.0
 
     def __call__(self, step: int, steps: int) -> float:
         """Return the value on the line."""
         return 1 - (1 - self.end) * step / steps
 
 
+@checked
 @dataclass(frozen=True)
 class Cosine(Curve):
     """Half a cosine from 1 to `end` (Loshchilov & Hutter, SGDR, ICLR 2017; arXiv:1608.03983)."""
 
-    end: float = option(0.0, 0, 1)
+    end: Share = 0.0
 
     def __call__(self, step: int, steps: int) -> float:
         """Return the value on the half cosine."""
         return self.end + (1 - self.end) * _half_cosine(step / steps)
 
 
+@checked
 @dataclass(frozen=True)
 class Polynomial(Curve):
     """(1 - step / steps)^power, the "poly" policy of DeepLab (Chen et al., 2017; arXiv:1606.00915)."""
 
-    power: float = option(0.9, 1e-3, 100)
-    end: float = option(0.0, 0, 1)
+    power: Annotated[float, Range(1e-3, 100)] = 0.9
+    end: Share = 0.0
 
     def __call__(self, step: int, steps: int) -> float:
         """Return the value on the power function from 1 to `end`."""
         return self.end + (1 - self.end) * (1 - step / steps) ** self.power
 
 
+@checked
 @dataclass(frozen=True)
 class Exponential(Curve):
     """Exponential decay from 1 to `end`."""
 
-    end: float = option(0.01, 1e-12, 1)
+    end: Annotated[float, Range(1e-12, 1)] = 0.01
 
     def __call__(self, step: int, steps: int) -> float:
         """Return `end` to the power of step / steps."""
         return self.end ** (step / steps)
 
 
+@checked
 @dataclass(frozen=True)
 class OneCycle(Curve):
     """Half a cosine up from `start` to 1 over the share `rise` of the steps, then one down to `end`.
@@ -124,9 +115,9 @@ class OneCycle(Curve):
     OneCycleLR: the last step has the factor `end`.
     """
 
-    rise: float = option(0.3, 0, 1)
-    start: float = option(1 / 25, 0, 1)
-    end: float = option(1e-4 / 25, 0, 1)
+    rise: Share = 0.3
+    start: Share = 1 / 25
+    end: Share = 1e-4 / 25
 
     def __call__(self, step: int, steps: int) -> float:
         """Return the value on the rising or the falling half cosine."""
@@ -136,6 +127,7 @@ class OneCycle(Curve):
         return self.end + (1 - self.end) * _half_cosine((step - peak) / max(last - peak, 1e-9))
 
 
+@checked
 @dataclass(frozen=True)
 class CosineRestarts(Curve):
     """Half cosines from 1 to `end`, one after the other, each `multiplier` times as long as the one before.
@@ -144,9 +136,9 @@ class CosineRestarts(Curve):
     (Loshchilov & Hutter, ICLR 2017; arXiv:1608.03983). Cycle lengths are rounded.
     """
 
-    cycles: int = option(3, 1, 1000)
-    multiplier: float = option(1.0, 0.1, 10)
-    end: float = option(0.0, 0, 1)
+    cycles: Annotated[int, Range(1, 1000)] = 3
+    multiplier: Annotated[float, Range(0.1, 10)] = 1.0
+    end: Share = 0.0
 
     def __call__(self, step: int, steps: int) -> float:
         """Return the value on the half cosine of the cycle that contains the step."""

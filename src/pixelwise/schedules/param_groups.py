@@ -11,7 +11,7 @@ from torch import nn
 
 from pixelwise.errors import UserError
 from pixelwise.models import Composition, Encoder
-from pixelwise.models.encoder_weights import names_in_encoder
+from pixelwise.models.weights_match import names_in_encoder
 
 log = logging.getLogger(__name__)
 

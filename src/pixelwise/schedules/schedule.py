@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from pixelwise import checks
 from pixelwise.errors import UserError, nearest
+from pixelwise.kinds import Count, Fraction, NonNegative, Positive, Range, Size, sides
 from pixelwise.schedules.curves import CURVES
 
 
@@ -103,19 +104,22 @@ class Plan:
             )
 
 
-KEYS = (
-    "epochs",
-    "steps",
-    "lr",
-    "curve",
-    "warmup",
-    "freeze",
-    "weight_decay",
-    "augmentation",
-    "crop_size",
-    "loss",
-)
-"""The settings of a phase. Its augmentation and its loss are built elsewhere."""
+class PhaseSettings(TypedDict, total=False):
+    """The settings of a phase in a config. Its augmentation and its loss are built elsewhere."""
+
+    epochs: Positive | None
+    steps: Count | None
+    lr: NonNegative | Mapping[str, NonNegative]
+    curve: str | Callable[[int, int], float] | None
+    warmup: Fraction | None
+    freeze: str | Sequence[str] | None
+    weight_decay: NonNegative | None
+    augmentation: Any
+    crop_size: Size | Annotated[float, Range(above=0, below=1)] | None
+    loss: Any
+
+
+KEYS = tuple(PhaseSettings.__annotations__)
 
 
 def make_plan(
@@ -160,18 +164,12 @@ def _phase(
     crop_size: int | Sequence[int] | None,
 ) -> Phase:
     key = f"schedule.phases.{name}"
-    if not isinstance(settings, Mapping):
-        raise UserError(f"{key} is not a phase", found=settings, expected="keys such as epochs, lr and curve")
+    checks.check(key, settings, PhaseSettings)
     for unknown in (k for k in settings if k not in KEYS):
         raise UserError(f"{key}.{unknown}: a phase has no such setting", expected=_similar(unknown, KEYS))
     steps = _length(key, settings, steps_per_epoch)
     freeze = _frozen(f"{key}.freeze", settings.get("freeze") or (), parts)
     warmup = settings.get("warmup") or 0.0
-    share = "a share of the steps of the phase, at least 0 and below 1"
-    checks.number(f"{key}.warmup", warmup, 0, below=1, expected=share)
-    decay = settings.get("weight_decay")
-    if decay is not None:
-        checks.number(f"{key}.weight_decay", decay, 0)
     return Phase(
         name=name,
         start=start,
@@ -180,8 +178,8 @@ def _phase(
         curve=_curve(key, settings.get("curve") or "constant"),
         warmup=min(round(warmup * steps), steps - 1),
         freeze=freeze,
-        weight_decay=decay,
-        crop_size=_crop(f"{key}.crop_size", settings.get("crop_size"), crop_size),
+        weight_decay=settings.get("weight_decay"),
+        crop_size=_crop(settings.get("crop_size"), crop_size),
     )
 
 
@@ -193,7 +191,7 @@ def _length(key: str, settings: Mapping[str, Any], steps_per_epoch: int) -> int:
             f"{key}: length of the phase", found=given or "none", expected="either epochs or steps"
         )
     unit, length = given.popitem()
-    steps = checks.number(f"{key}.{unit}", length, above=0) * (steps_per_epoch if unit == "epochs" else 1)
+    steps = length * (steps_per_epoch if unit == "epochs" else 1)
     if steps < 1 or abs(steps - round(steps)) > 1e-6:
         found = f"{length}, which is {steps:g} steps" if unit == "epochs" else length
         raise UserError(f"{key}.{unit}", found=found, expected="a whole number of steps, 1 or more")
@@ -229,18 +227,18 @@ def _rates(key: str, lr: Any, parts: Sequence[str], freeze: frozenset[str]) -> d
             raise UserError(f"{key}.lr: no part {part!r}", expected=_similar(part, parts))
     trained = [part for part in parts if part not in freeze]
     for part in trained:
-        checks.number(f"{key}.lr: the learning rate of {part}", lr.get(part), 0)
+        checks.check(f"{key}.lr: the learning rate of {part}", lr.get(part), NonNegative)
     return {part: lr[part] for part in trained}
 
 
-def _crop(key: str, size: Any, data_size: int | Sequence[int] | None) -> tuple[int, int] | None:
+def _crop(size: Any, data_size: Any) -> tuple[int, int] | None:
     """Return (height, width) in pixels; a share is rounded to multiples of 32, the usual stride."""
     if size is None:
         return None
-    if isinstance(size, float) and 0 < size < 1 and data_size is not None:
-        size = [32 * max(1, round(size * side / 32)) for side in checks.extent("data.crop_size", data_size)]
-    expected = "pixels, [height, width], or a share of data.crop_size between 0 and 1"
-    return checks.extent(key, size, expected=expected)
+    if isinstance(size, float):
+        checks.check("data.crop_size", data_size, Size)
+        size = [32 * max(1, round(size * side / 32)) for side in sides(data_size)]
+    return sides(size)
 
 
 def _similar(word: Any, names: Iterable[str]) -> str:

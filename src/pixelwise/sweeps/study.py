@@ -10,9 +10,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise.build.instantiate import class_of, make, targets
+from pixelwise.build.instantiate import class_of, make
 from pixelwise.errors import UserError
 from pixelwise.runs import trust
+from pixelwise.runs.untrusted import texts
 
 
 def open_study(config: DictConfig, fixed: Sequence[str], folder: Path) -> Any:
@@ -57,8 +58,9 @@ def _check_sampler(config: DictConfig, folder: Path) -> None:
     """Refuse to continue a study with a sampler that unpickles values of it, such as CMA-ES."""
     if not (folder / "study.db").exists() or trust.is_trusted(folder):
         return
-    for target in targets(config.search.sampler):
-        sampler = class_of(target, "search.sampler")
+    nodes = {"search.sampler": OmegaConf.to_container(config.search.sampler, resolve=True)}
+    for key, target in [pair for pair in texts(nodes) if pair[0].endswith("._target_")]:
+        sampler = class_of(target, key.removesuffix("._target_"))
         if any(hasattr(sys.modules[base.__module__], "pickle") for base in sampler.__mro__):
             raise UserError(
                 f"search.sampler._target_={target} unpickles values of the study, which can execute code",

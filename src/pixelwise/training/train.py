@@ -10,6 +10,7 @@ import lightning as L
 
 from pixelwise import files, runs
 from pixelwise.data.survey import survey
+from pixelwise.errors import UserError
 from pixelwise.reports.drawing import save_picture
 from pixelwise.reports.run_page import write
 from pixelwise.reports.schedule_figure import draw, to_json
@@ -20,6 +21,7 @@ from pixelwise.runtime.processes import leave_process_group, rank
 from pixelwise.runtime.program import as_started
 from pixelwise.schedules.freezing import parameter_counts
 from pixelwise.training.callbacks import checkpoint
+from pixelwise.training.callbacks.ending import EarlyEnd, Ending
 from pixelwise.training.evaluate import score
 from pixelwise.training.failures import explain_failure
 from pixelwise.training.run import Run
@@ -49,7 +51,7 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
         best = _fit_and_score(run, folder, start)
         status = "finished"
     finally:
-        _report(folder)
+        _report(run, folder, status)
         for logger in run.trainer.loggers:
             logger.finalize(status)
         leave_process_group()
@@ -67,6 +69,13 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
         if explained := explain_failure(error, run, folder, start):
             raise explained from error
         raise
+    early = next(callback.early for callback in callbacks if isinstance(callback, Ending))
+    if early is not None:
+        log.info("the training ended early: %s", early.why)
+        if kept.best_epoch < 0:
+            raise UserError(
+                "the training ended before its first validation", found=early.why, fix=_go_on(early, folder)
+            )
     # the folder of the first process: with torchrun each process has its own
     folder = run.trainer.strategy.broadcast(folder)
     checkpoints.load_model(run.module.model, checkpoints.file_of(folder, "best"))
@@ -74,7 +83,13 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
     scores = score(run, run.data.final_split)
     if run.trainer.is_global_zero:
         runs.write_scores(folder / "metrics.json", scores)
+    if early is not None:
+        log.info("%s; to go on: %s", early.why, _go_on(early, folder))
     return kept.best
+
+
+def _go_on(early: EarlyEnd, folder: Path) -> str:
+    return f"{as_started('python train.py')} resume={folder} {early.fix}"
 
 
 def _describe(run: Run, folder: Path, start: Path | None) -> None:
@@ -114,10 +129,16 @@ def _compare_processes(folder: Path, now: int) -> None:
         )
 
 
-def _report(folder: Path) -> None:
-    """Write `report.html` if scores were logged; its errors must not hide how the training ended."""
+def _report(run: Run, folder: Path, status: str) -> None:
+    """Write where the training stopped, if it did, and `report.html` if values were logged.
+
+    Errors of the report must not hide how the training ended.
+    """
     if rank() == 0 and (folder / "metrics.csv").is_file():
         try:
+            step = run.trainer.global_step
+            if step and (status == "failed" or step < run.plan.steps):
+                files.write_json(folder / "plan.json", to_json(run.outline) | {"stopped_at": step})
             log.info("report: %s", write(folder))
         except OSError as error:
             log.warning("the report could not be written: %s", error)

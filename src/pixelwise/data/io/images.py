@@ -16,14 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pixelwise.checks import checked
 from pixelwise.data.io import orientation
 from pixelwise.data.io.channels import fit, without_alpha
 from pixelwise.data.io.nodata import filled, nodata_at
-from pixelwise.data.io.photos import decode, is_deep_colour, opened, orientation_of
+from pixelwise.data.io.photos import decode, is_deep_colour, is_lossy, opened, orientation_of
 from pixelwise.data.io.rasters import gdal
 from pixelwise.data.io.tiff import Tiff, is_tiff, tiff_header
 from pixelwise.data.io.unreadable import UnreadableImage, readable
 from pixelwise.errors import UserError
+from pixelwise.kinds import Count, Nodata
 
 __all__ = [
     "SUFFIXES",
@@ -48,7 +50,9 @@ class Header(NamedTuple):
     orientation: int = orientation.UPRIGHT
     """The orientation tag, 1 to 8."""
     table: bytes = b""
-    """Colour table of a PNG: red, green and blue of each index."""
+    """Colour table: red, green and blue of each index; empty if a mask is not read by its indices."""
+    is_lossy: bool = False
+    """Whether the pixels were compressed with loss, as in a JPEG, which changes labels."""
 
     def size(self, exif: str = "apply") -> tuple[int, int]:
         """(H, W) with the orientation applied ("apply") or as stored ("ignore")."""
@@ -64,6 +68,7 @@ class Decoded(NamedTuple):
     """(H, W) bool, or None where no pixel is nodata."""
 
 
+@checked
 @dataclass(frozen=True)
 class ImageReader:
     """Reads the image files of a data set.
@@ -78,18 +83,15 @@ class ImageReader:
         option: config key of `bands` for messages, or "" if there is none.
 
     Raises:
-        UserError: `exif` is neither "apply" nor "ignore".
+        UserError: an argument is out of its range.
     """
 
-    channels: int = 3
-    bands: Sequence[int] | None = None
-    nodata: float | None = None
-    exif: str = "apply"
+    channels: Count = 3
+    bands: Sequence[Count] | None = None
+    nodata: Nodata | None = None
+    exif: orientation.Exif = "apply"
     exact: bool = False
     option: str = ""
-
-    def __post_init__(self) -> None:
-        orientation.check_choice(self.exif)
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Tiff | Whole]:
@@ -199,8 +201,10 @@ def read_header(path: Path) -> Header:
     if is_tiff(path):
         return Header(*tiff_header(path))
     with readable(path), opened(path) as image:
-        table = image.getpalette() if image.mode == "P" and image.format == "PNG" else None
-        return Header((image.height, image.width), orientation_of(image), bytes(table or ()))
+        table = bytes((image.mode == "P" and image.getpalette()) or ())
+        if image.format == "GIF" and table[::3] == table[1::3] == table[2::3]:
+            table = b""
+        return Header((image.height, image.width), orientation_of(image), table, is_lossy(path, image))
 
 
 def read_size(path: Path) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Read the stored values of mask files: numbers, or colours packed into numbers.
 
-Masks are read as stored; their orientation tag is ignored.
+Masks are read as stored; their orientation tag is ignored. Pixels that the mask band or the alpha band of a
+TIFF excludes become NaN, which means "no label".
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from pixelwise.data.io.images import ImageReader
@@ -30,7 +31,8 @@ class LabelFile:
 
     Attributes:
         shape: (H, W).
-        nodata: the number that means "no label", from the metadata of a TIFF; None if there is none.
+        nodata: the number, or packed colour, that means "no label", from the metadata of a TIFF; None if
+            there is none.
     """
 
     shape: tuple[int, int]
@@ -83,11 +85,14 @@ class _Colours(LabelFile):
     def __init__(self, image: Any) -> None:
         self.image = image
         self.shape = image.shape
+        if image.nodata is not None and image.nodata in range(256):
+            self.nodata = 0x010101 * int(image.nodata)
 
     def read(self, top: int = 0, rows: int | None = None) -> np.ndarray:
         height, width = self.shape
-        pixels, _ = self.image.read(top, 0, height - top if rows is None else rows, width)
-        return pack(pixels)
+        pixels, nodata = self.image.read(top, 0, height - top if rows is None else rows, width)
+        colours = pack(pixels)
+        return _without(colours, nodata & (colours != self.nodata))
 
 
 class _Numbers(LabelFile):
@@ -116,8 +121,9 @@ class _TiffNumbers(LabelFile):
                 f"{path} has {dataset.count} bands", expected="one band of class indices, or three of colours"
             )
         dtype = np.dtype(dataset.dtypes[0])
-        if len(self.bands) == 3 and dtype != np.uint8:
-            raise _no_mask(path, f"colours of type {dtype}")
+        if (len(self.bands) == 3 and dtype != np.uint8) or dtype.kind == "c":
+            raise _no_mask(path, f"{'colours' if len(self.bands) == 3 else 'numbers'} of type {dtype}")
+        self.has_mask = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
         inverted = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES" and dtype.kind == "u"
         bits = int(dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8 * dtype.itemsize))
         self.white = 2**bits - 1 if inverted else None
@@ -126,8 +132,10 @@ class _TiffNumbers(LabelFile):
         window = Window(0, top, self.shape[1], self.shape[0] - top if rows is None else rows)
         with readable(self.path):
             stored = np.moveaxis(self.dataset.read(self.bands, window=window), 0, -1)
+            excluded = self.dataset.read_masks(1, window=window) == 0 if self.has_mask else None
         numbers = _one_number(stored, self.path)
-        return numbers if self.white is None else self.white - numbers
+        numbers = numbers if self.white is None else self.white - numbers
+        return numbers if excluded is None else _without(numbers, excluded)
 
 
 def _read_numbers(path: Path) -> np.ndarray:
@@ -143,6 +151,11 @@ def _read_numbers(path: Path) -> np.ndarray:
             shown = np.array(image.convert("RGB"))
             stored = shown[..., :1] if (shown == shown[..., :1]).all() else stored
     return _one_number(stored[..., :1] if stored.shape[2] == 2 else stored[..., :3], path)
+
+
+def _without(numbers: np.ndarray, excluded: np.ndarray) -> np.ndarray:
+    """Replace excluded numbers by NaN."""
+    return np.where(excluded, np.nan, numbers) if excluded.any() else numbers
 
 
 def _no_mask(path: Path, found: str) -> UserError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import mimetypes
+import os
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 from pixelwise.data.io.images import SUFFIXES, Header, UnreadableImage, read_header
@@ -29,7 +31,7 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def find_images(folder: Path, suffix: str = "", without: str | None = None) -> dict[str, Path]:
-    """Find every image below a folder, by key: its path relative to the folder, without suffix.
+    """Find every image below a folder, by key: its path relative to the folder, without suffix, see `key_of`.
 
     Args:
         folder: folder to search, with its subfolders; hidden files and files that are not images are skipped.
@@ -44,7 +46,7 @@ def find_images(folder: Path, suffix: str = "", without: str | None = None) -> d
     for path in image_files(folder):
         if not path.stem.endswith(suffix) or (without and path.stem.endswith(without)):
             continue
-        key = path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)
+        key = key_of(path.relative_to(folder).with_suffix("")).removesuffix(suffix)
         if key in images:
             what = f"{images[key]} and {path.name} share the key {key!r}"
             raise UserError(what, expected="one image per name", fix="rename or remove one of them")
@@ -59,19 +61,53 @@ def find_images(folder: Path, suffix: str = "", without: str | None = None) -> d
     return images
 
 
+def key_of(path: Path) -> str:
+    """Return a path as a key; "é" is one character in it, as macOS may store it as two (Unicode's NFC)."""
+    return unicodedata.normalize("NFC", path.as_posix())
+
+
 def image_files(folder: Path) -> list[Path]:
-    """Return the sorted paths of the images in a folder and its subfolders."""
-    return sorted(path for path in folder.rglob("*") if is_image(path, folder))
+    """Return the sorted paths of the images in a folder and its subfolders; links to folders are followed."""
+    return sorted(path for path in _files(folder) if is_image(path, folder))
+
+
+def left_out(root: Path, folders: Collection[Path]) -> list[Path]:
+    """Return the images below a root that are in none of the folders, or in a format that is not read."""
+    used = {*folders}
+    files = [path for path in _files(root) if not any(map(_is_hidden, path.relative_to(root).parents))]
+    return sorted(
+        path
+        for path in files
+        if (is_image(path, root) and not used.intersection(path.parents))
+        or (path.suffix.lower() not in SUFFIXES and _is_other_image(path))
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder, each once; links to folders are followed."""
+    seen: set[str] = set()
+    for parent, inside, names in os.walk(folder, followlinks=True):
+        if (place := os.path.realpath(parent)) in seen:
+            inside.clear()  # a link to a folder that was searched already
+            continue
+        seen.add(place)
+        yield from (Path(parent, name) for name in names)
+
+
+def _is_other_image(path: Path) -> bool:
+    kind, _ = mimetypes.guess_type(path.name, strict=False)
+    return kind is not None and kind.startswith("image/") and not _is_hidden(path)
 
 
 def is_image(path: Path, folder: Path) -> bool:
     """Whether a file below a folder has the suffix of an image and is not hidden.
 
     A file is hidden if its name begins with a dot, such as the `._photo.jpg` that macOS writes for
-    `photo.jpg`, or if it is in a hidden folder or in `__MACOSX`.
+    `photo.jpg`, or if it is in a hidden folder or in `__MACOSX`. A link to a missing file is an image, which
+    cannot be read.
     """
     is_hidden = any(map(_is_hidden, [path, *path.relative_to(folder).parents]))
-    return path.suffix.lower() in SUFFIXES and not is_hidden and path.is_file()
+    return path.suffix.lower() in SUFFIXES and not is_hidden and not path.is_dir()
 
 
 def read_headers(paths: Sequence[Path]) -> list[Header]:
@@ -81,18 +117,22 @@ def read_headers(paths: Sequence[Path]) -> list[Header]:
         UserError: files are unreadable; the message names the first few.
     """
 
-    def attempt(path: Path) -> Header | None:
-        with suppress(UnreadableImage):
+    def attempt(path: Path) -> Header | UnreadableImage:
+        try:
             return read_header(path)
-        return None
+        except UnreadableImage as error:
+            return error
 
     with ThreadPoolExecutor(8) as pool:
-        headers = dict(zip(paths, pool.map(attempt, paths), strict=True))
-    if damaged := [path for path, header in headers.items() if header is None]:
+        headers = list(pool.map(attempt, paths))
+    if damaged := {
+        p: h.reason for p, h in zip(paths, headers, strict=True) if isinstance(h, UnreadableImage)
+    }:
         what = f"{len(damaged):,} of {len(paths):,} files cannot be read as images"
         fix = "restore them from their origin, or move them (and their masks) out of the data set"
-        raise UserError(what, found=some(damaged), fix=fix, every=[str(path) for path in damaged])
-    return [header for header in headers.values() if header]
+        every = [f"{path}: {reason}" for path, reason in damaged.items()]
+        raise UserError(what, found=some(every, 3, "; "), fix=fix, every=every)
+    return [header for header in headers if isinstance(header, Header)]
 
 
 def _is_hidden(path: Path) -> bool:

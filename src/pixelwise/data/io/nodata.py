@@ -14,6 +14,21 @@ import numpy as np
 from pixelwise.types import FULL_SCALE
 
 
+def equals(stored: np.ndarray, nodata: float) -> np.ndarray:
+    """Return where stored numbers are the nodata value, as bool in the shape of `stored`.
+
+    Metadata holds the value of floats as text that may be rounded (-3.40282e+38), or as the smallest number
+    of a longer type: for floats, the nearest value of their type is compared, to six digits.
+    """
+    if stored.dtype.kind != "f" or np.isnan(nodata) or nodata == 0:
+        return stored == nodata
+    limits = np.finfo(stored.dtype)
+    nearest = float(np.clip(nodata, float(limits.min), float(limits.max)))
+    close = abs(nearest) * 2e-6
+    low, high = max(nearest - close, float(limits.min)), min(nearest + close, float(limits.max))
+    return ((stored >= low) & (stored <= high)) | (stored == nodata)
+
+
 def nodata_at(pixels: np.ndarray, nodata: float | None) -> np.ndarray:
     """Return which pixels are nodata by their values.
 
@@ -26,7 +41,7 @@ def nodata_at(pixels: np.ndarray, nodata: float | None) -> np.ndarray:
     """
     mask = np.zeros(pixels.shape[:2], bool)
     if nodata is not None:
-        mask |= (pixels == nodata).all(-1)
+        mask |= equals(pixels, nodata).all(-1)
     if pixels.dtype.kind == "f":  # a single NaN would spread to the whole batch
         mask |= ~np.isfinite(pixels).all(-1)
     return mask

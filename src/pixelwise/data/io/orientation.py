@@ -6,15 +6,15 @@ and then flips it.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Literal
 
-from pixelwise.errors import UserError
+import numpy as np
 
 TAG = 0x0112
 
 UPRIGHT = 1
 
-CHOICES = ("apply", "ignore")
+Exif = Literal["apply", "ignore"]
 """Values of `data.source.exif`."""
 
 _STEPS = {
@@ -28,14 +28,6 @@ _STEPS = {
     8: (True, True, False),
 }
 """By tag: whether to transpose, then whether to reverse the rows, and the columns."""
-
-
-def check_choice(exif: object) -> str:
-    """Return the value of `data.source.exif`; raise a `UserError` if it is unknown."""
-    if exif not in CHOICES:
-        expected = "apply: images as viewers show them; or ignore: as stored"
-        raise UserError("data.source.exif", found=exif, expected=expected)
-    return str(exif)
 
 
 def valid_tag(value: object) -> int:

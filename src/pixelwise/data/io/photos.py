@@ -45,7 +45,7 @@ def decode(
     with readable(path), opened(path) as image:
         tag = orientation_of(image) if exif == "apply" else orientation.UPRIGHT
         if is_deep_colour(image):
-            pixels = _decode_deep(path)
+            pixels = _decode_deep(path, str(image.tile[0][3]))
         elif bands is not None or image.mode in ("L", "LA", "RGB", "RGBA") or image.mode[0] in "FI":
             pixels = np.atleast_3d(np.array(image))
             pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
@@ -68,12 +68,14 @@ def decode(
     return orientation.shown(pixels, tag)
 
 
-def _decode_deep(path: Path) -> np.ndarray:
-    """Decode a PNG with several 16-bit channels into (H, W, C) uint16."""
+def _decode_deep(path: Path, raw_mode: str) -> np.ndarray:
+    """Decode a PNG with several 16-bit channels, named by Pillow's raw mode, into (H, W, C) uint16."""
     deep = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is None:
         raise OSError("image file is damaged")
-    return cv2.cvtColor(deep, cv2.COLOR_BGR2RGB if deep.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    # OpenCV adds alpha for a transparent colour, and grey as blue, green and red
+    channels = {"LA;16B": [0, 3], "RGB;16B": [2, 1, 0], "RGBA;16B": [2, 1, 0, 3]}[raw_mode]
+    return np.ascontiguousarray(deep[..., channels])
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -86,3 +88,11 @@ def orientation_of(image: Image.Image) -> int:
 def is_deep_colour(image: Image.Image) -> bool:
     """Whether an open PNG has several 16-bit channels, which Pillow would reduce to 8 bits."""
     return image.format == "PNG" and ";16" in str(getattr(image, "tile", "")) and image.mode != "I;16"
+
+
+def is_lossy(path: Path, image: Image.Image) -> bool:
+    """Whether the format of an open file changes pixels."""
+    if image.format == "WEBP":
+        with path.open("rb") as file:
+            return file.read(16).endswith(b"VP8 ")  # RFC 9649, section 2.5; VP8L is lossless
+    return image.format in ("JPEG", "MPO", "AVIF")

@@ -14,12 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, Compression, MaskFlags, Resampling
 from rasterio.windows import Window
 
 from pixelwise.data.io import orientation
 from pixelwise.data.io.channels import channel_error, check_type, fit, fit_channels
-from pixelwise.data.io.nodata import nodata_at
+from pixelwise.data.io.nodata import equals, nodata_at
 from pixelwise.data.io.rasters import gdal, open_raster
 from pixelwise.data.io.unreadable import readable
 from pixelwise.errors import UserError, counted
@@ -190,7 +190,7 @@ class Tiff:
             if self.has_mask:
                 nodata |= self._dataset.read_masks(self.bands[0], window=window, out_shape=size) == 0
         if self.nodata is not None and stored.dtype.kind == "f":
-            stored[stored == self.nodata] = 0
+            stored[equals(stored, self.nodata)] = 0
         pixels = fit(self._displayed(stored), self.channels)
         return orientation.shown(pixels, self.tag), orientation.shown(nodata, self.tag)
 
@@ -206,10 +206,14 @@ class Tiff:
         return stored if self._bits >= 8 else np.rint(stored * (255 / full)).astype(np.uint8)
 
 
-def tiff_header(file: Path) -> tuple[tuple[int, int], int]:
-    """Read (H, W) as stored, and the orientation to apply."""
+def tiff_header(file: Path) -> tuple[tuple[int, int], int, bytes, bool]:
+    """Read (H, W) as stored, the orientation to apply, the colour table, and whether it holds a JPEG."""
     with gdal(), readable(file), open_raster(file) as dataset:
-        return (dataset.height, dataset.width), tag_of(dataset, file)
+        has_table = dataset.colorinterp[0] is ColorInterp.palette
+        colours = dataset.colormap(1).values() if has_table else ()
+        table = bytes(level for colour in colours for level in colour[:3])
+        is_jpeg = dataset.compression is Compression.jpeg
+        return (dataset.height, dataset.width), tag_of(dataset, file), table, is_jpeg
 
 
 def tag_of(dataset: rasterio.DatasetReader, file: Path) -> int:

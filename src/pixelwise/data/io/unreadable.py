@@ -10,10 +10,17 @@ from PIL import Image
 from rasterio.errors import RasterioError
 
 from pixelwise.errors import UserError
+from pixelwise.files import not_the_file
 
 
 class UnreadableImage(UserError):
-    """A file is missing, damaged, truncated or not an image."""
+    """A file is missing, damaged, truncated or not an image.
+
+    Attributes:
+        reason: why it cannot be read.
+    """
+
+    reason = ""
 
 
 @contextmanager
@@ -32,6 +39,14 @@ def readable(path: Path) -> Iterator[None]:
         Image.DecompressionBombError,
     ) as error:
         cause = error.__cause__ if isinstance(error, RasterioError) and error.__cause__ else error
-        found = str(cause).replace(f" {str(path)!r}", " this file").strip() or type(cause).__name__
+        if path.is_symlink() and not path.exists():
+            found = f"a link to {path.readlink()}, which is missing"
+        else:
+            system = isinstance(cause, OSError) and cause.strerror
+            found = not_the_file(path) or system or str(cause).replace(f" file {str(path)!r}", "").strip()
         fix = "restore the file from its origin, or move it (and its mask) out of the data set"
-        raise UnreadableImage(f"{path} cannot be read as an image", found=found, fix=fix) from error
+        unreadable = UnreadableImage(
+            f"{path} cannot be read as an image", found=found or type(cause).__name__, fix=fix
+        )
+        unreadable.reason = found or type(cause).__name__
+        raise unreadable from error

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv as csv_format
+import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pixelwise.data.io.images import ImageReader
-from pixelwise.data.io.listing import existing_root, find_images, image_files, subfolders
+from pixelwise.data.io.listing import existing_root, find_images, image_files, key_of, subfolders
+from pixelwise.data.io.orientation import Exif
 from pixelwise.data.remarks import orientation_remarks
 from pixelwise.data.sources.file_split import FolderSplit, Item
-from pixelwise.data.splits import NAMES, RANDOM_VAL_FIX, note_unlabelled, random_split, split_folders
+from pixelwise.data.splits import NAMES, RANDOM_VAL_FIX, Shares, note_unused, random_split, split_folders
 from pixelwise.errors import UserError, nearest, some
+from pixelwise.kinds import Count
 from pixelwise.types import Source
 
 
@@ -44,21 +47,23 @@ class FolderClassification(Source):
         self,
         root: str | Path,
         classes: Sequence[str],
-        channels: int = 3,
+        channels: Count = 3,
         csv: str | None = None,
         skip: Sequence[str] = (),
-        split: Mapping[str, Any] | None = None,
-        exif: str = "apply",
+        split: Shares | None = None,
+        exif: Exif = "apply",
     ) -> None:
         self.root = existing_root(root)
         self.classes = [str(name) for name in classes]
         self.reader = ImageReader(channels, exif=exif)
         self.skip = {str(name) for name in skip}
-        self.shares = dict(split or {})
+        self.shares: dict[str, Any] = {**(split or {})}
         self.items: dict[str, list[Item]] = defaultdict(list)
         """Items by split; under "" if neither folders nor the table define the splits."""
         self.unlabelled: Path | None = None
         """Folder of the test images, which are no split, if it holds no class folders."""
+        self.folders: list[Path] = []
+        """Folders of the classes, and those left out by `skip`."""
         self.csv = csv
         if csv is None:
             self._list_folders()
@@ -84,9 +89,10 @@ class FolderClassification(Source):
 
     def describe(self) -> str:
         """Describe the origin of the splits, for the start of a run."""
+        origin = f"splits defined by the data set: {', '.join(self.items)}"
         if "" in self.items:
-            return f"splits drawn at random: data.source.split={self.shares}"
-        return f"splits defined by the data set: {', '.join(self.items)}{note_unlabelled(self.unlabelled)}"
+            origin = f"splits drawn at random: data.source.split={self.shares}"
+        return origin + (note_unused(self.root, self.folders, self.unlabelled) if self.csv is None else "")
 
     def fix_missing_val(self) -> str | None:
         """Return how to split val off at random."""
@@ -105,6 +111,7 @@ class FolderClassification(Source):
                 self.unlabelled = parent
             labels = set(subfolders(parent)) - self.skip
             self._check_labels(labels, f"the folders in {parent}", complete=split in ("", "train"))
+            self.folders += [parent / label for label in labels | self.skip]
             for label in labels:
                 for key, path in find_images(parent / label).items():
                     self.items[split].append(Item(f"{label}/{key}", path, self.classes.index(label)))
@@ -128,8 +135,9 @@ class FolderClassification(Source):
                 f"{table}: wrong values in the column split", found=found, expected=", ".join(NAMES)
             )
         for row in rows:
-            key = Path(row["file"]).with_suffix("").as_posix()
-            item = Item(key, self.root / row["file"], self.classes.index(row["label"]))
+            file = self.root / row["file"]
+            key = key_of(Path(os.path.relpath(file, self.root)).with_suffix(""))  # one key, however written
+            item = Item(key, file, self.classes.index(row["label"]))
             self.items[NAMES.get(row.get("split", ""), "")].append(item)
         keys = Counter(item.key for items in self.items.values() for item in items)
         if repeated := [key for key, count in keys.items() if count > 1]:

@@ -12,24 +12,29 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise.checks import checked
 from pixelwise.data.io.images import Header, ImageReader
 from pixelwise.data.io.listing import existing_root, find_images, image_files, read_headers
+from pixelwise.data.io.orientation import Exif
 from pixelwise.data.labels import LabelError, Labels
-from pixelwise.data.remarks import colour_table_remarks, exif_fix, orientation_remarks
+from pixelwise.data.remarks import colour_table_remarks, exif_fix, lossy_remarks, orientation_remarks
 from pixelwise.data.sources.file_split import FolderSplit, Item
 from pixelwise.data.split_files import read_split_files
 from pixelwise.data.splits import (
     RANDOM_VAL_FIX,
-    note_unlabelled,
+    Shares,
+    note_unused,
     random_split,
     split_folders,
     stratified_split,
 )
 from pixelwise.data.statistics import in_threads
 from pixelwise.errors import UserError, some
+from pixelwise.kinds import Count
 from pixelwise.types import Source, Split
 
 
+@checked
 class FolderSegmentation(Source):
     """Images and masks with the same names, in one of three layouts.
 
@@ -69,13 +74,13 @@ class FolderSegmentation(Source):
         self,
         root: str | Path,
         labels: Labels,
-        channels: int = 3,
+        channels: Count = 3,
         images: str = "images",
         masks: str = "masks",
         image_suffix: str = "",
         mask_suffix: str = "",
-        split: Mapping[str, Any] | None = None,
-        exif: str = "apply",
+        split: Shares | None = None,
+        exif: Exif = "apply",
         split_files: Mapping[str, str] | None = None,
     ) -> None:
         self.root = existing_root(root)
@@ -89,14 +94,14 @@ class FolderSegmentation(Source):
                 found=f"images={images} masks={masks}, and {image_suffix!r} ends the names of both",
                 fix="data.source.mask_suffix=_mask for masks named like a_mask.png",
             )
-        self.files = dict(split_files or {})
+        self.files = split_files or {}
         self.lists = read_split_files(self.root, self.files, images, image_suffix)
         """Keys by split, if lists define the splits."""
         together = {"": (self.root / images, self.root / masks)}
         self.places = together if self.files else self._find_places(images, masks)
         self.unlabelled = self._find_unlabelled()
         """Folder of the test images, which are no split, if there are no masks for them."""
-        self.shares = dict(split or {})
+        self.shares: dict[str, Any] = {**(split or {})}
         self._drawn: dict[str, list[str]] | None = None
 
     def split(self, name: str) -> Split | None:
@@ -116,10 +121,13 @@ class FolderSegmentation(Source):
         split.remarks = orientation_remarks(
             dict(zip(keys, split.headers, strict=True)), self.reader.exif, masks
         )
-        if not self.labels.has_palette:
-            tables = dict(zip(keys, masks, strict=True))
-            split.remarks += colour_table_remarks(tables, len(self.labels.classes))
+        split.remarks += self.mask_remarks(dict(zip(keys, masks, strict=True)))
         return split
+
+    def mask_remarks(self, masks: Mapping[str, Header]) -> list[str]:
+        """Return warnings about masks, from their headers by key."""
+        remarks = [] if self.labels.has_palette else colour_table_remarks(masks, len(self.labels.classes))
+        return remarks + (lossy_remarks(masks) if self.labels.threshold is None else [])
 
     def pairs(self, name: str) -> dict[str, tuple[Path, Path]]:
         """Return image and mask by key; empty if the split does not exist.
@@ -176,8 +184,11 @@ class FolderSegmentation(Source):
             return f"splits from the lists data.source.split_files: {lists}{without}"
         if "" in self.places:
             by_class = ", stratified by the classes in the masks" if self.is_stratified else ""
-            return f"splits drawn at random{by_class}: data.source.split={self.shares}"
-        return f"splits from the folders {', '.join(self.places)}{note_unlabelled(self.unlabelled)}"
+            origin = f"splits drawn at random{by_class}: data.source.split={self.shares}"
+        else:
+            origin = f"splits from the folders {', '.join(self.places)}"
+        folders = (folder for pair in self.places.values() for folder in pair)
+        return origin + note_unused(self.root, folders, self.unlabelled)
 
     def fix_missing_val(self) -> str | None:
         """Return the overrides that split val off at random."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from pixelwise.data.labels import Labels
 from pixelwise.data.sources.file_split import FolderSplit, Item
 from pixelwise.data.splits import random_split
 from pixelwise.errors import UserError, guess, some
+from pixelwise.kinds import Fraction
 from pixelwise.types import Source
 
 SPECIES = {"1": "cat", "2": "dog"}
@@ -58,7 +59,12 @@ class _Pets(Source):
     """The trimaps were drawn on the images as stored."""
 
     def __init__(
-        self, root: str | Path, classes: Sequence[str], val: float = 0.15, test: float = 0.15, seed: int = 0
+        self,
+        root: str | Path,
+        classes: Sequence[str],
+        val: Fraction = 0.15,
+        test: Fraction = 0.15,
+        seed: int = 0,
     ) -> None:
         self.root = _find_root(existing_root(root))
         self.classes = [str(name) for name in classes]
@@ -139,11 +145,13 @@ class PetsClassification(_Pets):
     """
 
     def __init__(
-        self, root: str | Path, classes: Sequence[str], label: str = "species", **options: Any
+        self,
+        root: str | Path,
+        classes: Sequence[str],
+        label: Literal["species", "breed"] = "species",
+        **options: Any,
     ) -> None:
         super().__init__(root, classes, **options)
-        if label not in ("species", "breed"):
-            raise UserError("data.label", found=label, expected="species or breed")
         self.label = label
         names = {getattr(animal, label) for animals in self.animals.values() for animal in animals}
         if unknown := sorted(names - {*self.classes}):

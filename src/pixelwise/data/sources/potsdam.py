@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rasterio.windows import Window
@@ -29,6 +29,7 @@ from pixelwise.data.tiles.cache import FileStamp, RowBlock, prepare
 from pixelwise.data.tiles.split import CropSampling, TileSplit
 from pixelwise.errors import UserError, some
 from pixelwise.inference.tiling import Tiling
+from pixelwise.kinds import Colour, Fraction, Size
 from pixelwise.types import IGNORE, Source
 
 LABELS = ("label", "noBoundary")
@@ -140,20 +141,20 @@ class Potsdam(Source):
         self,
         root: str | Path,
         classes: Sequence[str],
-        palette: Sequence[Sequence[int]],
+        palette: Sequence[Colour],
         inputs: Sequence[str],
         split: Mapping[str, Sequence[str | int]],
-        labels: str = "full",
+        labels: Literal["full", "eroded"] = "full",
         partial: bool = False,
         prepared: str | Path = "prepared",
-        window: int | Sequence[int] = 768,
-        overlap: float = 0.25,
+        window: Size = 768,
+        overlap: Fraction = 0.25,
         draws: CropSampling | None = None,
-        ignore: Sequence[Sequence[int]] = (),
+        ignore: Sequence[Colour] = (),
     ) -> None:
         self.root = existing_root(root)
         self.classes = tuple(classes)
-        self.tiling = Tiling(window, overlap, key="data.source.")
+        self.tiling = Tiling(window, overlap)
         self.palette = CornerPalette(classes, palette, ((0, 0, 0), *ignore))
         self.inputs = [str(kind) for kind in inputs]
         if not self.inputs or {*self.inputs} - BANDS.keys():

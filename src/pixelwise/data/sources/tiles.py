@@ -20,6 +20,7 @@ from pixelwise.data.tiles.cache import FileStamp, RowBlock, prepare
 from pixelwise.data.tiles.split import CropSampling, TileSplit
 from pixelwise.errors import UserError, some
 from pixelwise.inference.tiling import Tiling
+from pixelwise.kinds import Count, Fraction, Nodata, Size
 from pixelwise.types import NODATA
 
 
@@ -119,12 +120,12 @@ class Tiles(FolderSegmentation):
         root: str | Path,
         labels: Labels,
         classes: Sequence[str],
-        channels: int = 3,
-        bands: Sequence[int] | None = None,
-        nodata: float | None = None,
+        channels: Count = 3,
+        bands: Sequence[Count] | None = None,
+        nodata: Nodata | None = None,
         prepared: str | Path = "prepared",
-        window: int | Sequence[int] = 768,
-        overlap: float = 0.25,
+        window: Size = 768,
+        overlap: Fraction = 0.25,
         draws: CropSampling | None = None,
         **layout: Any,
     ) -> None:
@@ -133,7 +134,7 @@ class Tiles(FolderSegmentation):
         self.reader = replace(
             self.reader, bands=bands, nodata=nodata, exact=self.exact_bands, option="data.source.bands"
         )
-        self.tiling = Tiling(window, overlap, key="data.source.")
+        self.tiling = Tiling(window, overlap)
         self.cache = self.root / Path(prepared).expanduser()
         self.draws = draws or CropSampling()
         self.draws.indices(self.classes)
@@ -160,5 +161,7 @@ class Tiles(FolderSegmentation):
             return None
         split = TileSplit(prepare(tiles, self.cache, len(self.classes)), self.classes, self.tiling, draws)
         images = {tile.name: tile.headers[0] for tile in tiles}
-        split.remarks = orientation_remarks(images, self.reader.exif, [tile.headers[1] for tile in tiles])
+        labels = {tile.name: tile.headers[1] for tile in tiles}
+        split.remarks = orientation_remarks(images, self.reader.exif, list(labels.values()))
+        split.remarks += self.mask_remarks(labels)
         return split

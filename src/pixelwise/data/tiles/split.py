@@ -7,13 +7,15 @@ from itertools import chain
 
 import numpy as np
 
-from pixelwise import checks
+from pixelwise.checks import checked
 from pixelwise.data.tiles.cache import CELL, Prepared
 from pixelwise.errors import UserError, guess, some
 from pixelwise.inference.tiling import Tiling
+from pixelwise.kinds import Count, Share
 from pixelwise.types import IGNORE, NODATA, Raw, Split
 
 
+@checked
 class CropSampling:
     """How training crops are sampled from tiles.
 
@@ -26,11 +28,10 @@ class CropSampling:
         UserError: an argument is out of range.
     """
 
-    def __init__(self, count: int | None = None, rare: Sequence[str] = (), share: float = 0.0) -> None:
-        key, crops = "data.source.draws.count", "crops per epoch, 1 or more, or null"
-        self.count = None if count is None else checks.whole(key, count, 1, expected=crops)
+    def __init__(self, count: Count | None = None, rare: Sequence[str] = (), share: Share = 0.0) -> None:
+        self.count = count
         self.rare = tuple(rare)
-        self.share = checks.strength("data.source.draws.share", share, 1)
+        self.share = share
 
     def indices(self, classes: Sequence[str]) -> list[int]:
         """Return the indices of the rare classes."""

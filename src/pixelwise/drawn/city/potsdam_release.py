@@ -6,7 +6,7 @@ import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from pixelwise.data.tiles.erosion import eroded
 from pixelwise.drawn.city.city import Scene, draw_city
 from pixelwise.errors import UserError
 from pixelwise.files import whole_file, write_text
+from pixelwise.kinds import Range
 
 PALETTE = np.array(
     [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0]], np.uint8
@@ -29,9 +30,11 @@ PIXEL = 0.05
 """Side of a pixel in metres."""
 ORIGIN = (366676.0, 5810618.0)
 """Easting and northing (EPSG:32633) of the upper left corner of the tile in row 0 and column 0."""
-PARTS = ("RGB", "IRRG", "RGBIR", "DSM", "nDSM", "label", "noBoundary")
+Part = Literal["RGB", "IRRG", "RGBIR", "DSM", "nDSM", "label", "noBoundary"]
+PARTS: tuple[Part, ...] = get_args(Part)
 SMALLEST = 64
 """Smallest height and width of a tile in pixels."""
+Side = Annotated[int, Range(SMALLEST, 20000)]
 
 
 def draw_release(
@@ -39,7 +42,7 @@ def draw_release(
     tiles: Iterable[str],
     size: int = 3000,
     seed: int = 0,
-    parts: Sequence[str] = PARTS,
+    parts: Sequence[Part] = PARTS,
     zips: bool = False,
 ) -> None:
     """Draw and write the missing files; each file is written completely or not at all.
@@ -56,9 +59,8 @@ def draw_release(
         UserError: an argument is out of range, or the folder cannot be written or holds tiles of another size
             or seed.
     """
-    checks.whole("data.source.size", size, SMALLEST, 20000)
-    if unknown := set(parts) - set(PARTS):
-        raise UserError("data.source.parts", found=sorted(unknown), expected=", ".join(PARTS))
+    checks.check("data.source.size", size, Side)
+    checks.check("data.source.parts", list(parts), Sequence[Part])
     tiles = [tile_name(tile) for tile in tiles]
     try:
         _claim(root, size, seed)
@@ -179,11 +181,11 @@ class PotsdamSynthetic(Potsdam):
     def __init__(
         self,
         root: str | Path,
-        inputs: Sequence[str],
+        inputs: Sequence[Part],
         split: Mapping[str, Sequence[str | int]],
-        size: int = 3000,
+        size: Side = 3000,
         seed: int = 0,
-        parts: Sequence[str] | None = None,
+        parts: Sequence[Part] | None = None,
         zips: bool = False,
         **options: Any,
     ) -> None:

@@ -6,15 +6,17 @@ from the same distributions, so that a model needs to learn shapes to get good s
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 
-from pixelwise import checks
+from pixelwise.checks import checked
 from pixelwise.drawn.toy.drawing import HEAD, Canvas, Figure, Sprite, light
 from pixelwise.drawn.toy.figures import ANIMALS, OBJECTS, POST
 from pixelwise.errors import UserError
+from pixelwise.kinds import Count, Where, Whole
 from pixelwise.types import Raw, Source, Split
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
@@ -113,6 +115,12 @@ class _ToySplit(Split):
         return self.toy.size, self.toy.size
 
 
+Side = Annotated[
+    int, Where(lambda v: v >= 32, "a whole number of pixels from 32, so that cats and dogs can be told apart")
+]
+
+
+@checked
 class _Toy(Source):
     """Base class of both sources; a subclass defines its classes and draws the items.
 
@@ -128,19 +136,20 @@ class _Toy(Source):
 
     class_names: tuple[str, ...]
 
-    def __init__(self, classes: list[str], counts: dict[str, int], seed: int = 0, size: int = 96) -> None:
+    def __init__(
+        self,
+        classes: Sequence[str],
+        counts: Mapping[Literal["train", "val", "test"], Count],
+        seed: Whole = 0,
+        size: Side = 96,
+    ) -> None:
         if len(classes) != len(self.class_names):
             what = f"data.classes: {type(self).__name__} draws {len(self.class_names)} classes"
             expected = f"a name for each of {', '.join(self.class_names)}, in this order"
             fix = f"data.classes=[{','.join(self.class_names)}]"
             raise UserError(what, found=list(classes), expected=expected, fix=fix)
-        expected = "a whole number of pixels, at least 32, so that cats and dogs can be told apart"
-        key = "data.source.size (read from data.crop_size)"
-        self.size = checks.whole(key, size, 32, expected=expected, fix="data.crop_size=96")
-        for name, count in counts.items():
-            key, low = f"data.source.counts.{name}", 1 if name in SPLITS else math.inf
-            checks.whole(key, count, low, expected=f"1 or more for {', '.join(SPLITS)}", fix=f"~{key}")
-        self.counts, self.seed = dict(counts), checks.whole("data.source.seed", seed, 0)
+        self.counts = {str(name): count for name, count in counts.items()}
+        self.seed, self.size = seed, size
 
     def paint(self, rng: np.random.Generator, index: int) -> tuple[np.ndarray, np.ndarray | int]:
         """Return the image and the target of one item."""

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count, Fraction, Stride
 from pixelwise.models.decoders.base import Decoder, PooledContext, conv_bn_relu
 
 
@@ -37,11 +38,11 @@ class DeepLabV3Plus(Decoder):
         self,
         channels: Sequence[int],
         strides: Sequence[int],
-        width: int = 256,
-        low_level_width: int = 48,
-        rates: Sequence[int] = (6, 12, 18),
-        dropout: float = 0.5,
-        encoder_output_stride: int = 16,
+        width: Count = 256,
+        low_level_width: Count = 48,
+        rates: Sequence[Count] = (6, 12, 18),
+        dropout: Fraction = 0.5,
+        encoder_output_stride: Stride = 16,
     ) -> None:
         super().__init__(channels, strides)
         self.low_level = self.first_map(4)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count, Fraction
 from pixelwise.models.decoders.base import Decoder
 
 
@@ -33,9 +34,9 @@ class FPN(Decoder):
         self,
         channels: Sequence[int],
         strides: Sequence[int],
-        pyramid_width: int = 256,
-        width: int = 128,
-        dropout: float = 0.2,
+        pyramid_width: Count = 256,
+        width: Count = 128,
+        dropout: Fraction = 0.2,
     ) -> None:
         super().__init__(channels, strides)
         self.finest = self.first_map(4)

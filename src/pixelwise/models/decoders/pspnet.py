@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count, Fraction, Stride
 from pixelwise.models.decoders.base import Decoder, PooledContext, conv_bn_relu
 
 
@@ -33,10 +34,10 @@ class PSPNet(Decoder):
         self,
         channels: Sequence[int],
         strides: Sequence[int],
-        width: int = 512,
-        sizes: Sequence[int] = (1, 2, 3, 6),
-        dropout: float = 0.2,
-        encoder_output_stride: int = 8,
+        width: Count = 512,
+        sizes: Sequence[Count] = (1, 2, 3, 6),
+        dropout: Fraction = 0.2,
+        encoder_output_stride: Stride = 8,
     ) -> None:
         super().__init__(channels, strides)
         self.used = self.used[-1:]

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count
 from pixelwise.models.decoders.base import Decoder, conv_bn_relu
 
 
@@ -24,7 +25,7 @@ class SegFormer(Decoder):
         width: channels of each level and of the output; the paper has 256 (B0, B1) and 768 (B2 to B5).
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int = 256) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: Count = 256) -> None:
         super().__init__(channels, strides)
         self.finest = self.first_map(4)
         self.linears = nn.ModuleList(nn.Conv2d(c, width, kernel_size=1) for c in reversed(self.channels))

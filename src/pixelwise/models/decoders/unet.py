@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count
 from pixelwise.models.decoders.base import Decoder, conv_bn_relu
 
 
@@ -25,7 +26,10 @@ class UNet(Decoder):
     """
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[int], widths: Sequence[int] = (256, 128, 64, 32, 16)
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        widths: Sequence[Count] = (256, 128, 64, 32, 16),
     ) -> None:
         super().__init__(channels, strides)
         skip_channels = dict(zip(self.strides[:-1], self.channels[:-1], strict=True))

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count, Fraction
 from pixelwise.models.decoders.base import Decoder
 
 
@@ -32,10 +33,10 @@ class UNetFormer(Decoder):
         self,
         channels: Sequence[int],
         strides: Sequence[int],
-        width: int = 64,
-        heads: int = 8,
-        window: int = 8,
-        dropout: float = 0.1,
+        width: Count = 64,
+        heads: Count = 8,
+        window: Count = 8,
+        dropout: Fraction = 0.1,
     ) -> None:
         super().__init__(channels, strides)
         self.finest = self.first_map(4)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count
 from pixelwise.models.decoders.base import Decoder, conv_bn_relu
 
 
@@ -28,7 +29,10 @@ class UNetPlusPlus(Decoder):
     """
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[int], widths: Sequence[int] = (256, 128, 64, 32, 16)
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        widths: Sequence[Count] = (256, 128, 64, 32, 16),
     ) -> None:
         super().__init__(channels, strides)
         last = len(self.channels) - 1

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
+from pixelwise.kinds import Count
 from pixelwise.models.decoders.base import Decoder, PooledContext, conv_bn_relu
 
 
@@ -32,8 +33,8 @@ class UPerNet(Decoder):
         self,
         channels: Sequence[int],
         strides: Sequence[int],
-        width: int = 256,
-        sizes: Sequence[int] = (1, 2, 3, 6),
+        width: Count = 256,
+        sizes: Sequence[Count] = (1, 2, 3, 6),
     ) -> None:
         super().__init__(channels, strides)
         self.finest = self.first_map(4)

@@ -9,14 +9,16 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from pixelwise.checks import checked
 from pixelwise.errors import UnknownName, UserError, nearest
 from pixelwise.files import whole_files
+from pixelwise.kinds import Count, Positive
 from pixelwise.overrides import mode_of
 from pixelwise.runs.checkpoints import file_of
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
@@ -26,6 +28,7 @@ from pixelwise.types import ERODED, Batch
 log = logging.getLogger(__name__)
 
 
+@checked
 class Checkpoint(L.Callback):
     """Write `checkpoints/best.ckpt` (weights only) and `last.ckpt`, `previous.ckpt` (full state).
 
@@ -43,15 +46,14 @@ class Checkpoint(L.Callback):
     """
 
     def __init__(
-        self, monitor: str, mode: str, every_n_steps: int | None = None, every_n_minutes: float | None = 10
+        self,
+        monitor: str,
+        mode: Literal["max", "min"],
+        every_n_steps: Count | None = None,
+        every_n_minutes: Positive | None = 10,
     ) -> None:
         self.monitor = monitor
-        if mode not in ("max", "min"):
-            raise UserError("task.mode", found=mode, expected="max or min")
         self.mode = mode
-        for key, value in (("every_n_steps", every_n_steps), ("every_n_minutes", every_n_minutes)):
-            if value is not None and value <= 0:
-                raise UserError(f"callbacks.checkpoint.{key}", found=value, expected="more than 0, or null")
         self.better = operator.gt if mode == "max" else operator.lt
         self.best = math.nan
         self.best_epoch = -1
@@ -59,7 +61,6 @@ class Checkpoint(L.Callback):
         self.seconds = every_n_minutes and 60 * every_n_minutes
         self._saved_step = 0
         self._saved_at = 0.0
-        self._ended_early = False
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Mark the initial state as saved."""
@@ -115,12 +116,11 @@ class Checkpoint(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Save the final state, from which a longer run can resume."""
-        self._ended_early = trainer.should_stop and trainer.global_step < trainer.max_steps
         self._save(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score so far, for a resumed run."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "ended_early": self._ended_early}
+        return {"best": self.best, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the best score so far."""
@@ -129,11 +129,10 @@ class Checkpoint(L.Callback):
     def on_load_checkpoint(
         self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Remove rows logged after the checkpoint; do not train a run further that stopped early."""
+        """Remove rows logged after the checkpoint."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSVLogger | TensorBoardRun):
                 logger.truncate(checkpoint["global_step"])
-        trainer.should_stop = checkpoint["callbacks"][self.state_key]["ended_early"]
 
 
 def known_scores(module: Any, callbacks: Iterable[L.Callback]) -> list[str]:

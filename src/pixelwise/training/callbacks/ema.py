@@ -9,9 +9,11 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from pixelwise import checks
+from pixelwise.checks import checked
+from pixelwise.kinds import Fraction
 
 
+@checked
 class EMA(WeightAveraging):
     """Exponential moving average of weights and batch-norm statistics, updated after every optimizer step.
 
@@ -32,9 +34,9 @@ class EMA(WeightAveraging):
         UserError: the decay is out of range.
     """
 
-    def __init__(self, decay: float = 0.999) -> None:
+    def __init__(self, decay: Fraction = 0.999) -> None:
         super().__init__(multi_avg_fn=self._move)
-        self.decay = checks.number("callbacks.ema.decay", decay, 0, below=1)
+        self.decay = decay
         self._decay = 0.0
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from pixelwise.kinds import Colour, Count
 from pixelwise.reports.drawing import (
     LARGEST,
     captioned,
@@ -42,7 +43,7 @@ class Pictures(EvaluationCallback):
     """
 
     def __init__(
-        self, classes: Sequence[str], palette: Sequence[Sequence[int]] | None = None, most: int = 16
+        self, classes: Sequence[str], palette: Sequence[Colour] | None = None, most: Count = 16
     ) -> None:
         self.classes = tuple(classes)
         self.table = colours(len(classes), palette)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pixelwise.data.samplers import EvaluationBatches
 from pixelwise.files import write_json
+from pixelwise.kinds import Colour, Count
 from pixelwise.metrics.per_sample import sample_scores
 from pixelwise.reports.drawing import colours, in_words, save_picture
 from pixelwise.training.callbacks.evaluation import EvaluationCallback, batches_of, loader_of
@@ -47,9 +48,9 @@ class EvaluationRecorder(EvaluationCallback):
     def __init__(
         self,
         classes: Sequence[str],
-        palette: Sequence[Sequence[int]] | None = None,
-        most: int = 3,
-        side: int = 320,
+        palette: Sequence[Colour] | None = None,
+        most: Count = 3,
+        side: Count = 320,
     ) -> None:
         self.classes = tuple(classes)
         self.table = colours(len(classes), palette)

@@ -12,6 +12,7 @@ import lightning as L
 import numpy as np
 from lightning.pytorch.loggers import WandbLogger
 
+from pixelwise.kinds import Count
 from pixelwise.reports.drawing import in_words
 from pixelwise.training.callbacks.checkpoint import path
 from pixelwise.training.callbacks.evaluation import EvaluationCallback, loader_of
@@ -50,7 +51,12 @@ class WandbMedia(EvaluationCallback):
     """
 
     def __init__(
-        self, classes: Sequence[str], images: bool = False, most: int = 8, times: int = 10, side: int = 512
+        self,
+        classes: Sequence[str],
+        images: bool = False,
+        most: Count = 8,
+        times: Count = 10,
+        side: Count = 512,
     ) -> None:
         self.classes = tuple(classes)
         self.images = images

@@ -58,6 +58,15 @@ class MetricsCSVLogger(Logger):
             self._rows = [row for row in rows if int(row["step"]) < step]
 
     @rank_zero_only
+    def remove(self, step: int, prefix: str) -> None:
+        """Remove the rows of a step that hold values whose names start with a prefix."""
+        self._rows = [
+            row
+            for row in self._rows
+            if int(row["step"]) != step or not any(name.startswith(prefix) for name in row)
+        ]
+
+    @rank_zero_only
     def save(self) -> None:
         """Write all rows; if this fails, the file is unchanged."""
         columns = sorted({name for row in self._rows for name in row})

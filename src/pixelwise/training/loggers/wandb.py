@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,19 @@ class WandbRun(WandbLogger):
         **options: arguments of `lightning.pytorch.loggers.WandbLogger`.
     """
 
-    def __init__(self, save_dir: str, group: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        save_dir: str,
+        group: str | None = None,
+        entity: str | None = None,
+        tags: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
         sweep = Path(save_dir).resolve().parent
         if group is None and (sweep / "multirun.yaml").is_file():  # Hydra writes it before the first job
             group = sweep.name
         leave_service_of_parents()
-        super().__init__(save_dir=save_dir, group=group, **options)
+        super().__init__(save_dir=save_dir, group=group, entity=entity, tags=list(tags), **options)
         self._wandb_init.pop("anonymous", None)  # set by Lightning; wandb warns about it
 
     def finalize(self, status: str) -> None:
