@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from PIL import Image
 from tests.helpers import refused
@@ -18,6 +19,7 @@ from tests.security.conftest import SECRET, Attack, assert_refused, edit, overri
 import pixelwise
 from pixelwise import files
 from pixelwise.errors import UserError
+from pixelwise.overrides import typed
 from pixelwise.runs import untrusted
 
 READS_MORE = {
@@ -81,8 +83,9 @@ def test_overrides_read_only_other_keys(word: str, stranger: Path, attack: Attac
 
 
 def test_overrides_do_not_become_interpolations_when_put_together(stranger: Path, attack: Attack) -> None:
-    override(stranger, "+sweep.a=$", "+sweep.b='{oc.env:SECRET_TOKEN}'", "+sweep.c='${sweep.a}${sweep.b}'")
-    assert_refused(attack("train", "resume=run"), "which becomes the interpolation")
+    parts = ["+sweep.a=$", "+sweep.b='{oc.env:SECRET_TOKEN}'", "+sweep.c='${sweep.a}${sweep.b}'"]
+    override(stranger, *parts, "data.root=${sweep.c}")
+    assert_refused(attack("train", "resume=run"), "overrides.yaml is not the config of a run")
 
 
 def test_a_sweep_shows_overrides_as_they_are(stranger: Path, tmp_path: Path, attack: Attack) -> None:
@@ -119,17 +122,25 @@ def test_a_config_of_weights_configures_nothing_else(trained: Path, tmp_path: Pa
 def test_the_environment_resolves_in_the_users_own_command(
     tiny: list[str], tmp_path: Path, attack: Attack
 ) -> None:
-    words = [*tiny, "epochs=1", "+task.note=${oc.env:NOTE}", "+task.more={a:[1,'${oc.env:NOTE}']}"]
+    pytest.importorskip("tensorboard")
+    words = [*tiny, "epochs=1", "logger=tensorboard", "logger.tensorboard.name=${oc.env:NOTE}"]
     assert attack("train", *words, "hydra.run.dir=own", NOTE="it's mine, {a}").status == 0
     recorded = OmegaConf.load(tmp_path / "own/config.yaml")
-    assert recorded.task.note == recorded.task.more.a[1] == "it's mine, {a}"
+    assert recorded.logger.tensorboard.name == "it's mine, {a}"
     done = attack("train", "resume=own")  # without the variable
     assert done.status == 0, done.printed
     assert "this run is finished" in done.printed
 
 
+@pytest.mark.fast
+@pytest.mark.parametrize("value", ["it's, {a}", 1, 1.5, None, True, ["a,b", [1]], {"a": {"b": "c: d"}}])
+def test_values_are_typed_as_hydra_reads_them(value: Any) -> None:
+    parsed = OverridesParser.create().parse_override(f"a={typed(OmegaConf.create({'x': value}).x)}")
+    assert parsed.value() == value
+
+
 def test_a_key_that_could_not_be_read_again_is_refused_at_the_start(tmp_path: Path, attack: Attack) -> None:
-    assert_refused(attack("train", "+note=1", "hydra.run.dir=own"), "the key note")
+    assert_refused(attack("train", "+note=1", "seed=${note}", "hydra.run.dir=own"), "the key note")
     assert not (tmp_path / "own/config.yaml").exists()
 
 
