@@ -1,23 +1,31 @@
-"""Largest difference between our decoders and segmentation_models_pytorch's, with equal weights and images.
+"""Largest differences from segmentation_models_pytorch and from timm, with equal weights and images.
 
     python benchmarks/parity.py
 
-Weights are copied in the order in which both sides register them, encoder to encoder and decoder to
-decoder; both use our 1×1 head. Where defaults differ on purpose (see the docstrings of the decoders), the
-reference gets ours.
+Decoders are compared with those of segmentation_models_pytorch. Weights are copied in the order in which
+both sides register them, encoder to encoder and decoder to decoder; both use our 1×1 head. Where defaults
+differ on purpose (see the docstrings of the decoders), the reference gets ours.
+
+Encoders of every kind are compared with timm: the logits of classifiers, and the last map of plain
+transformers, under the model's final norm. Weights go through `encoder.weights=FILE`, as published ones do;
+the classifier's linear layer is copied.
 """
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import segmentation_models_pytorch as smp
+import timm
 import torch
 from omegaconf import OmegaConf
 from torch import nn
 
 from pixelwise import build
-from pixelwise.models import Composition, Encoder, Normalize, PixelHead
+from pixelwise.models import ClassifierHead, Composition, Encoder, Normalize, PixelHead
+from pixelwise.models.decoders import Linear
 
 REFERENCES: dict[str, tuple[type[nn.Module], dict[str, object]]] = {
     "unet": (smp.Unet, {}),
@@ -32,6 +40,43 @@ REFERENCES: dict[str, tuple[type[nn.Module], dict[str, object]]] = {
 
 ENCODERS = ("resnet18", "convnext_atto")
 """The first has five maps at strides 2 to 32, the second four at strides 4 to 32."""
+
+SMALL: dict[str, Any] = {"embed_dim": 32, "depth": 4, "num_heads": 2}
+KINDS: dict[str, dict[str, Any]] = {
+    "test_resnet": {},
+    "regnetx_002": {},
+    "test_efficientnet": {},  # a convolution before the pool
+    "mobilenetv3_small_050": {},  # and after it
+    "mobilenetv4_conv_small_035": {},
+    "test_convnext": {},  # a norm after the pool
+    "swin_tiny_patch4_window7_224": {"embed_dim": 16, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 4, 8)},
+    "test_maxvit": {},
+    "pvt_v2_b0": {},
+    "hrnet_w18_small": {},
+    "caformer_s18": {},  # two linear layers
+    "hiera_tiny_224": {"stages": (1, 1, 1, 1), "embed_dim": 16},
+    "levit_128s": {},  # batch-norm in two classifiers
+    "repvit_m1": {},
+    "efficientformer_l1": {},
+    "efficientvim_m1": {},  # a classifier for each stage, and weights of the stages
+    "crossvit_tiny_240": {},  # two scales, each with a classifier
+    "test_vit": {},
+    "test_vit2": {},  # a class token that the average leaves out
+    "vit_base_patch16_siglip_224": SMALL,  # pooled by attention
+    "deit_tiny_patch16_224": SMALL,
+    "deit_tiny_distilled_patch16_224": SMALL,  # two classifiers
+    "deit3_small_patch16_224": SMALL,
+    "vit_small_patch14_dinov2": {**SMALL, "img_size": 112},
+    "vit_small_patch14_reg4_dinov2": {**SMALL, "img_size": 112},  # registers
+    "vit_small_patch16_dinov3": SMALL,
+    "eva02_tiny_patch14_224": SMALL,
+    "beit_base_patch16_224": SMALL,  # a norm after the average
+    "cait_xxs24_224": SMALL,
+    "xcit_nano_12_p16_224": SMALL,
+    "mixer_s32_224": {},
+    "resmlp_12_224": {},
+}
+"""Models of timm of every kind, with the options that make the larger ones small."""
 
 CONF = Path(__file__).parents[1] / "conf/decoder"
 TOLERANCE = 1e-4
@@ -77,13 +122,51 @@ def largest_difference(decoder: str, encoder: str, size: tuple[int, int] = (64, 
         return (ours(image) - ours.head(their_decoder(their_encoder(image)), size)).abs().max().item()
 
 
+def differences_from_timm(
+    name: str, options: dict[str, Any], folder: Path, classes: int = 5
+) -> tuple[float, float | None]:
+    """Return the largest difference of the logits, and of the last map of a plain transformer.
+
+    Args:
+        name: name of a timm model.
+        options: options for `timm.create_model`.
+        folder: where the file with the weights is written.
+        classes: number of classes.
+    """
+    torch.manual_seed(0)
+    theirs: Any = timm.create_model(name, num_classes=classes, **options).eval()
+    for parameter in theirs.parameters():
+        if parameter.ndim == 1:
+            nn.init.uniform_(parameter, 0.2, 1)
+    torch.save(theirs.state_dict(), folder / "timm.pth")
+    encoder = Encoder(name, weights=folder / "timm.pth", final=True, **options)
+    decoder = Linear(encoder.channels, encoder.strides)
+    head = ClassifierHead(decoder.out_channels, classes, encoder)
+    head.model.load_state_dict({n: t for n, t in theirs.state_dict().items() if n in head.model.state_dict()})
+    ours = Composition(encoder, decoder, head, Normalize([0.0] * 3, [1.0] * 3)).eval()
+    image = torch.randn(2, 3, *encoder.spec.size)
+    with torch.no_grad():
+        logits = (ours(image) - theirs(image)).abs().max().item()
+        if not encoder.spec.single_scale:
+            return logits, None
+        maps = Encoder(name, weights=folder / "timm.pth", blocks=1, neck=False, **options).eval()(image)
+        expected = theirs.forward_intermediates(image, indices=1, norm=True, intermediates_only=True)
+    return logits, (maps[-1] - expected[-1]).abs().max().item()
+
+
 def main() -> None:
-    """Print one line per decoder."""
+    """Print one line per decoder and one per kind of encoder."""
     print(f"largest |difference| of the logits, float32; segmentation_models_pytorch {smp.__version__}")
     print(f"{'':14}" + "".join(f"{encoder:>16}" for encoder in ENCODERS))
     for decoder in REFERENCES:
         differences = (largest_difference(decoder, encoder) for encoder in ENCODERS)
         print(f"{decoder:14}" + "".join(f"{difference:16.1e}" for difference in differences), flush=True)
+    print(f"\nlargest |difference| from timm {timm.__version__}, float32")
+    print(f"{'':34}{'logits':>10}{'last map':>10}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, options in KINDS.items():
+            logits, last = differences_from_timm(name, options, Path(folder))
+            print(f"{name:34}{logits:10.1e}" + (f"{last:10.1e}" if last is not None else ""), flush=True)
 
 
 if __name__ == "__main__":

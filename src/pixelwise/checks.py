@@ -17,7 +17,7 @@ from os import PathLike
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
-from pixelwise.errors import UserError, guess
+from pixelwise.errors import UserError, guess, some
 from pixelwise.kinds import Range, Where
 
 T = TypeVar("T", bound=type)
@@ -163,6 +163,17 @@ def misfit(key: str, value: Any, kind: Any) -> Misfit | None:
         fits = len(kinds) == len(value) and not any(map(misfit, [key] * len(value), value, kinds))
         return None if fits else wrong
     return None if issubclass(base, PurePath | PathLike) and isinstance(value, str) else wrong
+
+
+def class_indices(key: str, names: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Indices of the classes with these names; raises `UserError` for a name that is not one of a class."""
+    if unknown := [name for name in names if name not in classes]:
+        raise UserError(
+            f"{key}: {some(unknown)} is not a class",
+            expected=some(classes, 12),
+            fix=guess("perhaps …?", unknown[0], classes),
+        )
+    return [list(classes).index(name) for name in names]
 
 
 def describe(kind: Any) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from pixelwise.data.samplers import SampleIndex
     from pixelwise.inference.tiling import Tiling, Window
 
 IGNORE = 255
@@ -181,6 +182,8 @@ class Sample(TypedDict):
     key: str
     valid: bool
     """False for a copy, which scores ignore."""
+    index: NotRequired[SampleIndex]
+    """Phase, epoch and number of the sample; in training only."""
     border: NotRequired[Tensor]
     """(H, W) bool, see `Raw.border`; in evaluation only."""
     window: NotRequired[Window]
@@ -197,10 +200,15 @@ class Batch(TypedDict):
     valid: Tensor
     """(B,) bool: False for rows that only fill up the batch."""
     key: list[str]
+    second: NotRequired[Tensor]
+    """Target of the image that was mixed into each row, like `target`. Present only if targets are soft."""
+    share: NotRequired[Tensor]
+    """(B,) float32, share of `target` in the soft target; the rest belongs to `second`."""
     border: NotRequired[Tensor]
     """(B, H, W) bool."""
     labels: NotRequired[Tensor]
-    """(2, K + 1) int64: labelled pixels of each class, then images with a label. The first row is for this
-    batch, the second for all batches of its optimizer step. Present only if a step has several batches."""
+    """(2, K + 1) int64: labelled pixels of each class, then images with a label; float32 for soft targets.
+    The first row is for this batch, the second for all batches of its optimizer step. Present only if a step
+    has several batches."""
     window: NotRequired[list[Window]]
     """B windows of one image, in reading order."""

@@ -8,7 +8,8 @@ from scipy import ndimage
 from tests.helpers import refused
 
 from pixelwise.augmentation import CenterCrop, Geometry, RandomCrop, warp
-from pixelwise.types import IGNORE
+from pixelwise.augmentation.crop import class_share
+from pixelwise.types import IGNORE, NODATA
 
 pytestmark = pytest.mark.fast
 
@@ -114,12 +115,13 @@ def test_resampling_agrees_with_scipy():
     height=st.integers(60, 200),
     width=st.integers(60, 200),
     rescale=st.booleans(),
+    max_class_share=st.sampled_from([0.4, 1.0]),
     seed=st.integers(0, 2**32),
 )
-def test_image_and_mask_stay_aligned(height, width, rescale, seed):
+def test_image_and_mask_stay_aligned(height, width, rescale, max_class_share, seed):
     image, mask = labelled_scene(height, width)
     geometry = Geometry(0.5, 0.5, 0.5, rotate=45, scale=(0.4, 2), ratio=(0.8, 1.25), shear=15, translate=0.2)
-    crop = RandomCrop((96, 112), rescale=rescale, geometry=geometry)
+    crop = RandomCrop((96, 112), rescale, geometry, max_class_share)
     cropped, labels = crop(image, mask, np.random.default_rng(seed))
     assert cropped.shape == (96, 112, 3)
     assert labels.shape == (96, 112)
@@ -172,6 +174,64 @@ def test_translate_moves_a_window_that_has_no_room():
         (labels == IGNORE).mean() for _, labels in draws(RandomCrop(64, geometry=geometry), image, mask, 40)
     ]
     assert 0.2 < max(ignored) <= 1 - 0.75**2
+
+
+@pytest.mark.parametrize("scale", [(0.1, 0.1), (0.1, 2.0), (2.0, 2.0)])
+@pytest.mark.parametrize("seed", range(10))
+def test_large_scale_jitter_keeps_image_and_mask_aligned(scale, seed):
+    image, mask = labelled_scene(400, 500, 100)
+    crop = RandomCrop((96, 112), geometry=Geometry(hflip=0.5, scale=scale, scale_draw="uniform"))
+    cropped, labels = crop(image, mask, np.random.default_rng(seed))
+    assert (labels != IGNORE).any()
+    inside = interior(labels, radius=2) & (labels != IGNORE)
+    distance = np.abs(cropped[inside].astype(int) - PALETTE[labels[inside]]).max(initial=0)
+    assert distance <= 1
+
+
+@pytest.mark.parametrize(("scale_draw", "expected"), [("uniform", 1.05), ("log", 1.9 / np.log(20))])
+def test_zoom_is_uniform_or_log_uniform(scale_draw, expected):
+    geometry, rng = Geometry(scale=(0.1, 2.0), scale_draw=scale_draw), np.random.default_rng(0)
+    assert np.mean([geometry.draw(rng)[0, 0] for _ in range(4000)]) == pytest.approx(expected, rel=0.05)
+
+
+def half_and_half() -> tuple[np.ndarray, np.ndarray]:
+    mask = np.zeros((64, 200), np.uint8)
+    mask[:, 100:] = 1
+    return np.repeat(mask[..., None] * 200, 3, 2), mask
+
+
+@pytest.mark.parametrize("geometry", [None, Geometry(hflip=0.5), Geometry(rotate=10)])
+def test_crops_full_of_one_class_are_drawn_again(geometry):
+    image, mask = half_and_half()
+    shares = {
+        limit: [
+            class_share(labels)
+            for _, labels in draws(RandomCrop(64, False, geometry, limit), image, mask, 60)
+        ]
+        for limit in (1.0, 0.9)
+    }
+    assert np.mean(np.array(shares[1.0]) >= 0.9) > 0.4
+    assert np.mean(np.array(shares[0.9]) >= 0.9) < 0.1
+
+
+def test_a_hopeless_crop_is_taken_after_all_tries():
+    image, mask = np.zeros((64, 90, 3), np.uint8), np.zeros((64, 90), np.uint8)
+    cropped, labels = RandomCrop(32, max_class_share=0.5)(image, mask, np.random.default_rng(0))
+    assert cropped.shape == (32, 32, 3)
+    assert not labels.any()
+
+
+def test_a_crop_drawn_again_still_contains_its_focus():
+    image, mask = half_and_half()
+    mask[20, 30] = 2
+    for seed in range(10):
+        crop = RandomCrop(32, max_class_share=0.6)
+        assert (crop(image, mask, np.random.default_rng(seed), focus=(30, 20))[1] == 2).any()
+
+
+def test_ignored_pixels_have_no_share():
+    assert class_share(np.array([[0, 1, 1, 1, NODATA, IGNORE, IGNORE]], np.uint8)) == 0.75
+    assert class_share(np.full((3, 3), IGNORE, np.uint8)) == 1
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -252,6 +312,7 @@ def test_the_same_seed_gives_the_same_crop():
         ({"ratio": [1]}, r"Geometry\.ratio"),
         ({"shear": 90}, r"Geometry\.shear"),
         ({"translate": float("nan")}, r"Geometry\.translate"),
+        ({"scale_draw": "linear"}, r"Geometry\.scale_draw"),
     ],
 )
 def test_a_wrong_geometry_names_its_key(arguments, key):

@@ -24,18 +24,25 @@ CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
 OPTIONS = [f.relative_to(CONF).with_suffix("") for f in FILES if "hydra" not in f.parts and f.parent != CONF]
 TASKS = sorted(f.stem for f in (CONF / "task").glob("*.yaml"))
-BOTH = ("augmentation", "data", "loss", "schedule")
+BOTH = ("augmentation", "data", "loss", "mixing", "schedule")
 """Groups whose options are tested with every task."""
+
+ONE_TASK = {"pool": ["classification"]}
+"""Groups whose options need another task than segmentation."""
 
 
 def fits(option: Path, task: str) -> bool:
-    """Whether an option supports a task: data sets need a source for it, and tagging needs its own loss."""
+    """Whether an option supports a task: its sources, its loss, and whether it needs or refuses masks."""
     if option.parent == Path("data"):
         if "source" in OmegaConf.load(CONF / f"{option}.yaml"):  # a data set with masks only
             return task == "segmentation"
         return (CONF / f"data/source/{option.name}_{task}.yaml").exists()
     if option.parent == Path("loss"):
         return (option.name == "bce") == (task == "tagging")
+    if option in map(Path, ("augmentation/randaugment", "augmentation/trivialaugment")):
+        return task == "classification"
+    if option in map(Path, ("mixing/classmix", "mixing/mosaic")):
+        return task == "segmentation"
     return (option.name, task) != ("ce_then_lovasz", "tagging")
 
 
@@ -43,7 +50,7 @@ CASES = [
     pytest.param(option, task, id=f"{option}-{task}")
     for option in OPTIONS
     if option.parent.name not in ("task", "source", "experiment", "debug", "trainer")
-    for task in (TASKS if option.parent.name in BOTH else ["segmentation"])
+    for task in (TASKS if option.parent.name in BOTH else ONE_TASK.get(option.parent.name, ["segmentation"]))
     if fits(option, task)
 ]
 
@@ -108,6 +115,7 @@ def test_every_option_trains_and_validates_a_step(
     data = on_disk(option.name if option.parent == Path("data") else "toy", task)
     data = [override for override in data if override != str(option).replace("/", "=")]
     extra = ["logger.wandb.offline=true"] if option == Path("logger/wandb") else []
+    extra += ["encoder.name=test_vit"] if option.parent == Path("pool") else []  # it has a class token
     step(compose(*small([*data, f"{option.parent}={option.name}", *extra]), *ONE_STEP), tmp_path)
 
 

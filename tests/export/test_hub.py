@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import timm
 import torch
 import yaml
@@ -95,10 +96,20 @@ def test_timm_alone_loads_a_classifier(classifier_hub: Path, trained_classifier:
     assert tuple(settings["input_size"]) == (3, 32, 32)
 
 
-def test_a_model_with_other_last_layers_gets_no_timm_folder(
-    compose: Callable[..., DictConfig], tmp_path: Path
+@pytest.mark.parametrize(
+    ("encoder", "pool"),
+    [("test_convnext", None), ("mobilenetv3_small_050", None), ("test_vit", None), ("test_vit", "token_avg")],
+)
+def test_a_classifier_with_timms_own_pool_becomes_a_timm_folder(
+    encoder: str, pool: str | None, compose: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    config = compose("task=classification", "encoder=test_resnet", "encoder.name=test_convnext")
+    pools = [f"pool={pool}"] if pool else []
+    config = compose("task=classification", "encoder=test_resnet", f"encoder.name={encoder}", *pools)
     model = Predictor(build.model(config), config)
-    assert not write_twin(Subject(model, torch.zeros(1, 3, 64, 64, dtype=torch.uint8), {}), tmp_path / "timm")
-    assert not (tmp_path / "timm").exists()
+    image = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
+    assert write_twin(Subject(model, image, {}), tmp_path / "timm") == (pool is None)
+    assert (tmp_path / "timm").exists() == (pool is None)
+    if pool is None:
+        twin = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
+        with torch.inference_mode():
+            torch.testing.assert_close(twin(model.normalize(image)), model(image), atol=1e-6, rtol=0)

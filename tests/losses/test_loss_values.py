@@ -128,7 +128,7 @@ def test_takes_what_hydra_gives(image: tuple[Tensor, Tensor]) -> None:
 @pytest.mark.parametrize("loss", [CrossEntropy(), Focal(), OHEMCrossEntropy(), Lovasz(), Dice()])
 def test_several_labels_at_once_are_another_task(loss: nn.Module) -> None:
     with refused(r"one label.*\n.*\(4, 3\) for logits \(4, 3\)\n.*loss=bce"):
-        loss(torch.zeros(4, 3), torch.zeros(4, 3))
+        loss(torch.zeros(4, 3), torch.zeros(4, 3, dtype=torch.long))
 
 
 @pytest.mark.parametrize("loss_class", [CrossEntropy, Focal])

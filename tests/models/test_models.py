@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixelwise.models import ClassifierHead, Composition, Encoder, Normalize, PixelHead
-from pixelwise.models.decoders import Decoder, Linear, UNet
+from pixelwise.models.decoders import Linear, UNet
 
 MASK = torch.tensor(
     [
@@ -52,9 +52,9 @@ def test_an_identity_pixel_head_returns_the_mask() -> None:
 
 @pytest.mark.fast
 def test_a_pixel_head_is_the_classifier_head_at_each_position() -> None:
-    features = torch.randn(2, 7, 4, 5)
-    pixel, classifier = PixelHead(7, 3), ClassifierHead(7, 3)
-    weights = classifier.linear.state_dict()
+    features = torch.randn(2, 96, 4, 5)
+    pixel, classifier = PixelHead(96, 3), ClassifierHead(96, 3, Encoder("test_resnet", final=True))
+    weights = classifier.model.fc.state_dict()
     pixel.conv.load_state_dict({"weight": weights["weight"][..., None, None], "bias": weights["bias"]})
     logits = pixel(features, (4, 5))
     for y in range(4):
@@ -67,11 +67,10 @@ def test_a_pixel_head_is_the_classifier_head_at_each_position() -> None:
 
 # ------------------------------------------------------------------------------------- composition
 @pytest.mark.fast
-@pytest.mark.parametrize("decoder", [Linear, UNet])
-def test_a_classifier_returns_one_row_per_image(decoder: type[Decoder]) -> None:
-    encoder = Encoder("test_resnet")
-    built = decoder(encoder.channels, encoder.strides)
-    head = ClassifierHead(built.out_channels, 4)
+def test_a_classifier_returns_one_row_per_image() -> None:
+    encoder = Encoder("test_resnet", final=True)
+    built = Linear(encoder.channels, encoder.strides)
+    head = ClassifierHead(built.out_channels, 4, encoder)
     model = Composition(encoder, built, head, Normalize([0.0] * 3, [1.0] * 3)).eval()
     with torch.no_grad():
         assert model(torch.randn(2, 3, 33, 70)).shape == (2, 4)

@@ -66,7 +66,7 @@ def test_scales_of_a_transformer_by_hand() -> None:
     model = composition("test_vit")
     groups = by_parameter(model, parameter_groups(model, layer_decay=0.1))
     scales = {name: group["scale"] for name, group in groups.items()}
-    inner = "encoder.body.model"
+    inner = "encoder.body"
     assert scales[f"{inner}.patch_embed.proj.weight"] == pytest.approx(1e-7)
     assert scales[f"{inner}.pos_embed"] == pytest.approx(1e-7)
     for block in range(6):
@@ -87,13 +87,13 @@ def test_norms_biases_and_position_embeddings_do_not_decay() -> None:
     groups = by_parameter(model, parameter_groups(model))
     exempt = {name for name, group in groups.items() if group.get("weight_decay") == 0.0}
     kinds = {m: n for n, m in model.named_modules()}
-    expected = {"encoder.body.model.pos_embed", "encoder.body.model.cls_token"} & groups.keys()
+    expected = {"encoder.body.pos_embed", "encoder.body.cls_token"} & groups.keys()
     for module, path in kinds.items():
         for name, _ in module.named_parameters(recurse=False):
             if name == "bias" or not isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 expected.add(f"{path}.{name}")
     assert exempt == expected
-    assert "encoder.body.model.pos_embed" in exempt
+    assert "encoder.body.pos_embed" in exempt
     assert "head.conv.bias" in exempt
     assert "head.conv.weight" not in exempt
     assert not any("weight_decay" in group for group in parameter_groups(model, decay_norms=True))

@@ -9,7 +9,11 @@ from pixelwise.augmentation import warp
 from pixelwise.augmentation.geometry import Geometry
 from pixelwise.augmentation.transform import Pair
 from pixelwise.checks import checked
-from pixelwise.kinds import Size, sides
+from pixelwise.kinds import Share, Size, sides
+from pixelwise.types import IGNORE, NODATA
+
+TRIES = 10
+"""How often a crop with too much of one class is drawn again, as in mmsegmentation."""
 
 
 @checked
@@ -24,15 +28,24 @@ class RandomCrop:
         rescale: True first resizes the image so that it just covers the crop (for image classification);
             False crops at the image's own resolution (for segmentation).
         geometry: the random linear map; None for a crop without it.
+        max_class_share: draw the position again, up to `TRIES` times, while one class has this share of the
+            labelled pixels or more: `cat_max_ratio` of mmsegmentation. 1 takes the first position.
 
     Raises:
-        UserError: `size` is not an image size.
+        UserError: `size` is not an image size, or the share is out of range.
     """
 
-    def __init__(self, size: Size, rescale: bool = False, geometry: Geometry | None = None) -> None:
+    def __init__(
+        self,
+        size: Size,
+        rescale: bool = False,
+        geometry: Geometry | None = None,
+        max_class_share: Share = 1.0,
+    ) -> None:
         self.size = sides(size)
         self.rescale = rescale
         self.geometry = geometry or Geometry()
+        self.max_class_share = max_class_share
 
     def __call__(
         self,
@@ -49,6 +62,11 @@ class RandomCrop:
         if self.rescale:
             linear = linear * _cover(image, self.size)
         centre = self._draw_centre(image, linear, rng, focus)
+        if mask is not None and self.max_class_share < 1:
+            for _ in range(TRIES):
+                if class_share(warp.crop_mask(mask, linear, centre, self.size)) < self.max_class_share:
+                    break
+                centre = self._draw_centre(image, linear, rng, focus)
         return warp.crop_and_warp(image, mask, linear, centre, self.size)
 
     def _draw_centre(
@@ -113,6 +131,13 @@ class CenterCrop:
         top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
         middle = np.s_[top : top + self.size[0], left : left + self.size[1]]
         return image[middle].copy(), None if mask is None else mask[middle].copy()
+
+
+def class_share(mask: np.ndarray) -> float:
+    """Return the share of the most frequent class in the labelled pixels; 1 if none is labelled."""
+    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
+    counts[[NODATA, IGNORE]] = 0
+    return counts.max() / counts.sum() if counts.any() else 1.0
 
 
 def _cover(image: np.ndarray, size: tuple[int, int]) -> float:

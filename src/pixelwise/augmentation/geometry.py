@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -24,7 +24,9 @@ class Geometry:
         vflip: probability of a vertical flip.
         rot90: probability of a rotation by 90°, 180° or 270°; 0.75 makes all orientations equally likely.
         rotate: largest rotation in both directions, in degrees.
-        scale: [low, high] of the zoom, drawn log-uniformly; 2 makes objects twice as large.
+        scale: [low, high] of the zoom; 2 makes objects twice as large.
+        scale_draw: "log" draws the zoom log-uniformly, so that 1/2 and 2 are equally likely; "uniform" draws
+            it uniformly, as large-scale jitter and mmsegmentation do.
         ratio: [low, high] of the factor on width / height, drawn log-uniformly; areas do not change.
         shear: largest shear angle in both directions, in degrees.
         translate: smallest range in which the crop moves in both directions, as a fraction of its size. It
@@ -44,12 +46,14 @@ class Geometry:
         ratio: Interval = (1.0, 1.0),
         shear: Annotated[float, Range(0, 60)] = 0.0,
         translate: Share = 0.0,
+        scale_draw: Literal["log", "uniform"] = "log",
     ) -> None:
         self.hflip = hflip
         self.vflip = vflip
         self.rot90 = rot90
         self.rotate = np.deg2rad(rotate)
-        self.log_scale = np.log(scale)
+        self.scale = np.array(scale)
+        self.scale_draw = scale_draw
         self.log_ratio = np.log(ratio)
         self.shear = np.deg2rad(shear)
         self.translate = translate
@@ -67,7 +71,8 @@ class Geometry:
         """
         mirror_x, mirror_y, turned = rng.random(3) < (self.hflip, self.vflip, self.rot90)
         turns = rng.integers(1, 4) * turned
-        zoom = np.exp(rng.uniform(*self.log_scale))
+        log = self.scale_draw == "log"
+        zoom = np.exp(rng.uniform(*np.log(self.scale))) if log else rng.uniform(*self.scale)
         stretch = np.sqrt(np.exp(rng.uniform(*self.log_ratio)))
         slant = np.tan(rng.uniform(-self.shear, self.shear))
         angle = rng.uniform(-self.rotate, self.rotate)

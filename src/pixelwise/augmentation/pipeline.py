@@ -11,7 +11,7 @@ from pixelwise.augmentation.geometry import Geometry
 from pixelwise.augmentation.transform import Pair, Transform
 from pixelwise.checks import checked
 from pixelwise.errors import UserError
-from pixelwise.kinds import Size, sides
+from pixelwise.kinds import Share, Size, sides
 
 
 @checked
@@ -26,9 +26,10 @@ class Augmentation:
             evaluation.
         colour: a transform of pixel values such as `Colour`, or None.
         extra: further transforms by name, applied in this order; None switches an entry off.
+        max_class_share: see `RandomCrop`; 1 for images without a mask.
 
     Raises:
-        UserError: `size` is not an image size.
+        UserError: `size` is not an image size, or the share is out of range.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class Augmentation:
         geometry: Geometry | None = None,
         colour: Transform | None = None,
         extra: Mapping[str, Transform | None] | None = None,
+        max_class_share: Share = 1.0,
     ) -> None:
         self.size = sides(size)
         centred = rescale and geometry is None
-        self.crop = CenterCrop(self.size) if centred else RandomCrop(self.size, rescale, geometry)
+        random = RandomCrop(self.size, rescale, geometry, max_class_share)
+        self.crop = CenterCrop(self.size) if centred else random
         self.colour = colour
         self.extra = {name: transform for name, transform in (extra or {}).items() if transform is not None}
 

@@ -34,7 +34,7 @@ class TorchvisionV2:
         """Transform image (H, W, C) and mask (H, W).
 
         Raises:
-            UserError: there is a mask, and the transform sets its own `fill`.
+            UserError: there is a mask, and the transform sets its own `fill` or does not accept masks.
         """
         seed = int(rng.integers(2**63))
         inputs: list[torch.Tensor] = [tv_tensors.Image(np.ascontiguousarray(image.transpose(2, 0, 1)))]
@@ -47,7 +47,17 @@ class TorchvisionV2:
         # without workers, torch.manual_seed would change dropout on the device.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            outputs = self.transform(*inputs)
+            try:
+                outputs = self.transform(*inputs)
+            except TypeError as error:
+                if mask is None:
+                    raise
+                name = type(self.transform).__name__
+                raise UserError(
+                    f"augmentation.extra: torchvision's {name} does not accept masks",
+                    found=error,
+                    fix=f"remove {name}, or use it for task=classification",
+                ) from error
 
         image_tensor, *inverted = outputs if mask is not None else [outputs]
         new_image = np.ascontiguousarray(image_tensor.numpy().transpose(1, 2, 0))

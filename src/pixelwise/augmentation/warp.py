@@ -39,17 +39,19 @@ def crop_and_warp(
         The image (height, width, C) and the mask (height, width), as new contiguous arrays; outside the
         image the mask is `IGNORE`.
     """
+    new_mask = None if mask is None else crop_mask(mask, linear, centre, size)
     if moves_whole_pixels(linear):
-        new_image = _copy(image, linear, centre, size, IMAGE_BORDER)
-        new_mask = None if mask is None else _copy(mask, linear, centre, size, cv2.BORDER_CONSTANT)
-        return new_image, new_mask
-
+        return _copy(image, linear, centre, size, IMAGE_BORDER), new_mask
     region, corner = _region(image.shape, linear, centre, size)
-    new_image = _warp_image(np.ascontiguousarray(image[region]), linear, centre - corner, size)
-    new_mask = None
-    if mask is not None:
-        new_mask = _warp_mask(np.ascontiguousarray(mask[region]), linear, centre - corner, size)
-    return new_image, new_mask
+    return _warp_image(np.ascontiguousarray(image[region]), linear, centre - corner, size), new_mask
+
+
+def crop_mask(mask: np.ndarray, linear: np.ndarray, centre: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the mask of `crop_and_warp` alone."""
+    if moves_whole_pixels(linear):
+        return _copy(mask, linear, centre, size, cv2.BORDER_CONSTANT)
+    region, corner = _region(mask.shape, linear, centre, size)
+    return _warp_mask(np.ascontiguousarray(mask[region]), linear, centre - corner, size)
 
 
 def _region(

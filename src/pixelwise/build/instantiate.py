@@ -57,7 +57,9 @@ def make(config: Any, key: str, **arguments: Any) -> Any:
             ) from error
         if isinstance(cause, TypeError | ValueError | OverflowError | AttributeError):
             raise UserError(
-                f"{key}: {config['_target_']} does not accept these arguments", found=cause
+                f"{key}: {config['_target_']} does not accept these arguments",
+                found=cause,
+                fix="correct them; a run folder of another version needs the commit in its environment.json",
             ) from error
         raise
 

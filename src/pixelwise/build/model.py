@@ -21,8 +21,9 @@ def model(config: DictConfig) -> Composition:
     """Build the model of a config; its weights are random, except those that the encoder loads."""
     encoder = make(config.encoder, "encoder", in_chans=config.data.channels)
     decoder = make(config.decoder, "decoder", channels=encoder.channels, strides=encoder.strides)
+    classes = len(config.data.classes)
     head = make(
-        config.task.head, "task.head", in_channels=decoder.out_channels, num_classes=len(config.data.classes)
+        config.task.head, "task.head", in_channels=decoder.out_channels, num_classes=classes, encoder=encoder
     )
     mean = config.data.mean or encoder.mean or [0.0] * config.data.channels
     std = config.data.std or encoder.std or [1.0] * config.data.channels

@@ -34,7 +34,11 @@ def outline_of(plan: Plan, model: Composition, config: Mapping[str, Any]) -> Sch
     return ScheduleOutline(
         plan=plan,
         augmentations=[
-            describe_augmentation(phase.get("augmentation") or config["augmentation"], presets)
+            describe_augmentation(
+                phase.get("augmentation") or config["augmentation"],
+                presets,
+                phase.get("mixing") or config.get("mixing"),
+            )
             for phase in phases
         ],
         crops=[

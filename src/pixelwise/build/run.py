@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.build import class_weights, lightning_options
 from pixelwise.build.instantiate import check_classes, make
+from pixelwise.build.mixing import check_losses, mixings
 from pixelwise.build.model import model, resolve_statistics, without_downloads
 from pixelwise.build.outline import outline_of
 from pixelwise.build.trainer import check_trainer, evaluation_loop, training_loop
@@ -62,6 +63,7 @@ def run(config: DictConfig, folder: Path) -> Run:
     check_something_trains(phase_plan, network)
     learner = module(config, network, data_module, phase_plan, folder)
     check_optimizer(learner)
+    data_module.check_augmentations()
     if config.compile:
         learner.model.compile()
     loop = training_loop(config, folder, phase_plan)
@@ -133,11 +135,14 @@ def module(
     """
     class_weights.resolve_auto(config, data_module, folder)
     losses = phase_losses(config)
+    mixed = mixings(config, data_module)
+    check_losses(config, data_module, mixed, losses)
     data_module.follow(
         augmentations(config, phase_plan),
         phase_plan.index_of_batch,
         in_step=phase_plan.in_step if phase_plan.accumulate > 1 else None,
         mean=lambda: network.normalize.mean.tolist(),
+        mixings=mixed,
     )
     built = Module(
         model=network,
@@ -164,9 +169,11 @@ def outline(config: DictConfig) -> ScheduleOutline:
     """
     config = without_downloads(config)
     OmegaConf.resolve(config)
-    phase_plan = plan(config, data(config))
+    data_module = data(config)
+    phase_plan = plan(config, data_module)
     phase_plan.check_accumulation()
-    augmentations(config, phase_plan)  # raises UserError for invalid settings
+    augmentations(config, phase_plan)  # raises UserError for invalid settings, as the next
+    mixings(config, data_module)
     with torch.device("meta"):
         network = model(config)
     check_something_trains(phase_plan, network)
@@ -197,6 +204,9 @@ def data(config: DictConfig) -> DataModule:
         "verify",
         "cache",
         "target",
+        "balance",
+        "rare",
+        "rare_share",
     ]
     settings = {key: config.data[key] for key in keys if key in config.data}
     return make(settings, "data", seed=config.seed)

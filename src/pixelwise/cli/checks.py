@@ -20,6 +20,9 @@ from pixelwise.overrides import mode_of, nodes, origin
 
 log = logging.getLogger(__name__)
 
+OF_PHASES = ("augmentation", "mixing", "loss")
+"""Groups that a phase may choose for itself."""
+
 
 def phases(config: DictConfig) -> dict[str, Any]:
     """The phases of a config in order, as plain containers, without those that are null."""
@@ -116,7 +119,7 @@ def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
                 fix=" ".join(f"schedule.phases.{name}.{setting}=…" for name in phases(config)),
             )
         group = key.split(".")[0]
-        if group not in ("augmentation", "loss"):
+        if group not in OF_PHASES:
             continue
         apart = _own(config, group)
         if len(apart) == len(phases(config)):
@@ -136,7 +139,7 @@ def check_choices(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _own(config: DictConfig, group: str) -> list[str]:
-    """Names of the phases that do not use the global augmentation or loss."""
+    """Names of the phases that do not use the global option of a group of `OF_PHASES`."""
     common = OmegaConf.to_container(config[group], resolve=True)
     settings = {name: phase for name, phase in phases(config).items() if isinstance(phase, Mapping)}
     return [name for name, phase in settings.items() if phase.get(group) not in (None, {}, common)]
@@ -170,13 +173,13 @@ def check_modes(config: DictConfig) -> None:
 
 
 def check_phases(config: DictConfig) -> None:
-    """Refuse an empty schedule, and phases whose loss or augmentation is a name instead of its config."""
+    """Refuse an empty schedule, and phases with the name of a loss and the like instead of its config."""
     settings = phases(config) if config.schedule.phases is not None else {}
     if not settings:
         raise UserError("schedule.phases is empty", expected="at least one phase")
     for name, phase in settings.items():
         key = f"schedule.phases.{name}"
-        for group in ("augmentation", "loss"):
+        for group in OF_PHASES:
             if isinstance(option := phase.get(group), str):
                 raise UserError(
                     f"{key}.{group} must be the config of the {group}, not its name",

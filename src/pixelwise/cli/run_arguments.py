@@ -17,7 +17,8 @@ from pixelwise.overrides import key_of, quoted
 from pixelwise.runtime.processes import RUN, rank
 
 TRAINING_KEYS = (
-    *("epochs", "seed", "optimizer", "schedule", "augmentation", "logger", "sweep", "resume", "allow_change"),
+    *("epochs", "seed", "optimizer", "schedule", "augmentation", "mixing", "logger", "sweep", "resume"),
+    *("allow_change", "data.balance", "data.rare", "data.rare_share"),
     *("encoder.pretrained", "encoder.weights", "encoder.allow_missing", "data.mean", "data.std"),
 )
 """Keys that have no effect on a trained run, with all keys below them except losses."""

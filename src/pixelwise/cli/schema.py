@@ -78,6 +78,9 @@ class Data(TypedDict, total=False):
     verify: Any
     cache: Any
     train_samples: Any
+    balance: Any
+    rare: Any
+    rare_share: Any
     target: Any
     prepared: Any
     rescale: Any

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import lightning as L
 import numpy as np
 
-from pixelwise.augmentation import CenterCrop, Transform
-from pixelwise.checks import checked
-from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
-from pixelwise.data.samplers import EvaluationBatches, Permutation, Rank, TrainingBatches
+from pixelwise.augmentation import CenterCrop, Mixing, Transform
+from pixelwise.checks import checked, class_indices
+from pixelwise.data.loader import (
+    Collate,
+    EvaluationLoader,
+    Loader,
+    Samples,
+    raise_error,
+    worker_settings,
+)
+from pixelwise.data.mixing import MixRows
+from pixelwise.data.rare import RareCrops, check_sampling, class_order
+from pixelwise.data.samplers import (
+    EvaluationBatches,
+    Permutation,
+    Rank,
+    SampleIndex,
+    TrainingBatches,
+)
 from pixelwise.data.splits import SPLITS, get_split, missing_split
 from pixelwise.data.statistics import Histogram, fingerprint
 from pixelwise.data.subset import InMemory, random_subset
 from pixelwise.errors import UserError
-from pixelwise.kinds import Count, Size, Whole
+from pixelwise.kinds import Count, Share, Size, Whole
 from pixelwise.runtime.device import workers
 from pixelwise.types import Source, Split
 
@@ -40,6 +56,10 @@ class DataModule(L.LightningDataModule):
         cache: keep every item in memory after it was read; for data sets that are small or slow to read.
         target: function that turns an augmented mask into the target; None uses the mask itself.
         train_samples: number of training samples to use, chosen by the seed; None uses all.
+        balance: 0 uses each training image once per epoch, 1 all classes equally often; see
+            `pixelwise.data.samplers.Balanced`. For images with one label.
+        rare: names of classes that a share of the training crops must contain. For images with masks.
+        rare_share: this share.
         seed: seed of the sample order and of the augmentation.
     """
 
@@ -54,6 +74,9 @@ class DataModule(L.LightningDataModule):
         verify: bool = False,
         cache: bool = False,
         target: Callable[[np.ndarray], np.ndarray] | None = None,
+        balance: Share = 0.0,
+        rare: Sequence[str] = (),
+        rare_share: Share = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -68,6 +91,9 @@ class DataModule(L.LightningDataModule):
         self.view = CenterCrop(eval_size)
         self.verify = verify
         self.target = target
+        self.balance = balance
+        self.rare = class_indices("data.rare", rare, self.classes)
+        self.rare_share = rare_share
         self.seed = seed
         self.splits = {name: get_split(source, name) for name in SPLITS}
         for name in ("train", "val"):
@@ -89,8 +115,10 @@ class DataModule(L.LightningDataModule):
                     fix="data.cache=false",
                 )
             self.splits = {name: split and InMemory(split) for name, split in self.splits.items()}
+        check_sampling(self["train"], self.balance, self.rare, self.rare_share)
         self.histograms: dict[str, Histogram] = {}  # by split; set when the survey has read the labels
         self._augmentations: Sequence[Transform] = ()
+        self._mixings: Sequence[Mixing] = ()
         self._phase_of: Callable[[int, int], int] = lambda epoch, batch: 0
         self._in_step: Callable[[int], int] | None = None
         self._mean: Callable[[], Sequence[float]] | None = None
@@ -100,6 +128,11 @@ class DataModule(L.LightningDataModule):
         split = self.splits[name]
         assert split is not None, name
         return split
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the target of an image is a mask."""
+        return self.target is None and isinstance(self["train"].target(0), np.ndarray)
 
     @property
     def final_split(self) -> str:
@@ -132,6 +165,7 @@ class DataModule(L.LightningDataModule):
         phase_of: Callable[[int, int], int],
         in_step: Callable[[int], int] | None = None,
         mean: Callable[[], Sequence[float]] | None = None,
+        mixings: Sequence[Mixing] = (),
     ) -> None:
         """Set what the training loader needs from the schedule and the network.
 
@@ -140,29 +174,49 @@ class DataModule(L.LightningDataModule):
             phase_of: (epoch, batch) → index of the phase.
             in_step: see `TrainingBatches`.
             mean: function that returns the mean of each channel; nodata pixels are set to it.
+            mixings: one mixing per phase; empty mixes nothing.
         """
+        self._mixings = mixings
         self._augmentations = augmentations
         self._phase_of = phase_of
         self._in_step = in_step
         self._mean = mean
 
     def train_dataloader(self) -> Loader:
-        """Return the loader of shuffled and augmented training batches, which can be resumed."""
-        samples = Samples(
-            self["train"],
+        """Return the loader of shuffled and augmented training batches, which can be resumed.
+
+        Raises:
+            UserError: the batches cannot be divided or mixed, or no training image has a class of `rare`.
+        """
+        order = Permutation(self.samples_per_epoch, self.seed)
+        if self.balance:
+            order = class_order(self["train"], self.seed, self.balance)
+        batches = TrainingBatches(order, self.batch_size, self._phase_of, self.rank, self._in_step)
+        mix = MixRows(self._mixings, self.seed) if self._mixings else None
+        if mix is not None:
+            mix.check(batches.batch_size // self.rank.processes)
+        return Loader(
+            self._training_samples,
+            batch_sampler=batches,
+            collate_fn=Collate(classes=len(self.classes) if self._in_step else 0, mix=mix),
+            **worker_settings(self.num_workers, self.seed),
+        )
+
+    def check_augmentations(self) -> None:
+        """Augment one training sample in each phase; raise the `UserError` of a transform that refuses it."""
+        for phase in range(len(self._augmentations)):
+            raise_error(self._training_samples[SampleIndex(phase, 0, 0)])
+
+    @cached_property
+    def _training_samples(self) -> Samples:
+        split = self["train"]
+        return Samples(
+            RareCrops(split, self.classes, self.rare, self.rare_share) if self.rare_share else split,
             self._augmentations,
             self.seed,
             self.target,
             training=True,
             mean=self._mean and self._mean(),
-        )
-        order = Permutation(self.samples_per_epoch, self.seed)
-        batches = TrainingBatches(order, self.batch_size, self._phase_of, self.rank, self._in_step)
-        return Loader(
-            samples,
-            batch_sampler=batches,
-            collate_fn=Collate(classes=len(self.classes) if self._in_step else 0),
-            **worker_settings(self.num_workers, self.seed),
         )
 
     def val_dataloader(self) -> EvaluationLoader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -14,9 +14,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from pixelwise.augmentation import Transform
 from pixelwise.data.io.nodata import filled
+from pixelwise.data.mixing import MixRows
 from pixelwise.data.samplers import SampleIndex, TrainingBatches, generator
 from pixelwise.errors import UserError
 from pixelwise.types import IGNORE, NODATA, Batch, Raw, Sample, Split
+
+Made = TypeVar("Made", Sample, Batch)
 
 
 class Samples(Dataset[Sample | UserError]):
@@ -76,6 +79,8 @@ class Samples(Dataset[Sample | UserError]):
             "key": raw.key,
             "valid": index.valid,
         }
+        if self.training:
+            sample["index"] = index
         if self.training or self.encode is not None:
             return sample
         if raw.border is not None:
@@ -100,11 +105,13 @@ class Collate:
     Args:
         rows: minimum number of rows of a batch.
         classes: number of classes whose labels are counted; 0 counts nothing.
+        mix: function that mixes the rows of a batch; None mixes nothing.
     """
 
-    def __init__(self, rows: int = 0, classes: int = 0) -> None:
+    def __init__(self, rows: int = 0, classes: int = 0, mix: MixRows | None = None) -> None:
         self.rows = rows
         self.classes = classes
+        self.mix = mix
 
     def __call__(self, samples: list[Sample | UserError]) -> Batch | UserError:
         """Stack samples of one size; return the first error instead, if there is one."""
@@ -135,23 +142,46 @@ class Collate:
             batch["border"] = torch.stack([s["border"] for s in good])
         if all("window" in s for s in good):
             batch["window"] = [s["window"] for s in good]
+        if self.mix is not None:
+            batch = self.mix(batch, [s["index"] for s in good])
         if self.classes:
-            batch["labels"] = count_labels(batch["target"], self.classes)
+            batch["labels"] = count_labels(
+                batch["target"], self.classes, batch.get("second"), batch.get("share")
+            )
         return batch
 
 
-def count_labels(target: torch.Tensor, classes: int) -> torch.Tensor:
-    """Count the labelled pixels (or images) of each class, then the images with a label: (K + 1,) int64.
+def count_labels(
+    target: torch.Tensor,
+    classes: int,
+    second: torch.Tensor | None = None,
+    share: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Count the labelled pixels (or images) of each class, then the images with a label.
 
     Args:
         target: (B, H, W) or (B,) class indices with `IGNORE`; or (B, K) with `IGNORE` where unknown.
         classes: number K of classes.
+        second: the other target of soft targets, see `Batch`.
+        share: (B,) share of the first target; given together with `second`.
+
+    Returns:
+        (K + 1,) int64; float32 for soft targets, whose pixels are counted by their shares.
     """
     labelled = target != IGNORE
+    if second is not None:
+        labelled &= second != IGNORE
     if target.ndim == 2:
         by_class = labelled.sum(0)
-    else:
+    elif second is None or share is None:
         by_class = torch.bincount(target.flatten().long(), minlength=IGNORE + 1)[:classes]
+    else:
+        weight = share.double().view(-1, *[1] * (target.ndim - 1)).expand_as(target)
+        parts = [
+            torch.bincount(labels[labelled].long(), shares[labelled], minlength=classes)
+            for labels, shares in ((target, weight), (second, 1 - weight))
+        ]
+        by_class = torch.stack(parts).sum(0).float()  # some devices have no float64
     return torch.cat([by_class, labelled.reshape(len(target), -1).any(1).sum()[None]])
 
 
@@ -197,15 +227,15 @@ class EvaluationLoader(DataLoader[Any]):
             yield raise_error(batch)
 
 
-def raise_error(batch: Batch | UserError) -> Batch:
-    """Return a batch; raise an error that a worker returned, in the main process.
+def raise_error(made: Made | UserError) -> Made:
+    """Return a batch or sample; raise an error that was returned instead, in the main process.
 
     A copy is raised: an error that its own traceback refers to would keep the workers of its loader alive
     until a garbage collection, which then waits five seconds for each.
     """
-    if isinstance(batch, UserError):
-        raise copy(batch)
-    return batch
+    if isinstance(made, UserError):
+        raise copy(made)
+    return made
 
 
 def worker_settings(num_workers: int, seed: int) -> dict[str, Any]:

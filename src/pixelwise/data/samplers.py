@@ -6,6 +6,7 @@ with 0 or 8 workers, and in a first or a resumed run.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from pixelwise.errors import UserError
+from pixelwise.types import IGNORE
 
 
 class SampleIndex(NamedTuple):
@@ -24,6 +26,8 @@ class SampleIndex(NamedTuple):
     sample: int
     valid: bool = True
     """False for a copy, which only gives all processes the same number of batches."""
+    repeat: int = 0
+    """How often the sample was read before in this epoch."""
 
 
 class Rank(NamedTuple):
@@ -36,14 +40,18 @@ class Rank(NamedTuple):
 SINGLE_PROCESS = Rank()
 
 
-def generator(seed: int, index: SampleIndex) -> np.random.Generator:
+def generator(seed: int, index: SampleIndex, stream: int = 0) -> np.random.Generator:
     """Return the random number generator of one sample: NumPy's Philox, a counter-based generator.
 
     (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.)
+
+    Args:
+        seed: seed of the run.
+        index: the sample.
+        stream: 0 for the augmentation of the sample, 1 for its mixing with others.
     """
-    return np.random.Generator(
-        np.random.Philox(key=seed, counter=[0, index.phase, index.epoch, index.sample])
-    )
+    counter = [0, index.phase + (index.repeat << 32), index.epoch, index.sample]
+    return np.random.Generator(np.random.Philox(key=seed + (stream << 64), counter=counter))
 
 
 class Permutation(Sampler[int]):
@@ -62,8 +70,41 @@ class Permutation(Sampler[int]):
         return self.length
 
     def __iter__(self) -> Iterator[int]:
-        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[1, 0, self.epoch, 0]))
-        yield from rng.permutation(self.length).tolist()
+        yield from self._generator().permutation(self.length).tolist()
+
+    def _generator(self) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(key=self.seed, counter=[1, 0, self.epoch, 0]))
+
+
+class Balanced(Permutation):
+    """As many indices as samples, with more of rare classes, in a random order of (seed, epoch) only.
+
+    A class of n samples has a share of the epoch in proportion to n^(1 - strength), rounded at random (Kang
+    et al. 2020, "Decoupling Representation and Classifier", whose q is 1 - strength). Within a class, no
+    sample is used once more before each was used equally often.
+
+    Args:
+        labels: class index of each sample; samples labelled `IGNORE` are not used.
+        seed: seed of the run.
+        strength: 0 keeps the shares of the classes, 1 makes them equal.
+    """
+
+    def __init__(self, labels: Sequence[int], seed: int, strength: float) -> None:
+        super().__init__(len(labels), seed)
+        array = np.array(labels)
+        self.members = [np.flatnonzero(array == label) for label in np.unique(array) if label != IGNORE]
+        sizes = np.array([len(members) for members in self.members], np.float64) ** (1 - strength)
+        self.ends = np.append(0.0, sizes.cumsum() / sizes.sum()) * self.length
+
+    def __iter__(self) -> Iterator[int]:
+        rng = self._generator()
+        # one random offset for all classes rounds their numbers up or down and keeps the sum
+        counts = np.diff(np.floor(self.ends + rng.random())).astype(int)
+        drawn: list[int] = []
+        for members, count in zip(self.members, counts, strict=True):
+            rounds = [rng.permutation(members) for _ in range(1 + count // len(members))]
+            drawn += np.concatenate(rounds)[:count].tolist()
+        yield from rng.permutation(drawn).tolist()
 
 
 class TrainingBatches(Sampler[list[SampleIndex]]):
@@ -104,12 +145,23 @@ class TrainingBatches(Sampler[list[SampleIndex]]):
 
     def __iter__(self) -> Iterator[list[SampleIndex]]:
         epoch, order = self.sampler.epoch, list(self.sampler)
+        repeats = _repeats(order)
         first, self.first = self.first, 0  # only a resumed epoch starts in the middle
         for batch in range(first, len(self)):
             phase = self.phase_of(epoch, batch)
-            indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            indices = indices[self.rank.process :: self.rank.processes]
-            yield [SampleIndex(phase, epoch, index) for index in indices]
+            places = range(batch * self.batch_size, (batch + 1) * self.batch_size)
+            own = places[self.rank.process :: self.rank.processes]
+            yield [SampleIndex(phase, epoch, order[place], repeat=repeats[place]) for place in own]
+
+
+def _repeats(order: Sequence[int]) -> list[int]:
+    """For each element, how many equal ones come before it."""
+    seen: dict[int, int] = defaultdict(int)
+    repeats = []
+    for index in order:
+        repeats.append(seen[index])
+        seen[index] += 1
+    return repeats
 
 
 class EvaluationBatches(Sampler[list[SampleIndex]]):

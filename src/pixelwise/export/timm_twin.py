@@ -15,7 +15,6 @@ from pixelwise.export.agreement import compare
 from pixelwise.export.format import Subject
 from pixelwise.files import write_json
 from pixelwise.models import ClassifierHead, Encoder
-from pixelwise.models.weights_match import names_in_encoder
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +22,7 @@ log = logging.getLogger(__name__)
 def write_twin(subject: Subject, folder: Path) -> bool:
     """Write `model.safetensors` and `config.json` for `timm.create_model("local-dir:FOLDER")`, if possible.
 
-    This is possible if timm's model consists of the encoder, a mean over all positions and a linear layer,
-    as in the ResNet family. Other models have more layers after the last map, which were not trained.
+    This is possible for a classifier with the pool of timm's model.
 
     Args:
         subject: the model to export; its image is used to compare both models.
@@ -36,13 +34,10 @@ def write_twin(subject: Subject, folder: Path) -> bool:
     model = subject.model
     if not isinstance(model.head, ClassifierHead):
         return False
-    name = model.config["encoder"]["name"]
-    try:
-        twin = build_twin(model)
-    except (RuntimeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        log.info("no timm folder: timm's %s has more than encoder, mean and linear layer (%s)", name, reason)
+    if model.head.pool is not None:
+        log.info("no timm folder: timm's model has another pool than task.head.pool")
         return False
+    name, twin = model.config["encoder"]["name"], build_twin(model)
     agreement = compare(model, lambda image: twin(model.normalize(image)), [subject.image])
     if not agreement.within(1e-3):
         log.info("no timm folder: timm's %s returns other logits: %s", name, agreement)
@@ -56,31 +51,27 @@ def write_twin(subject: Subject, folder: Path) -> bool:
 
 
 def build_twin(model: Predictor) -> Any:
-    """Build timm's full model with the weights of the encoder and the head.
-
-    Raises:
-        RuntimeError or AttributeError: timm's model does not have the same tensors.
-    """
+    """Build timm's full model with the weights of the encoder and the head."""
     assert isinstance(model.head, ClassifierHead)
     assert isinstance(model.encoder, Encoder)
-    name = model.encoder.spec.name
-    twin: Any = timm.create_model(name, num_classes=len(model.classes), in_chans=model.channels)
-    own, classifier = model.encoder.state_dict(), twin.get_classifier()
-    prefix = next((name for name, module in twin.named_modules() if module is classifier), "")
-    weights = {key: own[name] for key in twin.state_dict() for name in names_in_encoder(key) if name in own}
-    weights |= {f"{prefix}.{name}": tensor for name, tensor in model.head.linear.state_dict().items()}
-    twin.load_state_dict(weights)
+    spec = model.encoder.spec
+    twin: Any = timm.create_model(spec.name, num_classes=len(model.classes), **spec.options)
+    twin.load_state_dict(model.encoder.body.state_dict() | model.head.model.state_dict())
     return twin.eval()
 
 
 def _config(model: Predictor, twin: Any, size: Sequence[int]) -> dict[str, object]:
     """Return timm's config.json: the name of the model, its classes, and the normalisation of images."""
-    channels = model.channels
+    assert isinstance(model.encoder, Encoder)
+    channels, spec = model.channels, model.encoder.spec
+    options = {k: v for k, v in spec.options.items() if v is not None and k != "pretrained_cfg"}
+    if twin.pretrained_cfg.get("fixed_input_size"):  # else timm resamples its position embeddings
+        options.setdefault("img_size", spec.size)
     return {
         "architecture": twin.pretrained_cfg["architecture"],
         "num_classes": len(model.classes),
         "label_names": list(model.classes),
-        "model_args": {"in_chans": channels} if channels != 3 else {},
+        "model_args": options,
         "pretrained_cfg": {
             "num_classes": len(model.classes),
             "input_size": [channels, *size],

@@ -2,8 +2,9 @@
 
 `logits` are (B, K, H, W) or (B, K) and may be half precision: every loss computes in float32 at least.
 `target` is int64, (B, H, W) or (B,). Only `BinaryCrossEntropy`, for several labels per image, takes a target
-of the shape of the logits. Pixels labelled `pixelwise.types.IGNORE` count in no numerator and no denominator:
-a batch in which all pixels are ignored has a loss of exactly 0 and gradients of 0.
+of the shape of the logits; losses with `soft_targets` also take the floating targets of mixed images
+(`pixelwise.losses.soft_targets`). Pixels labelled `pixelwise.types.IGNORE` count in no numerator and no
+denominator: a batch in which all pixels are ignored has a loss of exactly 0 and gradients of 0.
 
 A new loss is one `nn.Module` and one YAML in `conf/loss`; the tests enumerate these files.
 """
@@ -16,6 +17,7 @@ from pixelwise.losses.mcc import MCC
 from pixelwise.losses.ohem import OHEMCrossEntropy
 from pixelwise.losses.region import Dice, GeneralizedDice, Jaccard, OverlapLoss, RegionLoss
 from pixelwise.losses.region_statistics import RegionStatistics, region_statistics
+from pixelwise.losses.soft_targets import blend, takes_soft_targets
 from pixelwise.losses.sums import MeanLoss, SummedLoss
 from pixelwise.losses.tversky import FocalTversky, Tversky
 from pixelwise.losses.weighted_sum import FusedSum, WeightedSum
@@ -39,5 +41,7 @@ __all__ = [
     "SummedLoss",
     "Tversky",
     "WeightedSum",
+    "blend",
     "region_statistics",
+    "takes_soft_targets",
 ]

@@ -19,7 +19,8 @@ class BinaryCrossEntropy(MeanLoss):
     """Mean over samples and classes of -log p for present classes and -log(1 - p) for absent ones.
 
     p is the sigmoid of the logit of a class. The target has the shape of the logits: 1 for a present class, 0
-    for an absent one, `IGNORE` where it is unknown. The task `tagging` uses this loss.
+    for an absent one, a number between them for a soft target, `IGNORE` where it is unknown. The task
+    `tagging` uses this loss.
 
     Args:
         class_weights: one weight for each class, for a weighted mean; None gives all classes the same weight.
@@ -27,6 +28,7 @@ class BinaryCrossEntropy(MeanLoss):
             (samples without) / (samples with); samples without it have the weight 1. None is 1.
     """
 
+    soft_targets = True
     positive_weights: Tensor | None
 
     def __init__(

@@ -10,6 +10,39 @@ from pixelwise.kinds import ClassWeights
 from pixelwise.types import IGNORE
 
 
+def is_soft(target: Tensor) -> bool:
+    """Whether a target holds shares of the classes (B, K[, H, W]) instead of indices (B[, H, W])."""
+    return target.is_floating_point()
+
+
+def soft_shares(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares of the classes in a soft target, and where it is labelled.
+
+    Args:
+        logits: (B, K[, H, W]).
+        target: the soft target of the same shape; `IGNORE` in all classes of an ignored pixel.
+
+    Returns:
+        The shares in the shape and precision of the logits, 0 in ignored pixels; and bool (B[, H, W]).
+
+    Raises:
+        UserError: the target does not have the shape of the logits.
+    """
+    if target.shape != logits.shape:
+        raise UserError(
+            "loss: a soft target needs a share for each class",
+            found=f"a target {tuple(target.shape)} for logits {tuple(logits.shape)}",
+            expected="both of the same shape",
+        )
+    labelled = (target != IGNORE).all(1)
+    return target.where(labelled.unsqueeze(1), 0).to(logits.dtype), labelled
+
+
+def along_classes(weights: Tensor, logits: Tensor) -> Tensor:
+    """View class weights (K,) so that they multiply tensors (B, K[, H, W])."""
+    return weights.view(-1, *[1] * (logits.ndim - 2))
+
+
 def check_one_label(logits: Tensor, target: Tensor) -> None:
     """Raise a `UserError` for a target with several labels per image, which has the shape of the logits."""
     if target.ndim != logits.ndim - 1:

@@ -26,6 +26,8 @@ class RegionLoss(SummedLoss):
             treat the whole batch as one image.
     """
 
+    soft_targets = True
+
     def __init__(self, per_image: bool = False) -> None:
         super().__init__()
         self.per_image = self.by_image = per_image

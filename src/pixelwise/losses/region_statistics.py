@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pixelwise.losses.reduction import check_one_label
+from pixelwise.losses.reduction import check_one_label, full_precision, is_soft, soft_shares
 from pixelwise.types import IGNORE
 
 
@@ -101,9 +101,24 @@ def region_statistics(logits: Tensor, target: Tensor) -> RegionStatistics:
 
     Args:
         logits: (B, K, H, W), or (B, K) for images of one pixel; any floating type and memory format.
-        target: (B, H, W) or (B,) int64 with `IGNORE`.
+        target: (B, H, W) or (B,) int64 with `IGNORE`, or a soft target of the shape of the logits.
     """
+    if is_soft(target):
+        return _of_soft_target(logits, target)
     check_one_label(logits, target)
     if logits.ndim == 2:
         logits, target = logits[:, :, None, None], target[:, None, None]
     return RegionStatistics(*_RegionStatistics.apply(logits, target))
+
+
+def _of_soft_target(logits: Tensor, target: Tensor) -> RegionStatistics:
+    """The statistics for a soft target q (Wang et al. 2023, "Jaccard Metric Losses").
+
+    The intersection is the sum of min(p, q), which is (p + q - |p - q|) / 2. For q of ones and zeros it is
+    the sum of p q; unlike p q it makes p = q the best prediction for every q.
+    """
+    logits = full_precision(logits)
+    shares, labelled = soft_shares(logits, target)
+    probability = logits.softmax(1) * labelled.unsqueeze(1)
+    tensors = torch.minimum(probability, shares), probability, shares, -shares * logits.log_softmax(1)
+    return RegionStatistics(*(tensor.flatten(2).sum(2) if tensor.ndim > 2 else tensor for tensor in tensors))

@@ -38,6 +38,8 @@ class SummedLoss(nn.Module):
 
     by_image = False
     """True if the sums count images, False if they count pixels."""
+    soft_targets = False
+    """Whether the loss accepts a soft target, see `pixelwise.losses.soft_targets`."""
 
     def sums(self, logits: Tensor, target: Tensor) -> Tensor:
         """Sums over a batch of (B, K[, H, W]) logits and a (B[, H, W]) target, in float32 at least."""

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pixelwise.models.decoders.base import Decoder
 from pixelwise.models.encoder import Encoder
+from pixelwise.models.heads import ClassifierHead
 from pixelwise.models.normalize import Normalize
 
 
@@ -15,6 +16,11 @@ class Composition(nn.Module):
     A schedule sets learning rates for the three parts by their attribute names, and freezes them.
     `forward` takes normalised images; `normalize` is the preprocessing that belongs to the weights. The
     state dict holds it too.
+
+    Attributes:
+        trained_with: modules that are trained and frozen with another part than the one that holds them. The
+            neck of a plain transformer is never pretrained, so that it is trained with the decoder; timm's
+            layers in a classifier's head are, so that they are trained with the encoder.
     """
 
     PARTS = ("encoder", "decoder", "head")
@@ -26,21 +32,21 @@ class Composition(nn.Module):
         self.head = head
         self.normalize = normalize
         initialise(decoder)
+        self.trained_with: dict[str, str] = {}
         if isinstance(encoder, Encoder) and isinstance(decoder, Decoder):
             encoder.keep(decoder.used)
+            neck = () if encoder.neck is None else dict(encoder.neck.named_modules())
+            self.trained_with |= {f"encoder.neck.{name}": "decoder" for name in neck if name}
+        if isinstance(head, ClassifierHead):
+            self.trained_with |= {f"head.{name}": "encoder" for name in head.pretrained}
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits for normalised images (B, C, H, W), without softmax."""
         return self.head(self.decoder(self.encoder(image)), image.shape[-2:])
 
-    @property
-    def neck(self) -> nn.Module | None:
-        """The feature pyramid inside the encoder of a plain transformer; its weights are never pretrained."""
-        return getattr(self.encoder, "neck", None)
-
     def part_of(self, name: str) -> str:
-        """Return the part that a parameter is trained with; the neck is trained with the decoder."""
-        return "decoder" if name.startswith("encoder.neck.") else name.partition(".")[0]
+        """Return the part that a parameter is trained with."""
+        return self.trained_with.get(name.rpartition(".")[0], name.partition(".")[0])
 
 
 def initialise(module: nn.Module) -> None:

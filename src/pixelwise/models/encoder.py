@@ -1,40 +1,49 @@
-"""Any timm model as an encoder that returns a feature pyramid."""
+"""Any timm model as an encoder that returns feature maps, or its final features for a classifier."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import timm
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixelwise.errors import UnknownName, UserError, nearest
-from pixelwise.kinds import Stride
+from pixelwise.kinds import Count, Stride
 from pixelwise.models.download import require_download, resolve_hub
 from pixelwise.models.encoder_weights import load_encoder_weights
-from pixelwise.models.freezing import freeze_batchnorm, parameters_to_buffers, unused_parameters
+from pixelwise.models.freezing import FrozenNorms, freeze_batchnorm, parameters_to_buffers, unused_parameters
 from pixelwise.models.neck import SimplePyramid
-from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, channels_first, probe_timm
+from pixelwise.models.timm_head import classifiers, split
+from pixelwise.models.timm_spec import TIMM_ERRORS, TimmSpec, probe_timm
 
 log = logging.getLogger(__name__)
 
 
-class Encoder(nn.Module):
+class Encoder(FrozenNorms):
     """A timm model that returns its feature maps, finest first, with the channels first.
 
-    A model with a single scale, such as a plain vision transformer, gets a `SimplePyramid` on top.
+    The maps of a model with a single scale, such as a plain vision transformer, are those of
+    `forward_intermediates(norm=True)`: under the final norm that was trained with the model. A
+    `SimplePyramid` makes four scales of them for decoders that want a pyramid.
+
+    timm parts each model into `forward_features` and `forward_head`. The encoder holds the layers of the
+    first, for classifiers and segmenters alike, so that both have the same state. A `ClassifierHead` takes
+    those of the second.
 
     Attributes:
-        channels: number of channels of each feature map.
+        channels: number of channels of each feature map, or of the final features.
         strides: stride of each feature map, in input pixels.
         mean: mean of each input channel that the loaded weights expect; None if it is not known.
         std: standard deviation of each input channel, likewise.
         expected_by: where mean and std come from, as text for messages.
         spec: how timm builds the model, and which image sizes it accepts.
+        head_layers: timm's model with the layers of `forward_head` only, inside a tuple, since they are not
+            part of the encoder. It is empty without `final`.
 
     Args:
         name: a name from `timm.list_models()`, or `hf_hub:owner/name` for a timm model on the hub.
@@ -48,6 +57,11 @@ class Encoder(nn.Module):
             as in DeepLab, so that the last strides are equal. Not every model supports it.
         frozen_batchnorm: keep the statistics, scale and shift of all batch-norms fixed, as is usual for a
             pretrained encoder with small batches.
+        blocks: of a model with a single scale, the blocks that give maps: the last n, or a list of indices;
+            None: four blocks, at each quarter of the depth. Other models ignore it.
+        neck: make four scales of the maps of a single scale. Without it, they keep the model's stride.
+        final: return `[forward_features(image)]` for a `ClassifierHead`, in timm's own layout: tokens
+            (B, N, D) of a transformer with the class token, or a map.
         **options: options for `timm.create_model`, such as `drop_path_rate`, or `img_size` for a model
             that accepts images of one size only.
 
@@ -64,6 +78,9 @@ class Encoder(nn.Module):
         in_chans: int = 3,
         output_stride: Stride = 32,
         frozen_batchnorm: bool = False,
+        blocks: Count | Sequence[int] | None = None,
+        neck: bool = True,
+        final: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -82,72 +99,91 @@ class Encoder(nn.Module):
             raise UserError("encoder.pretrained and encoder.weights are both set", fix="keep one of them")
         if pretrained:
             require_download(architecture, options)
-        self.spec = _spec(architecture, in_chans, output_stride, options)
-        self.body = body = self.spec.build(pretrained=pretrained)
-        info: Any = body.feature_info
-        self.channels: tuple[int, ...] = tuple(info.channels())
-        self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.spec = _spec(architecture, in_chans, output_stride, {"blocks": blocks, **options})
+        if final and not self.spec.head:
+            raise UserError(
+                f"encoder.name: timm's {name} has no head for classification", fix="another encoder"
+            )
+        self.body, head = split(self.spec.build(pretrained=pretrained), self.spec.head)
+        self.head_layers: tuple[Any, ...] = (head,) if final else ()
+        self.final = final
+        self.channels, self.strides = self.spec.channels, self.spec.strides
         self.neck: SimplePyramid | None = None
-        if self.spec.single_scale:
-            stride = self.strides[0]
+        if final:
+            self.channels, self.strides = (self.body.num_features,), (self.spec.stride,)
+        elif self.spec.single_scale and neck:
+            stride = self.spec.stride
             self.neck = SimplePyramid(self.channels, stride, pool=2 * stride <= output_stride)
             self.channels, self.strides = self.neck.channels, self.neck.strides
         if output_stride != 32 and self.strides[-1] > output_stride:
             raise _cannot_dilate(name, output_stride, f"strides {self.strides}")
-        stored = load_encoder_weights(self, self.spec, Path(weights), allow_missing) if weights else None
-        config: Any = body.pretrained_cfg
+        stored = load_encoder_weights(self, Path(weights), allow_missing) if weights else None
+        config: Any = self.body.pretrained_cfg
         timm_name = ".".join(config[key] for key in ("architecture", "tag") if config.get(key))
         mean, std, self.expected_by = stored or (config["mean"], config["std"], f"timm's {timm_name}")
         is_known = (pretrained or weights) and len(mean) == len(std) == in_chans
         self.mean = tuple(mean) if is_known else None
         self.std = tuple(std) if is_known else None
+        self.frozen_batchnorm = frozen_batchnorm
         self.frozen = freeze_batchnorm(self) if frozen_batchnorm else []
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, C, H, W) → [(B, channels[i], ~H / strides[i], ~W / strides[i])].
+        """(B, C, H, W) → [(B, channels[i], ~H / strides[i], ~W / strides[i])], or the final features.
 
         If the model needs multiples of some size, the image is padded with zeros (the mean colour) at the
-        right and at the bottom, and the padding is cut off the feature maps.
+        right and at the bottom, and the padding is cut off the feature maps. Final features keep it.
 
         Raises:
             UserError: the model does not accept images of this size.
         """
         if self.spec.multiple == 1:
-            return self._maps(image)
+            return self._features(image)
         height, width = image.shape[-2:]
         bottom, right = self.spec.padding(height, width)
-        maps = self._maps(F.pad(image, (0, right, 0, bottom)))
-        rows = [_unpadded(x.shape[-2], height, height + bottom) for x in maps]
-        columns = [_unpadded(x.shape[-1], width, width + right) for x in maps]
-        return [_first(_first(x, 2, h), 3, w) for x, h, w in zip(maps, rows, columns, strict=True)]
+        features = self._features(F.pad(image, (0, right, 0, bottom)))
+        if self.final:
+            return features
+        rows = [_unpadded(x.shape[-2], height, height + bottom) for x in features]
+        columns = [_unpadded(x.shape[-1], width, width + right) for x in features]
+        return [_first(_first(x, 2, h), 3, w) for x, h, w in zip(features, rows, columns, strict=True)]
 
-    def _maps(self, image: Tensor) -> list[Tensor]:
-        maps = channels_first(self.body, self.body(image))
+    def _features(self, image: Tensor) -> list[Tensor]:
+        if self.final:
+            return [self.body.forward_features(image)]
+        maps = self.spec.maps(self.body, image)
         return maps if self.neck is None else self.neck(maps)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a file may hold: timm's tensors by timm's names, without classifiers, and the neck."""
+        tensors = self.body.state_dict()
+        for layers in self.head_layers:
+            new = tuple(f"{name}." for name in classifiers(layers))
+            tensors |= {n: t for n, t in layers.state_dict().items() if not n.startswith(new)}
+        neck = {} if self.neck is None else self.neck.state_dict()
+        return tensors | {f"neck.{name}": tensor for name, tensor in neck.items()}
+
     def keep(self, used: Collection[int]) -> None:
-        """Exclude from training the weights that only make maps which the decoder does not read.
+        """Exclude from training the weights that do not influence the maps which the decoder reads.
 
         No gradient would reach them. The neck drops the layers; timm's layers stay, such as HRNet's last
-        fusions, but their weights become buffers.
+        fusions or the layers between the last map and the pool, but their weights become buffers.
 
         Args:
             used: indices of the maps that the decoder reads; the others are undefined afterwards.
         """
         if self.neck is not None:
             self.neck.keep(used)
-        elif len(used) < len(self.strides):
-            unused = unused_parameters(self, used, (self.spec.options["in_chans"], *self.spec.size))
-            parameters_to_buffers(self, unused)
-            if unused:
-                count = sum(self.get_buffer(name).numel() for name in unused) / 1e6
-                log.info("encoder: %.2f M weights only make maps that the decoder does not read", count)
+        unused = unused_parameters(self, used, (self.spec.options["in_chans"], *self.spec.size))
+        parameters_to_buffers(self, unused)
+        if unused:
+            count = sum(self.get_buffer(name).numel() for name in unused) / 1e6
+            log.info("encoder: %.2f M weights do not influence the maps that the decoder reads", count)
 
-    def train(self, mode: bool = True) -> Encoder:
-        """Set the training mode; frozen batch-norms stay in evaluation mode."""
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode; frozen batch-norms, and a frozen timm model, stay in evaluation mode."""
         super().train(mode)
-        for norm in self.frozen:
-            norm.training = False
+        if not any(parameter.requires_grad for parameter in self.body.parameters()):
+            self.body.eval()
         return self
 
 
@@ -169,7 +205,7 @@ def _spec(name: str, in_chans: int, output_stride: int, options: dict[str, Any])
         spec = probe_timm(name, in_chans, **options)
     except TIMM_ERRORS as error:
         raise UserError(
-            f"encoder.name: timm cannot build {name!r} as a feature pyramid",
+            f"encoder.name: timm cannot build {name!r}",
             found=error,
             expected="a model such as resnet18, convnext_tiny or vit_base_patch16_224, "
             "and only options that this model has",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import nn
+import torch
 
 from pixelwise.errors import UserError, counted, some
-from pixelwise.models.timm_spec import TimmSpec
 from pixelwise.models.weights_file import Statistics, read_state_dict, stored_statistics, weights_file
 from pixelwise.models.weights_match import COUNTER, count_weights, match_encoder
+
+if TYPE_CHECKING:
+    from pixelwise.models.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
@@ -18,9 +21,8 @@ MAY_MISS = 0.01
 """Largest share of the timm model's weights that may stay random without `encoder.allow_missing`."""
 
 
-def load_encoder_weights(
-    encoder: nn.Module, spec: TimmSpec, path: Path, allow_missing: bool = False
-) -> Statistics | None:
+@torch.no_grad()
+def load_encoder_weights(encoder: Encoder, path: Path, allow_missing: bool = False) -> Statistics | None:
     """Copy the matching tensors of a file into the encoder, and log which did not match.
 
     Files of this project use the names of an `Encoder`. All other files go through timm's own conversion of
@@ -29,11 +31,11 @@ def load_encoder_weights(
     encoder's bands, as timm does for pretrained weights.
 
     Args:
-        encoder: an `Encoder`. Weights of its neck may be missing: only files of this project have them.
-        spec: how timm builds the encoder's body.
-        path: a file, a run folder or a hub folder.
-        allow_missing: accept that more than 1 % of the body's weights stay random, and that tensors of the
-            file do not fit.
+        encoder: the encoder; with `final`, its `head_layers` are loaded as well, except the classifier.
+        path: a file, a run folder or a hub folder. Weights of the neck may be missing: only files of this
+            project have them. So may all head layers: files of segmenters do not have them.
+        allow_missing: accept that more than 1 % of timm's weights stay random, and that tensors of the file
+            do not fit.
 
     Returns:
         The mean and std that are stored with the weights, by this project or by timm; None if there are none.
@@ -42,11 +44,14 @@ def load_encoder_weights(
         UserError: the file cannot be read, is of another model, or holds values that are not finite.
     """
     path = weights_file(path.expanduser())
-    state, own = read_state_dict(path), encoder.state_dict()
-    match = match_encoder(state, own, spec, path)
-    needed = {n: t for n, t in own.items() if n.startswith("body.") and not n.endswith(COUNTER)}
-    missing = [name for name in needed if name not in match.matched]
-    share = count_weights({name: needed[name] for name in missing}) / count_weights(needed)
+    state, own = read_state_dict(path), encoder.tensors()
+    match = match_encoder(state, own, encoder.spec, path)
+    weights = {n: t for n, t in own.items() if not n.startswith("neck.") and not n.endswith(COUNTER)}
+    missing = [name for name in weights if name not in match.matched]
+    head = tuple(f"{name}." for name in encoder.spec.head)
+    has_head = any(name.startswith(head) for name in match.matched)
+    needed = {name: t for name, t in weights.items() if has_head or not name.startswith(head)}
+    share = count_weights({n: needed[n] for n in missing if n in needed}) / count_weights(needed)
     unfit = [*match.misshapen, *match.surplus]
     if not match.weights or ((share > MAY_MISS or unfit) and not allow_missing):
         raise UserError(
@@ -68,7 +73,8 @@ def load_encoder_weights(
             found=f"NaN or infinity in {some(broken, 3)}",
             fix="take a file from before the training diverged, or one with more bits per number",
         )
-    encoder.load_state_dict(match.matched, strict=False)
+    for name, tensor in match.matched.items():
+        own[name].copy_(tensor)
     log.info(
         "encoder.weights=%s: %d tensors matched, %d missing, %d unexpected",
         path, len(match.matched), len(missing), len(match.unexpected) + len(unfit),
@@ -78,5 +84,6 @@ def load_encoder_weights(
     if unfit:
         log.warning("encoder.weights: skipped, of another model: %s", some(unfit, 8))
     if missing:
+        share = count_weights({name: weights[name] for name in missing}) / count_weights(weights)
         log.warning("encoder.weights: missing, %.2g %% stay random: %s", 100 * share, some(missing, 8))
     return stored_statistics(path, state)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_leaves
 
 from pixelwise.models.timm_spec import TIMM_ERRORS
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def unused_parameters(encoder: nn.Module, used: Collection[int], size: tuple[int, ...]) -> list[str]:
     """Return the names of the parameters that do not influence the feature maps in use.
 
@@ -32,7 +35,8 @@ def unused_parameters(encoder: nn.Module, used: Collection[int], size: tuple[int
         maps: list[Any] = torch.func.functional_call(encoder, {**weights, **buffers}, image)
     except TIMM_ERRORS:
         return []
-    grads = torch.autograd.grad([maps[i].sum() for i in used], [*weights.values()], allow_unused=True)
+    outputs = [x.sum() for x in tree_leaves([maps[i] for i in used])]
+    grads = torch.autograd.grad(outputs, [*weights.values()], allow_unused=True)
     return [name for name, grad in zip(weights, grads, strict=True) if grad is None]
 
 
@@ -50,11 +54,24 @@ def parameters_to_buffers(module: nn.Module, parameters: Collection[str]) -> Non
         owner.register_buffer(leaf, tensor)
 
 
+class FrozenNorms(nn.Module):
+    """A module that keeps the norms in `frozen` in evaluation mode."""
+
+    frozen: list[nn.Module]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of all other modules."""
+        super().train(mode)
+        for norm in self.frozen:
+            norm.training = False
+        return self
+
+
 def freeze_batchnorm(module: nn.Module) -> list[nn.Module]:
     """Fix the statistics, scale and shift of all batch-norms, and return these modules.
 
     Their parameters become buffers (see `parameters_to_buffers`). The caller has to keep the returned modules
-    in evaluation mode.
+    in evaluation mode, as `FrozenNorms` does.
     """
     norms: list[nn.Module] = [m for m in module.modules() if isinstance(m, _BatchNorm)]
     for norm in norms:

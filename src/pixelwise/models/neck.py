@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
+from pixelwise.errors import UserError
+
 
 class SimplePyramid(nn.Module):
     """Make feature maps of four scales from those of a plain vision transformer, which have one stride p.
@@ -15,8 +17,8 @@ class SimplePyramid(nn.Module):
     Detection (ViTDet, ECCV 2022; arXiv:2203.16527). Transposed convolutions give strides p/4 and p/2, max
     pooling gives 2p. The input is either one map for all levels, as in ViTDet, or one map per level, from
     1/4, 1/2, 3/4 and the full depth, as in BEiT for segmentation (Bao et al., ICLR 2022). Each level starts
-    with a layer norm, because inner blocks of a transformer end without one. ViTDet's final 1×1 and 3×3
-    convolutions are left to the decoder.
+    with a layer norm, because some transformers, such as BEiT, have no norm before the pool. ViTDet's final
+    1×1 and 3×3 convolutions are left to the decoder.
 
     Attributes:
         channels: channels of the four levels: 1/4, 1/2, 1 and 1 times those of the input maps.
@@ -26,10 +28,19 @@ class SimplePyramid(nn.Module):
         channels: channels of the input maps, one or four numbers.
         stride: p, in input pixels.
         pool: False leaves out the pooling, so that the last two maps have stride p.
+
+    Raises:
+        UserError: there are neither one nor four input maps.
     """
 
     def __init__(self, channels: Sequence[int], stride: int, pool: bool = True) -> None:
         super().__init__()
+        if len(channels) not in (1, 4):
+            raise UserError(
+                "encoder.blocks: the simple feature pyramid takes one or four blocks",
+                found=len(channels),
+                fix="encoder.blocks=1 or 4, or encoder.neck=false to keep the blocks as they are",
+            )
         quarter, half, full, last = channels if len(channels) == 4 else [*channels] * 4
         self.levels = nn.ModuleList(
             [

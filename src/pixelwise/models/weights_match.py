@@ -19,21 +19,12 @@ COUNTER = "num_batches_tracked"
 """A buffer of every batch-norm; it fits any model, so that it does not count as a match."""
 
 
-def names_in_encoder(name: str) -> list[str]:
-    """Return the names that a tensor of a full timm model may have in an `Encoder`.
-
-    `features_only` wraps a model (`model.`, `body.`) or flattens the first level of its names.
-    """
-    flat = name.replace(".", "_", 1)
-    return [f"body.{wrapper}{n}" for wrapper in ("", "model.", "body.") for n in (name, flat)]
-
-
 @dataclass
 class Match:
     """The tensors of a file that fit an encoder.
 
     Attributes:
-        matched: tensors by their names in the encoder.
+        matched: tensors by their names in `Encoder.tensors`.
         misshapen: names of tensors whose name fits but whose shape or number type does not, and both shapes.
         surplus: names of weights inside the encoder's modules that the encoder does not have, such as those
             of further blocks: the file is of another model.
@@ -72,14 +63,15 @@ def match_encoder(
 
     Args:
         state: tensors of the file, by name.
-        own: tensors of the encoder, by name.
-        spec: how timm builds the encoder's body.
+        own: `Encoder.tensors`.
+        spec: how timm builds the encoder's model.
         path: the file, for messages.
 
     Raises:
         UserError: the weights under several prefixes match equally well.
     """
-    half = count_weights({name: tensor for name, tensor in own.items() if name.startswith("body.")}) / 2
+    apart = ("neck.", *(f"{name}." for name in spec.head))  # not every file has them
+    half = count_weights({name: tensor for name, tensor in own.items() if not name.startswith(apart)}) / 2
     matches: dict[str, Match] = {}
     level = [""]
     while level:
@@ -110,36 +102,18 @@ def _longer_prefixes(state: Mapping[str, Any], prefix: str, least: float) -> lis
 
 
 def _match(state: Mapping[str, Any], prefix: str, own: Mapping[str, Tensor], spec: TimmSpec) -> Match:
+    """Match the tensors with a prefix: names of this project, or those of timm."""
     inside, outside = _without(prefix, state)
-    is_own = any(name.startswith("body.") and name in own for name in inside)
-    match = _match_own(inside, own, spec) if is_own else _match_timm(inside, own, spec)
+    body, rest = _without("body.", inside)
+    if body.keys() & own.keys():
+        head, outside = _without(f"{prefix.removesuffix('encoder.')}head.model.", outside)
+        neck = {name: rest.pop(name) for name in [*rest] if name.startswith("neck.")}
+        match = _match_own(body | head, neck, own, spec)
+        match.unexpected += rest
+    else:
+        match = _match_timm(inside, own, spec)
     match.unexpected += outside
-    return match
-
-
-def _match_own(inside: Mapping[str, Any], own: Mapping[str, Tensor], spec: TimmSpec) -> Match:
-    """Match a file of this project; timm converts it only if its encoder was built for another size."""
-    match = Match()
-    _compare(inside, own, lambda name: [name], match)
-    if not match.misshapen:
-        return match
-    full = spec.full_model().state_dict()  # timm recognises a layout by its tensors, such as a classifier's
-    timm_names = {own_name: name for name in full for own_name in names_in_encoder(name)}
-    body = full | {timm_names[name]: tensor for name, tensor in inside.items() if name in timm_names}
-    neck = {name: tensor for name, tensor in inside.items() if name in own and name not in timm_names}
-    converted = Match(surplus=match.surplus, unexpected=match.unexpected)
-    tensors, converted.failure = convert(body, spec)
-    _compare(tensors, own, names_in_encoder, converted)
-    _compare(neck, own, lambda name: [name], converted)
-    return converted
-
-
-def _match_timm(inside: Mapping[str, Any], own: Mapping[str, Tensor], spec: TimmSpec) -> Match:
-    """Match a file that is not from this project."""
-    tensors, failure = convert(inside, spec)
-    match = Match(failure=failure)
-    _compare(tensors, own, names_in_encoder, match)
-    if match.surplus:  # timm leaves some weights and tables of its full model out of the encoder
+    if match.surplus:  # the encoder has no classifier, and leaves out some layers and tables of timm's model
         full = spec.full_model()
         known = {name for names in (full.named_parameters(), full.named_buffers()) for name, _ in names}
         match.unexpected += [name for name in match.surplus if name in known]
@@ -147,40 +121,56 @@ def _match_timm(inside: Mapping[str, Any], own: Mapping[str, Tensor], spec: Timm
     return match
 
 
-def _without(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the tensors whose names have the prefix, without it, and the names of all others."""
+def _match_own(
+    tensors: Mapping[str, Any], neck: Mapping[str, Any], own: Mapping[str, Tensor], spec: TimmSpec
+) -> Match:
+    """Match a file of this project; timm converts it only if its encoder was built for another size."""
+    match = Match()
+    _compare({**tensors, **neck}, own, match)
+    if not match.misshapen:
+        return match
+    full = spec.full_model().state_dict()  # timm recognises a layout by its tensors, such as a classifier's
+    converted, failure = convert({**full, **tensors}, spec)
+    match = Match(failure=failure)
+    _compare({**converted, **neck}, own, match)
+    return match
+
+
+def _match_timm(inside: Mapping[str, Any], own: Mapping[str, Tensor], spec: TimmSpec) -> Match:
+    """Match a file that is not from this project."""
+    tensors, failure = convert(inside, spec)
+    match = Match(failure=failure)
+    _compare(tensors, own, match)
+    return match
+
+
+def _without(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the tensors whose names have the prefix, without it, and all others."""
     inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    return inside, [name for name in state if not name.startswith(prefix)]
+    return inside, {name: value for name, value in state.items() if not name.startswith(prefix)}
 
 
-def _compare(
-    tensors: Mapping[str, Any],
-    own: Mapping[str, Tensor],
-    names: Callable[[str], list[str]],
-    match: Match,
-) -> None:
+def _compare(tensors: Mapping[str, Any], own: Mapping[str, Tensor], match: Match) -> None:
     """Add each tensor to the matched, misshapen, surplus or unexpected ones of `match`."""
     modules = {parent for name in own for parent in _parents(name)}
     for name, tensor in tensors.items():
         if isinstance(tensor, Tensor) and tensor.is_meta:
             continue  # comes from timm's model, not from the file
-        own_name = next((candidate for candidate in names(name) if candidate in own), None)
-        if own_name is None or not isinstance(tensor, Tensor):
+        if name not in own or not isinstance(tensor, Tensor):
             is_weight = isinstance(tensor, Tensor) and tensor.is_floating_point()
-            is_inside = any(modules & _parents(candidate) for candidate in names(name))
-            (match.surplus if is_weight and is_inside else match.unexpected).append(name)
-        elif (fit := _fit(tensor, own[own_name])) is not None:
-            match.matched[own_name] = fit
+            (match.surplus if is_weight and modules & _parents(name) else match.unexpected).append(name)
+        elif (fit := _fit(tensor, own[name])) is not None:
+            match.matched[name] = fit
         else:
-            shapes = f"{tuple(tensor.shape)} for {tuple(own[own_name].shape)}"
-            is_number = tensor.shape == own[own_name].shape
+            shapes = f"{tuple(tensor.shape)} for {tuple(own[name].shape)}"
+            is_number = tensor.shape == own[name].shape
             match.misshapen.append(f"{name} {tensor.dtype}" if is_number else f"{name} {shapes}")
 
 
 def _parents(name: str) -> set[str]:
-    """The modules around a tensor of an encoder, without those around the whole timm model."""
+    """The modules of an encoder that hold a tensor, from the outermost."""
     parts = name.split(".")
-    return {".".join(parts[:end]) for end in range(1, len(parts))} - {"body", "body.model", "body.body"}
+    return {".".join(parts[:end]) for end in range(1, len(parts))}
 
 
 def _fit(tensor: Tensor, target: Tensor) -> Tensor | None:

@@ -228,12 +228,15 @@ def to_json(outline: ScheduleOutline) -> dict[str, Any]:
 
 
 # ----------------------------------------------------------------------------------------- the words
-def describe_augmentation(config: Mapping[str, Any], presets: Mapping[str, Any]) -> str:
-    """Describe an augmentation from its config.
+def describe_augmentation(
+    config: Mapping[str, Any], presets: Mapping[str, Any], mixing: Mapping[str, Any] | None = None
+) -> str:
+    """Describe an augmentation from its config, with the mixing of batches after it.
 
     Args:
         config: the resolved config of the augmentation.
         presets: configs of conf/augmentation by name; `size` is ignored in the comparison.
+        mixing: the resolved config of the mixing.
     """
     plain = {key: value for key, value in config.items() if key != "size"}
     name = next((n for n, c in presets.items() if {k: v for k, v in c.items() if k != "size"} == plain), None)
@@ -241,9 +244,11 @@ def describe_augmentation(config: Mapping[str, Any], presets: Mapping[str, Any])
         words = [str(config.get("_target_", "")).rsplit(".", 1)[-1]]
     else:
         geometry = {k: v for k, v in (config.get("geometry") or {}).items() if k != "_target_"}
-        words = [f"{key} {_range(value)}" for key, value in geometry.items() if value not in (0, [1, 1])]
+        neutral = (0, [1, 1], "log")
+        words = [f"{key} {_range(value)}" for key, value in geometry.items() if value not in neutral]
         words += ["colour"] * bool(config.get("colour"))
         words += [str(extra) for extra, value in (config.get("extra") or {}).items() if value]
+    words += [str(name) for name, value in ((mixing or {}).get("choices") or {}).items() if value]
     text = ", ".join(words) or "nothing but the crop"
     return f"{name}: {text}" if name else text
 
@@ -256,4 +261,6 @@ def describe_loss(config: Mapping[str, Any]) -> str:
 
 
 def _range(value: Any) -> str:
+    if isinstance(value, str):
+        return value
     return "–".join(f"{v:g}" for v in value) if isinstance(value, list) else f"{value:g}"

@@ -107,5 +107,6 @@ def fill(model: Composition, weights: Mapping[str, Tensor], file: Path) -> None:
         raise UserError(
             f"{file} does not fit the model that the config describes",
             found="; ".join(reasons),
-            fix="keep the encoder, decoder, classes and channels that the run was trained with",
+            fix="keep the encoder, decoder, classes and channels that the run was trained with; "
+            "a run folder of another version needs the commit in its environment.json",
         ) from error

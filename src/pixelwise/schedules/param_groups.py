@@ -11,7 +11,6 @@ from torch import nn
 
 from pixelwise.errors import UserError
 from pixelwise.models import Composition, Encoder
-from pixelwise.models.weights_match import names_in_encoder
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +24,8 @@ def parameter_groups(
     learning rate of a group to the rate of the part times the scale, and the weight decay of groups that
     decay. Scales follow ELECTRA (Clark et al., ICLR 2020) and BEiT (Bao et al., ICLR 2022; arXiv:2106.08254):
     1 for the decoder (with the encoder's neck) and the head, d for the last layer of the encoder, d² for the
-    layer before, and so on. timm defines the layers: the stem and each stage of a convolutional encoder or
+    layer before, and so on. The pretrained layers of a classifier's head have the rate of the encoder and the
+    scale 1. timm defines the layers: the stem and each stage of a convolutional encoder or
     of a Swin transformer, the embedding and each block of a ViT.
 
     Args:
@@ -40,15 +40,13 @@ def parameter_groups(
         raise UserError("optimizer.layer_decay", found=layer_decay, expected="null or 0 < layer_decay ≤ 1")
     full_model = model.encoder.spec.full_model() if isinstance(model.encoder, Encoder) else None
     layers = {} if layer_decay is None else _layers(model.encoder, full_model)
-    embeddings = _embeddings(model.encoder, full_model)
+    embeddings = _embeddings(full_model)
     count = max(layers.values(), default=-1) + 1
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
-        part, inner = model.part_of(name), name.removeprefix("encoder.")
-        layer = layers.get(inner, count) if part == "encoder" else count
-        decays = decay_norms or not (
-            parameter.ndim <= 1 or name.endswith(".bias") or (part == "encoder" and inner in embeddings)
-        )
+        part = model.part_of(name)
+        layer = layers.get(name, count)
+        decays = decay_norms or not (parameter.ndim <= 1 or name.endswith(".bias") or name in embeddings)
         key = part + (f"/{layer}" if layer < count else "") + ("" if decays else "/no_decay")
         group = {
             "params": [],
@@ -77,13 +75,13 @@ def _layers(encoder: nn.Module, full_model: Any) -> dict[str, int]:
         )
     numbers = group_parameters(full_model, full_model.group_matcher(coarse=True), reverse=True)
     own = {name for name, _ in encoder.named_parameters()}
-    return {n: layer for name, layer in numbers.items() for n in names_in_encoder(name) if n in own}
+    return {f"encoder.body.{n}": layer for n, layer in numbers.items() if f"body.{n}" in own}
 
 
-def _embeddings(encoder: nn.Module, full_model: Any) -> set[str]:
+def _embeddings(full_model: Any) -> set[str]:
     """Return the other parameters that timm exempts from weight decay, such as position embeddings."""
     patterns = full_model.no_weight_decay() if hasattr(full_model, "no_weight_decay") else ()
     if not patterns:
         return set()
-    exempt = {n for n, _ in full_model.named_parameters() if any(fnmatch(n, p) for p in patterns)}
-    return {n for name in exempt for n in names_in_encoder(name)}
+    exempt = [n for n, _ in full_model.named_parameters() if any(fnmatch(n, p) for p in patterns)]
+    return {f"{holder}.{name}" for name in exempt for holder in ("encoder.body", "head.model")}

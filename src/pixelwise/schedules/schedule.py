@@ -105,7 +105,7 @@ class Plan:
 
 
 class PhaseSettings(TypedDict, total=False):
-    """The settings of a phase in a config. Its augmentation and its loss are built elsewhere."""
+    """The settings of a phase in a config. Its augmentation, mixing and loss are built elsewhere."""
 
     epochs: Positive | None
     steps: Count | None
@@ -115,6 +115,7 @@ class PhaseSettings(TypedDict, total=False):
     freeze: str | Sequence[str] | None
     weight_decay: NonNegative | None
     augmentation: Any
+    mixing: Any
     crop_size: Size | Annotated[float, Range(above=0, below=1)] | None
     loss: Any
 

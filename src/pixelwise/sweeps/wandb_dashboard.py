@@ -34,7 +34,7 @@ except ImportError as error:
         "a dashboard needs a package that is missing", found=error, fix="pip install 'pixelwise[wandb]'"
     ) from error
 
-CHOICES = ("encoder", "decoder", "loss", "schedule", "augmentation", "optimizer")
+CHOICES = ("encoder", "decoder", "loss", "schedule", "augmentation", "mixing", "optimizer")
 """Config groups that the jobs of a sweep are compared by, in the order of the axes."""
 
 NUMBERS = ("optimizer.lr", "data.crop_size", "seed")

@@ -14,7 +14,7 @@ from torchmetrics import Metric
 
 from pixelwise.errors import UserError
 from pixelwise.inference import TTA, Blender, with_tta
-from pixelwise.losses import WeightedSum
+from pixelwise.losses import WeightedSum, blend
 from pixelwise.losses.sums import Labels, counts_images, over_processes, share_of_step
 from pixelwise.metrics import Sum
 from pixelwise.models import Composition
@@ -106,11 +106,14 @@ class Module(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a training batch, scaled so that accumulated gradients are those of one loss."""
         logits = self.model(batch["image"])
+        target = batch["target"]
+        if "second" in batch:  # mixed images
+            target = blend(target, batch["second"], batch["share"], logits.shape[1])
         processes, labels = self.trainer.world_size, batch.get("labels")
         if processes == 1:
-            terms = self.loss.terms(logits, batch["target"])
+            terms = self.loss.terms(logits, target)
         else:
-            sums = self.loss.sums(logits, batch["target"])
+            sums = self.loss.sums(logits, target)
             together = over_processes([*sums.values(), *([] if labels is None else [labels])])
             labels = None if labels is None else together.pop()
             terms = self.loss.finish(dict(zip(sums, together, strict=True)))

@@ -7,9 +7,8 @@ from itertools import chain
 
 import numpy as np
 
-from pixelwise.checks import checked
+from pixelwise.checks import checked, class_indices
 from pixelwise.data.tiles.cache import CELL, Prepared
-from pixelwise.errors import UserError, guess, some
 from pixelwise.inference.tiling import Tiling
 from pixelwise.kinds import Count, Share
 from pixelwise.types import IGNORE, NODATA, Raw, Split
@@ -35,13 +34,7 @@ class CropSampling:
 
     def indices(self, classes: Sequence[str]) -> list[int]:
         """Return the indices of the rare classes."""
-        if unknown := [name for name in self.rare if name not in classes]:
-            raise UserError(
-                f"data.source.draws.rare: {some(unknown)} is not a class",
-                expected=some(classes, 12),
-                fix=guess("perhaps …?", unknown[0], classes),
-            )
-        return [list(classes).index(name) for name in self.rare]
+        return class_indices("data.source.draws.rare", self.rare, classes)
 
 
 class TileSplit(Split):

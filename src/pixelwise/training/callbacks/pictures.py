@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 class Pictures(EvaluationCallback):
     """Draw training batches and predictions into `pictures/` of the run folder.
 
-    `batch_<phase>.png`: the first training batch of each phase, augmented, with its labels.
+    `batch_<phase>.png`: the first training batch of each phase, augmented and mixed, with its labels. Soft
+    targets are drawn as the two targets that they are blended from, with their shares.
     `<split>.png`: samples of the final evaluation, with ground truth and prediction side by side.
 
     Args:
@@ -81,12 +82,28 @@ class Pictures(EvaluationCallback):
         step = max(1, max(batch["image"].shape[-2:]) // LARGEST)
         pixels = module.model.normalize.undo(batch["image"][:count, :, ::step, ::step])
         images = pixels.float().cpu().permute(0, 2, 3, 1).numpy()
-        columns = [batch["target"]]
+        columns, shares = [batch["target"]], None
         if logits is not None:
             columns.append(module.predict_labels(logits))
+        elif "second" in batch:
+            columns.append(batch["second"])
+            shares = batch["share"][:count].tolist()
         labels = np.stack([column[:count].cpu().numpy().astype(np.uint8) for column in columns], axis=1)
         labels = labels[..., ::step, ::step] if labels.ndim == 4 else labels
-        return [self.tile(rgb(image), label) for image, label in zip(images, labels, strict=True)]
+        tiles = [self.tile(rgb(image), label) for image, label in zip(images, labels, strict=True)]
+        if shares is None:
+            return tiles
+        if labels.ndim == 4:
+            return [captioned(tile, f"{s:.2f} + {1 - s:.2f}") for tile, s in zip(tiles, shares, strict=True)]
+        return [
+            captioned(rgb(image), self._in_shares(label, share))
+            for image, label, share in zip(images, labels, shares, strict=True)
+        ]
+
+    def _in_shares(self, labels: np.ndarray, share: float) -> str:
+        """Names of two targets with the share of the first: "0.70 cat + 0.30 dog"."""
+        first, second = (in_words(target, self.classes) for target in labels)
+        return f"{share:.2f} {first} + {1 - share:.2f} {second}"
 
     def tile(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return an image with its labels (truth, then prediction): masks beside it or names above it."""

@@ -86,8 +86,8 @@ class ScheduleCallback(L.Callback):
         phase = self.plan.phases[index]
         for part in Composition.PARTS:
             freeze(getattr(module.model, part), part in phase.freeze)
-        if module.model.neck is not None:
-            freeze(module.model.neck, "decoder" in phase.freeze)
+        for name, part in module.model.trained_with.items():
+            freeze(module.model.get_submodule(name), part in phase.freeze)
         module.index_of_loss = index
         module.phase = phase.name
         self._entered = index
