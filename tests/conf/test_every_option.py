@@ -101,8 +101,9 @@ def test_the_first_line_describes_the_file(file: Path) -> None:
 @pytest.mark.fast
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))
 def test_every_class_in_the_file_plays_the_role_of_its_key(file: Path) -> None:
-    group = "" if "# @package _global_" in file.read_text() else file.relative_to(CONF).parts[0] + "."
-    for key, node in nodes(OmegaConf.load(file), "" if file.parent == CONF else group):
+    package = re.search(r"^# @package ([\w.]+)", file.read_text())
+    group = package[1] if package else "_global_" if file.parent == CONF else file.relative_to(CONF).parts[0]
+    for key, node in nodes(OmegaConf.load(file), "" if group == "_global_" else f"{group}."):
         if key.endswith("_target_") and not key.startswith("hydra.") and not OmegaConf.is_list(node):
             assert class_of(node._value(), key.rpartition(".")[0])
 

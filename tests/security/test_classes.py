@@ -23,6 +23,7 @@ ROLES = {
     "loss": "pixelwise.losses.Dice",
     "schedule.phases.all.loss": "torch.nn.MSELoss",
     "augmentation": "pixelwise.augmentation.Augmentation",
+    "mixing": "pixelwise.augmentation.Mixing",
     "data": "pixelwise.data.DataModule",
     "data.source": "pixelwise.drawn.ToySegmentation",
     "task.scores": "pixelwise.metrics.SegmentationScores",

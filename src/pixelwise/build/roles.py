@@ -34,6 +34,8 @@ TRANSFORM = Role("a transform of torchvision", ("torch.nn.Module",), ("torchvisi
 AUGMENTATION = Role(
     "an augmentation", ("pixelwise.augmentation.Transform", "pixelwise.augmentation.Geometry")
 )
+MIXING = Role("a mixing of images", ("pixelwise.augmentation.Mixing",))
+MIX = Role("a way of mixing", ("pixelwise.augmentation.mixing.mix.Mix",))
 DATA = Role("a data module", ("pixelwise.data.DataModule",))
 SOURCE = Role("a data source", ("pixelwise.types.Source",))
 LABELS = Role("a decoder of labels", ("pixelwise.data.Labels", "pixelwise.data.CropSampling"))
@@ -59,6 +61,7 @@ ROLES: Sequence[tuple[str, tuple[Role, ...]]] = (
     (r"encoder|decoder|task\.head", (MODEL,)),
     (r"(schedule\.phases\..+\.)?loss", (LOSS,)),
     (r"(schedule\.phases\..+\.)?augmentation", (AUGMENTATION, TRANSFORM)),
+    (r"(schedule\.phases\..+\.)?mixing", (MIXING, MIX)),
     (r"data", (DATA, SOURCE, LABELS, TARGET)),
     (r"data\.source", (SOURCE, LABELS)),
     (r"task\.scores", (SCORES,)),
