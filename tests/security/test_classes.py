@@ -87,11 +87,8 @@ def test_no_key_takes_a_class_without_its_role(target: str) -> None:
 @pytest.mark.parametrize("key", ROLES)
 def test_a_key_takes_the_classes_of_its_role_alone(key: str) -> None:
     assert class_of(ROLES[key], key)
-    functions = {"augmentation", "views.d4", "task.scores", "encoder", "decoder", "task.head", "loss"}
-    functions |= {
-        "schedule.phases.all.loss",
-        "schedule.phases.all.curve",
-    }  # parts of a model are functions, too
+    functions = {"augmentation", "mixing", "views.d4", "task.scores", "encoder", "decoder", "task.head"}
+    functions |= {key for key in ROLES if key.endswith(("loss", "curve"))}  # have no other role in common
     for other, target in ROLES.items():
         if key != other and not {key, other} <= functions:
             with refused("is not allowed"):
