@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test test-all fast notebooks lint docs clean
+.PHONY: train test test-all fast notebooks lint licences docs clean
 
 train: .venv/installed            ## train a segmenter on drawn images; ARGS="task=classification" adds arguments
 	$(BIN)/python train.py $(ARGS)
@@ -24,6 +24,9 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+licences: .venv/installed         ## list all dependencies with their versions and licences
+	$(BIN)/python tools/licences.py
 
 docs: .venv/installed             ## build the site into site/ (the variable hides a notice: pyproject.toml requires mkdocs < 2)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

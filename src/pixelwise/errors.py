@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that could change a terminal: ASCII and Latin-1 controls but tab and newline, and directions."""
+
+
+def printable(text: str) -> str:
+    """The text with escapes in place of control characters, for messages that contain names of others."""
+    return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 class UserError(ValueError):
@@ -31,8 +40,8 @@ class UserError(ValueError):
         for label, value in (("found", found), ("expected", expected), ("fix", fix)):
             if value is not None:
                 lines.append(f"  {label + ':':<9} {value}")
-        super().__init__("\n".join(lines))
-        self.every = every
+        super().__init__(printable("\n".join(lines)))
+        self.every = [printable(line) for line in every]
 
 
 class UnknownName(UserError):

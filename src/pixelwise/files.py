@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, printable
 
 RESTORE = "restore it from a copy, or correct the last edit"
 
@@ -28,8 +29,26 @@ def read_rows(file: Path) -> list[dict[str, float]]:
     """The rows of a CSV file of numbers, without empty cells; [] if the file does not exist."""
     if not file.is_file():
         return []
-    with file.open(newline="") as stream:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
+    header, *rows = read_cells(file) or [[]]
+    return [{name: float(cell) for name, cell in zip(header, row, strict=False) if cell} for row in rows]
+
+
+def read_cells(file: Path) -> list[list[str]]:
+    """The cells of a CSV file that `write_rows` wrote."""
+    with file.open(newline="", encoding="utf-8") as stream:
+        return [[re.sub(r"^'(?=[=+\-@\t])", "", cell) for cell in row] for row in csv.reader(stream)]
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of a file in a folder, by a name that was read from another file.
+
+    Raises:
+        UserError: the name leads out of the folder.
+    """
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{folder} names a file outside of it", found=name, fix=RESTORE)
+    return file
 
 
 def write_json(file: Path, content: Any) -> None:
@@ -38,10 +57,24 @@ def write_json(file: Path, content: Any) -> None:
 
 
 def write_rows(file: Path, rows: Iterable[Iterable[Any]]) -> None:
-    """Write rows of cells as CSV, the header first."""
+    """Write rows of cells as CSV, the header first.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, CSV injection), and
+    control characters become escapes.
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([_no_formula(cell) for cell in row] for row in rows)
     write_text(file, text.getvalue())
+
+
+def _no_formula(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return "'" * cell.startswith(("=", "+", "-", "@", "\t")) + printable(cell)
+    return cell
 
 
 def write_text(file: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,25 @@ from omegaconf import OmegaConf
 _HERE = Path(__file__).parent
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parents[1] / "conf"
 """The folder of the project's config files: in the installed package, or at the root of a clone."""
+
+OF_RUNS = ("config.yaml", "jobs.json", "multirun.yaml", "study.db")
+"""Files of run folders, sweeps and searches."""
+
+
+def own_folder() -> Path | None:
+    """The user's own conf/ in the current folder, or None; its files extend or replace the project's files.
+
+    A conf/ beside the files of a run is not used: that folder may come from an untrusted source, and the
+    files of conf/ decide which classes are called.
+    """
+    folder = Path.cwd() / "conf"
+    is_own = folder.is_dir() and folder.resolve() != CONF and not any(Path(name).exists() for name in OF_RUNS)
+    return folder if is_own else None
+
+
+def conf_folders() -> list[Path]:
+    """The folders in increasing priority: of two files with the same name, the last one is used."""
+    return [CONF, *([own] if (own := own_folder()) else [])]
 
 
 def mode_of(monitor: str, of: str = "", mode: str = "max") -> str:
@@ -35,6 +55,15 @@ OmegaConf.register_new_resolver("mode_of", mode_of, replace=True)
 def quoted(value: str) -> str:
     """The text in quotes, so that Hydra reads special characters such as commas and brackets as text."""
     return "'" + value.replace("'", r"\'") + "'"
+
+
+def typed(value: Any) -> str:
+    """A value, or nested containers of values, in the syntax of an override."""
+    if OmegaConf.is_dict(value):
+        return "{" + ",".join(f"{key}:{typed(child)}" for key, child in value.items()) + "}"
+    if OmegaConf.is_list(value):
+        return "[" + ",".join(map(typed, value)) + "]"
+    return quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
 def key_of(override: str) -> str:

@@ -308,8 +308,9 @@ def test_evaluation_refuses_a_new_key_but_keeps_those_of_the_run(
     trained: Path, script: Script, tmp_path: Path
 ) -> None:
     shutil.copytree(trained, tmp_path / "run")
-    with (tmp_path / "run/config.yaml").open("a") as stream:
-        stream.write("own: 1\n")
+    config = tmp_path / "run/config.yaml"
+    config.write_text(config.read_text().replace("\nsweep:\n", "\nsweep:\n  own: 1\n"))
+    assert "own: 1" in config.read_text()
     done = script("evaluate.py", "run=run", "+foo=1")
     assert done.returncode == 2
     assert "foo has no effect" in done.stderr

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from tests.helpers import Compose, refused
 
 from pixelwise import build
-from pixelwise.build.instantiate import check_target
+from pixelwise.build.instantiate import class_of
 from pixelwise.overrides import nodes
 from pixelwise.runtime.processes import leave_process_group
 
@@ -100,10 +100,12 @@ def test_the_first_line_describes_the_file(file: Path) -> None:
 
 @pytest.mark.fast
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONF)))
-def test_every_class_in_the_file_is_allowed_and_exists(file: Path) -> None:
-    for key, node in nodes(OmegaConf.load(file)):
-        if key.split(".")[-1] == "_target_" and not OmegaConf.is_list(node):
-            check_target(node._value(), str(file))
+def test_every_class_in_the_file_plays_the_role_of_its_key(file: Path) -> None:
+    package = re.search(r"^# @package ([\w.]+)", file.read_text())
+    group = package[1] if package else "_global_" if file.parent == CONF else file.relative_to(CONF).parts[0]
+    for key, node in nodes(OmegaConf.load(file), "" if group == "_global_" else f"{group}."):
+        if key.endswith("_target_") and not key.startswith("hydra.") and not OmegaConf.is_list(node):
+            assert class_of(node._value(), key.rpartition(".")[0])
 
 
 # --------------------------------------------------------------------------------------- the options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 from hydra.errors import InstantiationException
@@ -11,23 +12,10 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
 from pixelwise import checks
+from pixelwise.build.roles import plays, roles
 from pixelwise.errors import UserError
 from pixelwise.overrides import origin
 from pixelwise.runtime.own_packages import VARIABLE, own_packages
-
-ALLOWED = (
-    "pixelwise.",
-    "lightning.pytorch.",
-    "torch.nn.",
-    "torch.optim.",
-    "torchmetrics.",
-    "torchvision.transforms.",
-    "timm.",
-    "optuna.samplers.",
-    "optuna.pruners.",
-)
-"""Modules whose classes a config may name, in addition to the packages in PIXELWISE_PACKAGES."""
-
 
 OF_HYDRA = {
     "_partial_": checks.Option(bool, False),
@@ -89,8 +77,7 @@ def check_classes(config: Any, key: str = "", source: DictConfig | None = None) 
     """
     if isinstance(config, Mapping):
         if "_target_" in config:
-            check_target(target := str(config["_target_"]), key)
-            options = checks.arguments(get_object(target)) | OF_HYDRA
+            options = checks.arguments(class_of(str(config["_target_"]), key)) | OF_HYDRA
             for name in [name for name in config if name in options]:
                 if found := checks.of_option(f"{key}.{name}", config[name], options[name]):
                     raise checks.refusal(found, "" if source is None else origin(source, found.key))
@@ -101,22 +88,32 @@ def check_classes(config: Any, key: str = "", source: DictConfig | None = None) 
             check_classes(value, key, source)
 
 
-def check_target(target: str, key: str) -> None:
-    """Refuse a target that is not a class of an allowed module: a config may come from an untrusted source.
+def class_of(target: str, key: str) -> type:
+    """The class that a config names, if it plays the role of the key: a config may come from a stranger.
 
     The module that defines the class must be allowed, so that names which an allowed module only imports are
     refused. Functions are refused because some of them run commands or unpickle files.
 
+    Args:
+        target: the value of `_target_`.
+        key: the config key of the node that names it.
+
     Raises:
-        UserError: the target is not allowed, or cannot be imported.
+        UserError: the class does not play the role, is not of an allowed module, or cannot be imported.
     """
-    allowed = (*ALLOWED, *(f"{name}." for name in own_packages()))
+    possible = roles(key)
+    own = ("pixelwise.", *(f"{name}." for name in own_packages()))
+    modules = {role: (*own, *role.modules) for role in possible}
+    described = (
+        f"{role.what}: a class of {', '.join(name.rstrip('.') for name in modules[role])}"
+        for role in possible
+    )
     refused = UserError(
         f"{key}._target_: {target!r} is not allowed",
-        expected="a class of " + ", ".join(name.rstrip(".") for name in allowed),
+        expected="; or ".join(described),
         fix=f"{VARIABLE}=NAME in the environment allows a package of your own",
     )
-    if not target.startswith(allowed):
+    if not target.startswith(tuple(chain.from_iterable(modules.values()))):
         raise refused
     try:
         imported = get_object(target)
@@ -126,5 +123,9 @@ def check_target(target: str, key: str) -> None:
             found=error,
             fix="correct the name; a run folder of another version needs the commit in its environment.json",
         ) from error
-    if not inspect.isclass(imported) or not f"{imported.__module__}.".startswith(allowed):
+    if not inspect.isclass(imported):
         raise refused
+    for role in possible:
+        if f"{imported.__module__}.".startswith(modules[role]) and plays(imported, role):
+            return imported
+    raise refused

@@ -15,7 +15,7 @@ from hydra.utils import get_class
 from lightning.pytorch import callbacks as cb
 from omegaconf import DictConfig
 
-from pixelwise.build.instantiate import check_target
+from pixelwise.build.instantiate import class_of
 from pixelwise.errors import UnknownName, UserError, nearest
 from pixelwise.training.callbacks.ema import EMA
 
@@ -137,7 +137,7 @@ def callback_classes(config: DictConfig) -> Iterator[tuple[str, type]]:
     """The config key and the class of every callback; nothing is instantiated."""
     for name, node in config.callbacks.items():
         if isinstance(node, DictConfig) and "_target_" in node:
-            check_target(node._target_, f"callbacks.{name}")
+            class_of(node._target_, f"callbacks.{name}")
             yield f"callbacks.{name}", get_class(node._target_)
 
 

@@ -113,9 +113,9 @@ def _overrides(statistics: Mapping[str, Sequence[float]]) -> str:
 def without_downloads(config: DictConfig) -> DictConfig:
     """A copy of the config without initial weights, for models whose weights a checkpoint replaces."""
     config = config.copy()
-    config.encoder.pretrained, config.encoder.weights = False, None
-    if "checkpoint_path" in config.encoder:  # an option of timm
-        config.encoder.checkpoint_path = ""
+    none = {"pretrained": False, "weights": None, "checkpoint_path": ""}  # the last is an option of timm
+    for key in none.keys() & set(config.encoder):
+        config.encoder[key] = none[key]
     return config
 
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.augmentation import CenterCrop
-from pixelwise.build.instantiate import check_target, make
+from pixelwise.build.instantiate import class_of, make
 from pixelwise.build.model import _plain
 from pixelwise.data.io.images import ImageReader
 from pixelwise.errors import UserError
@@ -76,9 +75,7 @@ def image_reader(config: DictConfig) -> ImageReader:
     Args:
         config: the config of a run. Keys of conf/predict.yaml, if present, replace those of the data set.
     """
-    target = config.data.source["_target_"]
-    check_target(target, "data.source")
-    source: type[Source] = get_class(target)
+    source: type[Source] = class_of(config.data.source["_target_"], "data.source")
     exact = source.exact_bands
     chosen = {
         key: _plain(config.get(key, OmegaConf.select(config, f"data.source.{key}")))

@@ -20,6 +20,7 @@ from pixelwise.augmentation import CenterCrop
 from pixelwise.errors import UserError
 from pixelwise.models import Composition
 from pixelwise.runs import checkpoints
+from pixelwise.runs.untrusted import check_config
 
 
 class Predictor(Composition):
@@ -99,7 +100,7 @@ def load(path: str | Path, weights: str = "best") -> Predictor:
     state = checkpoints.read(path)
     if not isinstance(state.get("config"), dict):
         raise UserError(f"{path} contains no config of its model", expected="a checkpoint of train.py")
-    return restore(OmegaConf.create(state["config"]), checkpoints.model_weights(state), path)
+    return restore(_checked(state["config"], path), checkpoints.model_weights(state), path)
 
 
 def restore(config: DictConfig, weights: Mapping[str, Tensor], file: Path) -> Predictor:
@@ -136,4 +137,11 @@ def _from_hub(folder: Path) -> Predictor:
             found=f"{type(error).__name__}: {error}",
             expected="a folder written by `python export.py run=RUN format=hub`",
         ) from error
-    return restore(OmegaConf.create(config), weights, file)
+    return restore(_checked(config, folder / "config.json"), weights, file)
+
+
+def _checked(config: dict[str, Any], file: Path) -> DictConfig:
+    try:
+        return check_config(OmegaConf.create(config), file)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{file}: no model can be built from its config", found=error) from error

@@ -16,7 +16,7 @@ from torch import nn
 
 from pixelwise import checks
 from pixelwise.build import limits
-from pixelwise.build.instantiate import make
+from pixelwise.build.instantiate import class_of, make
 from pixelwise.cli.schema import Trainer
 from pixelwise.errors import UserError
 from pixelwise.models.sync_batchnorm import release, synchronise
@@ -87,14 +87,17 @@ def training_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Train
 
 def evaluation_loop(config: DictConfig, folder: Path, phase_plan: Plan) -> L.Trainer:
     """Lightning's trainer for evaluation: with a progress bar, without loggers and other callbacks."""
-    callbacks = [make(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
+    chosen = {f"callbacks.{name}": node for name, node in config.callbacks.items() if node}
+    bars = [
+        key for key, node in chosen.items() if issubclass(class_of(str(node["_target_"]), key), ProgressBar)
+    ]
     return _trainer(
         config,
         limits.limited(config, phase_plan),
         phase_plan,
         default_root_dir=folder,
         logger=[],
-        callbacks=[callback for callback in callbacks if isinstance(callback, ProgressBar)],
+        callbacks=[make(chosen[key], key) for key in bars],
     )
 
 

@@ -20,8 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pixelwise.cli.checks import check
 from pixelwise.cli.hints import explain
-from pixelwise.cli.options import options, own_folder
-from pixelwise.overrides import CONF
+from pixelwise.cli.options import options
+from pixelwise.overrides import CONF, own_folder
 
 
 class Loader(ConfigLoaderImpl):

@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 from hydra._internal.utils import get_args_parser, run_and_report
@@ -28,6 +30,7 @@ from pixelwise.cli.job import output_folder, write_problem_list
 from pixelwise.cli.options import groups, options
 from pixelwise.errors import UnknownName, UserError
 from pixelwise.overrides import key_of
+from pixelwise.runs.untrusted import check_links
 from pixelwise.runtime.own_packages import find_own_packages
 from pixelwise.runtime.processes import SIGNALS, listen, rank
 from pixelwise.runtime.program import arguments, as_started
@@ -148,6 +151,7 @@ def _check_values(application: Application, config_name: str, words: list[str]) 
     for overrides in alternatives(words, application.config_loader):
         try:
             config = application.compose_config(config_name, overrides, RunMode.MULTIRUN)
+            check_links(Path(str(config.hydra.sweep.dir)))  # Hydra writes to this folder
             check_values(config, config_name)
         except UserError:
             print("job that cannot be composed:", " ".join(overrides), file=sys.stderr)
@@ -173,4 +177,5 @@ Completion in bash:   source scripts/completion.bash"""
 def log_resume_command() -> None:
     """Log how to resume a training that a signal stopped."""
     if rank() == 0 and (output_folder() / "config.yaml").is_file():
-        log.info("stopped; resume with: %s resume=%s", as_started("python train.py"), output_folder())
+        resume = shlex.quote(f"resume={output_folder()}")
+        log.info("stopped; resume with: %s %s", as_started("python train.py"), resume)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.cli.application import Application, default_choices
 from pixelwise.cli.options import is_group
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, printable
 from pixelwise.files import write_text
 from pixelwise.overrides import key_of, nodes
 
@@ -48,13 +48,14 @@ def write_problem_list(lines: Sequence[str]) -> Path | None:
     if not lines:
         file.unlink(missing_ok=True)
         return None
-    write_text(file, "\n".join(lines) + "\n")
+    write_text(file, "\n".join(map(printable, lines)) + "\n")
     return file
 
 
 def overrides() -> list[str]:
-    """The overrides of this job; in a sweep, with the values of this job."""
-    return list(HydraConfig.get().overrides.task)
+    """The overrides of this job as typed; in a sweep, with the values of this job."""
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return words
 
 
 def choice(group: str) -> str:

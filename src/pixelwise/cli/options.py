@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.overrides import CONF
-
-
-def own_folder() -> Path | None:
-    """The user's own conf/ in the current folder, or None; its files extend or replace the project's files.
-
-    A conf/ beside the config.yaml of a run is not used: the run folder may come from an untrusted source, and
-    the files of conf/ decide which classes are called.
-    """
-    folder = Path.cwd() / "conf"
-    is_own = folder.is_dir() and folder.resolve() != CONF and not Path("config.yaml").exists()
-    return folder if is_own else None
+from pixelwise.overrides import conf_folders
 
 
 def is_group(name: str) -> bool:
     """Whether conf/ contains a folder of this name."""
-    return name.replace("/", "").isidentifier() and any((folder / name).is_dir() for folder in _folders())
+    return name.replace("/", "").isidentifier() and any((folder / name).is_dir() for folder in conf_folders())
 
 
 def groups() -> list[str]:
     """All groups except Hydra's own, in alphabetical order; nested groups as `data/source`."""
     found = {
         str(path.relative_to(folder))
-        for folder in _folders()
+        for folder in conf_folders()
         for path in folder.rglob("*")
         if path.is_dir() and next(path.glob("*.yaml"), None)
     }
@@ -36,10 +25,5 @@ def groups() -> list[str]:
 
 def options(group: str) -> dict[str, Path]:
     """The file of each option of a group, by its name in alphabetical order."""
-    found = {file.stem: file for folder in _folders() for file in (folder / group).glob("*.yaml")}
+    found = {file.stem: file for folder in conf_folders() for file in (folder / group).glob("*.yaml")}
     return dict(sorted(found.items()))
-
-
-def _folders() -> list[Path]:
-    """The folders in increasing priority: of two files with the same name, the last one is used."""
-    return [CONF, *([own] if (own := own_folder()) else [])]

@@ -34,6 +34,7 @@ def start_from_run(arguments: list[str], usage: str) -> list[str]:
         print(usage.strip(), file=sys.stdout if wants_help else sys.stderr)
         sys.exit(0 if wants_help else 2)
     from pixelwise import runs
+    from pixelwise.runs import trust
 
     folder = runs.open_run(run.strip("'\""))
     for argument in arguments:
@@ -46,7 +47,9 @@ def start_from_run(arguments: list[str], usage: str) -> list[str]:
         if below and ".loss." not in argument:
             raise UserError(f"{argument} has no effect: the run is already trained")
     arguments = [f"run={quoted(str(folder))}" if a.startswith("run=") else a for a in arguments]
-    offer_config(runs.load_config(folder))
+    config = runs.load_config(folder)
+    trust.check_classes(config, folder, arguments, ["trainer"])
+    offer_config(config)
     return arguments
 
 

@@ -42,7 +42,7 @@ def main(config: DictConfig) -> float | None:
     """Create or resume a run folder and train; returns the best monitored score, which sweeps compare."""
     from pixelwise import runs
     from pixelwise.cli.checks import check_choices
-    from pixelwise.runs import resume
+    from pixelwise.runs import resume, trust
     from pixelwise.runtime.processes import RUN, rank
     from pixelwise.sweeps import hydra_callback
 
@@ -68,6 +68,7 @@ def main(config: DictConfig) -> float | None:
     from pixelwise.training.train import train
 
     start = checkpoints.newest(folder) if resuming else None
+    trust.trust(folder)  # what it may use has been checked
     os.environ[RUN] = str(folder)  # for the processes that Lightning starts with the same command
     best = train(build.run(config, folder), folder, start)
     log.info("run folder: %s", folder)

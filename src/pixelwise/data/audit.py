@@ -17,7 +17,7 @@ from rich.text import Text
 from pixelwise.data.labels import LabelError, suggest_fix
 from pixelwise.data.splits import SPLITS, check_base, get_split, missing_split
 from pixelwise.data.statistics import Histogram, in_threads
-from pixelwise.errors import UserError, counted, some
+from pixelwise.errors import UserError, counted, printable, some
 from pixelwise.types import IGNORE, Source, Split
 
 LARGEST = 1e30
@@ -140,9 +140,9 @@ class Audit(NamedTuple):
             yield Text.assemble(("note: ", "bold yellow"), self.origin)
         remarks = [remark for split in self.splits for remark in split.remarks]
         for remark in remarks:
-            yield Text.assemble(("note: ", "bold yellow"), remark)
+            yield Text.assemble(("note: ", "bold yellow"), printable(remark))
         for problem in self.problems:
-            yield Text.assemble(("problem: ", "bold red"), problem)
+            yield Text.assemble(("problem: ", "bold red"), printable(problem))
         if not self.problems:
             has_notes = "Nothing prevents training; see the notes above."
             yield Text(has_notes if remarks else "No problems found.", style="yellow" if remarks else "green")

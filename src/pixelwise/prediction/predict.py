@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from pixelwise.data.io.rasters import gdal
-from pixelwise.errors import UserError, some
+from pixelwise.errors import UserError, printable, some
 from pixelwise.inference import TTA, Forward, with_tta
 from pixelwise.models import Composition
 from pixelwise.prediction.files import check_resources, find_images, prepare_output
@@ -69,13 +69,18 @@ def predict(
             raise combine_errors(failed, len(remaining), "cannot be predicted; no image was predicted")
         check_resources(output, costs)
         forward = network(model, bf16, views)
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         bar = Progress(*columns, disable=not remaining)
         windows = bar.add_task("windows", total=sum(cost.windows for cost in costs))
         try:
             with bar:
                 for name, file in remaining.items():
-                    bar.update(windows, description=file.name)
+                    bar.update(windows, description=printable(file.name))
                     try:
                         writer.predict(name, file, forward, lambda: bar.advance(windows))
                         finished += 1

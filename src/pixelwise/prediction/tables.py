@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from pixelwise.augmentation import CenterCrop
 from pixelwise.data.io.nodata import filled
-from pixelwise.files import write_rows
+from pixelwise.files import read_cells, write_rows
 from pixelwise.inference import Forward
 from pixelwise.prediction.writer import MapOptions, PredictionCost
 
@@ -36,8 +35,7 @@ class ProbabilityWriter:
         self.reader, self.mean = maps.reader, maps.mean
         self.rows: dict[str, list[str]] = {}
         if self.file.exists():
-            with self.file.open(newline="") as stream:
-                self.rows = {row[0]: row for row in list(csv.reader(stream))[1:]}
+            self.rows = {row[0]: row for row in read_cells(self.file)[1:]}
 
     def done(self, name: str) -> bool:
         """Whether the table has a row for this image."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shlex
 import statistics
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pixelwise.files import write_text
+from pixelwise.errors import UserError
+from pixelwise.files import RESTORE, inside, write_text
 from pixelwise.reports.html import render
 from pixelwise.reports.run_charts import charts
 from pixelwise.runs.reader import RunReader, kind_of
@@ -39,7 +41,7 @@ def write(folder: Path) -> Path:
         plan=plan(run),
         batches=batches(run),
         speed=speed(run),
-        train=as_started("python train.py"),
+        resume=f"{as_started('python train.py')} {shlex.quote(f'resume={folder}')}",
     )
     file = folder / "report.html"
     write_text(file, page)
@@ -131,7 +133,7 @@ def samples(run: RunReader) -> dict[str, Any]:
         masks = {}
         for name in ("truth", "prediction"):
             if name in sample["pictures"]:
-                masks[name] = np.asarray(Image.open(run.folder / sample["pictures"][name]))
+                masks[name] = np.asarray(opened(inside(run.folder, sample["pictures"][name])))
         alts = {
             name: f"{name} of {sample['key']}: {shares(mask, run.classes)}" for name, mask in masks.items()
         }
@@ -141,9 +143,12 @@ def samples(run: RunReader) -> dict[str, Any]:
             wrong = float((masks["truth"] != masks["prediction"])[counted].mean()) if counted.any() else 0.0
             alts["error"] = f"wrong pixels of {sample['key']}: {wrong:.1%}"
         files: Mapping[str, str] = sample["pictures"]
-        sample["figures"] = [(name, inline(run.folder / file), alts[name]) for name, file in files.items()]
+        sample["figures"] = [
+            (name, inline(inside(run.folder, file)), alts[name]) for name, file in files.items()
+        ]
     if recorded:
-        recorded["legend"] = list(zip(recorded["classes"], recorded["colours"], strict=True))
+        colours = [tuple(map(int, colour)) for colour in recorded["colours"]]
+        recorded["legend"] = list(zip(recorded["classes"], colours, strict=True))
     return recorded
 
 
@@ -156,24 +161,37 @@ def shares(mask: np.ndarray, classes: list[str]) -> str:
 
 def plan(run: RunReader) -> str:
     """The figure of the schedule, which is drawn before training, as a data URI."""
-    file = run.folder / "pictures/plan.png"
+    file = inside(run.folder, "pictures/plan.png")
     return inline(file) if file.is_file() else ""
 
 
 def batches(run: RunReader) -> list[tuple[str, str]]:
     """The first training batch of each phase: (phase, picture)."""
     files = {
-        phase["name"]: run.folder / f"pictures/batch_{phase['name']}.png"
+        phase["name"]: inside(run.folder, f"pictures/batch_{phase['name']}.png")
         for phase in run.plan.get("phases", [])
     }
     return [(phase, inline(file, 1000)) for phase, file in files.items() if file.is_file()]
 
 
+def opened(file: Path) -> Image.Image:
+    """Open a picture of a run folder.
+
+    Raises:
+        UserError: the file is not a picture as training writes them.
+    """
+    try:
+        return Image.open(file, formats=("PNG", "JPEG"))
+    except OSError as error:
+        raise UserError(f"{file} cannot be read as a picture of the run", found=error, fix=RESTORE) from error
+
+
 def inline(file: Path, side: int | None = None) -> str:
     """A picture as a data URI; with `side`, a JPEG whose sides have at most that many pixels."""
-    content, kind = file.read_bytes(), "png" if file.suffix == ".png" else "jpeg"
+    with opened(file) as image:
+        content, kind = file.read_bytes(), str(image.format).lower()
     if side is not None:
-        picture = Image.open(io.BytesIO(content)).convert("RGB")
+        picture = opened(file).convert("RGB")
         picture.thumbnail((side, side))
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=85)

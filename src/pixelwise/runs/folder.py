@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,39 +31,50 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pixelwise.errors import UserError
 from pixelwise.files import RESTORE, read_json, write_json, write_text
-from pixelwise.overrides import key_of
+from pixelwise.overrides import key_of, typed
 from pixelwise.runs.environment import _git, environment
+from pixelwise.runs.untrusted import check_config, check_links, check_overrides, is_reference
 
 PARTS = ("data", "encoder", "decoder", "task", "trainer", "schedule")
 """Some keys that the config of every run has."""
-
-VOLATILE = re.compile(r"\$\{(hydra|now|oc\.env)[:.]")
-"""Interpolations whose value depends on the time or the machine of the first start."""
 
 
 def create(folder: Path, config: DictConfig, overrides: Sequence[str]) -> Path:
     """Create a run folder and record the config, the overrides and the environment.
 
     Raises:
-        UserError: the folder already holds a run.
+        UserError: the folder already holds a run, or the config or the overrides could not be read again.
     """
     if (folder / "config.yaml").exists():
         raise UserError(f"{folder} already holds a run", fix="omit hydra.run.dir, or name a new folder")
+    fix = "another name, below one of these keys; or add the key to a conf/train.yaml of your own"
+    frozen = check_config(freeze_interpolations(config), folder / "config.yaml", fix)
+    check_overrides(_frozen(overrides, frozen), folder / "overrides.yaml")
     folder.mkdir(parents=True, exist_ok=True)
+    check_links(folder)
     write_json(folder / "environment.json", environment())
     if diff := _git("diff", "HEAD"):
         write_text(folder / "uncommitted.diff", diff + "\n")
-    write_choices(
-        folder, freeze_interpolations(config), overrides
-    )  # last: from here on the folder holds a run
+    write_choices(folder, frozen, overrides)  # last: from here on the folder holds a run
     _point_latest(folder)
     return folder
 
 
 def write_choices(folder: Path, config: DictConfig, overrides: Sequence[str]) -> None:
     """Write `overrides.yaml`, then `config.yaml`: a folder that has the second has both."""
-    write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+    words = OmegaConf.create(_frozen(overrides, config))
+    write_text(folder / "overrides.yaml", OmegaConf.to_yaml(words))
     write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=False))
+
+
+def _frozen(overrides: Sequence[str], config: DictConfig) -> list[str]:
+    """The overrides, with the values of the config in those that read more than other keys."""
+    return [
+        word
+        if is_reference(word)
+        else f"{word.partition('=')[0]}={typed(OmegaConf.select(config, key_of(word)))}"
+        for word in overrides
+    ]
 
 
 def freeze_interpolations(config: DictConfig) -> DictConfig:
@@ -82,13 +92,13 @@ def freeze_interpolations(config: DictConfig) -> DictConfig:
 
 
 def _freeze_volatile(node: Any) -> None:
-    """Replace volatile interpolations by their values, in place."""
+    """Replace interpolations that read more than other keys by their values, in place."""
     keys = range(len(node)) if OmegaConf.is_list(node) else list(node)
     for key in keys:
         child: Node | None = node._get_node(key)
         if OmegaConf.is_config(child) and not OmegaConf.is_interpolation(node, key):
             _freeze_volatile(child)
-        elif isinstance(raw := child._value() if child is not None else None, str) and VOLATILE.search(raw):
+        elif isinstance(raw := child._value() if child is not None else None, str) and not is_reference(raw):
             node[key] = node[key]
 
 
@@ -100,12 +110,10 @@ def open_run(folder: str | Path, key: str = "run") -> Path:
         raise UserError(
             f"{key}={folder} is not a run folder", found=state, expected="the folder that train.py printed"
         )
+    check_links(folder)
     config = load_config(folder)
     if missing := [part for part in PARTS if part not in config]:
         found = f"no key {', '.join(missing)}"
-        raise UserError(f"{folder / 'config.yaml'} is not the config of a run", found=found, fix=RESTORE)
-    if forbidden := [str(key) for key in config if key in ("defaults", "hydra")]:
-        found = f"{' and '.join(forbidden)}, which would configure Hydra"
         raise UserError(f"{folder / 'config.yaml'} is not the config of a run", found=found, fix=RESTORE)
     return folder.resolve()
 
@@ -115,7 +123,7 @@ def load_config(folder: Path) -> DictConfig:
     config = _load(folder / "config.yaml")
     if not isinstance(config, DictConfig):
         raise UserError(f"{folder / 'config.yaml'} is not the config of a run", found="a list", fix=RESTORE)
-    return config
+    return check_config(config, folder / "config.yaml")
 
 
 def load_overrides(folder: Path) -> list[str]:
@@ -123,15 +131,8 @@ def load_overrides(folder: Path) -> list[str]:
     overrides = _load(folder / "overrides.yaml")
     if not OmegaConf.is_list(overrides):
         raise UserError(f"{folder / 'overrides.yaml'} is not a list of overrides", fix=RESTORE)
-    words = list(map(str, overrides))
-    if forbidden := [word for word in words if key_of(word).split(".")[0].split("/")[0] == "hydra"]:
-        found = f"{forbidden[0]}, which would configure Hydra"
-        raise UserError(
-            f"{folder / 'overrides.yaml'} holds overrides that do not belong to a run",
-            found=found,
-            fix=RESTORE,
-        )
-    return words
+    words = [str(overrides._get_node(index)) for index in range(len(overrides))]
+    return check_overrides(words, folder / "overrides.yaml")
 
 
 def _load(file: Path) -> Any:

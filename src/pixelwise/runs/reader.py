@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pixelwise.files import read_json, read_rows
+from pixelwise.files import inside, read_json, read_rows
 from pixelwise.runs.folder import load_config, read_scores
 from pixelwise.types import ScoreName
 
@@ -45,12 +45,12 @@ class RunReader:
     @cached_property
     def rows(self) -> Rows:
         """All logged values, a row for each step."""
-        return read_rows(self.folder / "metrics.csv")
+        return read_rows(inside(self.folder, "metrics.csv"))
 
     @cached_property
     def speed(self) -> Rows:
         """Time, images/s, waiting time and memory, a row for each epoch."""
-        return read_rows(self.folder / "speed.csv")
+        return read_rows(inside(self.folder, "speed.csv"))
 
     @property
     def finished(self) -> bool:
@@ -103,11 +103,11 @@ class RunReader:
 
     def json(self, name: str) -> dict[str, Any]:
         """Content of a JSON file; empty if the file is missing."""
-        return read_json(self.folder / name)
+        return read_json(inside(self.folder, name))
 
     def text(self, name: str) -> str:
         """Content of a text file; empty if the file is missing."""
-        file = self.folder / name
+        file = inside(self.folder, name)
         return file.read_text() if file.is_file() else ""
 
 

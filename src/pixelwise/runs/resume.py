@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import files, runs
 from pixelwise.errors import UserError
 from pixelwise.overrides import key_of, nodes
+from pixelwise.runs import trust, untrusted
+from pixelwise.runtime import program
 from pixelwise.runtime.processes import rank
 from pixelwise.runtime.program import as_started
 from pixelwise.runtime.terminal import score_table, show
@@ -58,13 +60,18 @@ def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictCo
     Raises:
         UserError: a setting that changes the result differs, and `allow_change` is false.
     """
+    untrusted.check_links(folder)
     before = runs.load_config(folder)
     first = runs.load_overrides(folder)
     typed = [o for o in overrides if o not in first]
     allowed = bool(config.allow_change)
     now = runs.freeze_interpolations(config)
     now.resume, now.allow_change = None, False
-    kept, accepted = merge(before, now, [key_of(o) for o in typed], allowed)
+    kept, accepted = merge(
+        before, untrusted.check_config(now, folder / "overrides.yaml"), [key_of(o) for o in typed], allowed
+    )
+    given = overrides if config.resume is None else program.arguments()
+    trust.check_classes(kept, folder, given, ("callbacks", "logger", "trainer", "encoder"))
     scores = folder / "metrics.json"
     early = files.read_json(folder / "environment.json").get("early_end")
     ended = early is not None and not any(_below(key, (early["key"],)) for key in accepted)

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from pixelwise import files, runs
+from pixelwise.errors import UserError
 from pixelwise.overrides import key_of
+from pixelwise.runs import untrusted
 from pixelwise.types import ScoreName
 
 BEST = "best "
@@ -77,7 +77,11 @@ def note(folder: Path, state: str, why: str) -> None:
 # --------------------------------------------------------------------------------------- reading folders
 def read(sweep: Path) -> list[Job]:
     """All jobs in the folder of a sweep, and those that its last command planned and that never started."""
+    untrusted.check_links(sweep)
     planned: dict[str, list[str]] = files.read_json(sweep / "jobs.json")
+    if elsewhere := [name for name in planned if Path(name).name != name or name == ".."]:
+        found = f"the job {elsewhere[0]!r}, which is no name of a folder in it"
+        raise UserError(f"{sweep / 'jobs.json'} does not belong to a sweep", found=found, fix=files.RESTORE)
     present = {f.parent.name for name in ("overrides.yaml", OUTCOME) for f in sweep.glob(f"*/{name}")}
     names = [name for name in present if not (sweep / name).is_symlink()]  # `latest` repeats a job
     return [_job(sweep / name, planned.get(name, [])) for name in sorted({*names, *planned})]
@@ -85,7 +89,7 @@ def read(sweep: Path) -> list[Job]:
 
 def _job(folder: Path, planned: Iterable[str]) -> Job:
     overrides = folder / "overrides.yaml"
-    typed = OmegaConf.load(overrides) if overrides.is_file() else planned
+    typed = runs.load_overrides(folder) if overrides.is_file() else planned
     choices = {key_of(str(o)): str(o).partition("=")[2] for o in typed}
     final = folder / "metrics.json"
     outcome = files.read_json(folder / OUTCOME)

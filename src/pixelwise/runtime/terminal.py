@@ -6,11 +6,14 @@ import io
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
+from pathlib import Path
 
 from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from pixelwise.errors import printable
 from pixelwise.types import ERODED, ScoreName
 
 log = logging.getLogger(__name__)
@@ -27,11 +30,29 @@ class Print(logging.Handler):
         print(self.format(record), flush=True)
 
 
+class Plain(logging.Formatter):
+    """A formatter that writes control characters, which a name may contain, as escapes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record."""
+        return printable(super().format(record))
+
+
+class LogFile(logging.FileHandler):
+    """A handler that writes to a file, never through a symbolic link, which could lead to any other file."""
+
+    def _open(self) -> TextIOWrapper:
+        file = Path(self.baseFilename)
+        if file.is_symlink():
+            file.unlink()
+        return super()._open()
+
+
 def show(content: RenderableType) -> None:
     """Log a table or other rich object as plain text, so that the terminal and train.log are equal."""
     buffer = io.StringIO()
     # without force_jupyter=False, a notebook would capture the output
-    Console(file=buffer, width=100, force_jupyter=False).print(content)
+    Console(file=buffer, width=100, force_jupyter=False, markup=False, emoji=False).print(content)
     log.info("%s", "\n" + buffer.getvalue().rstrip())
 
 

@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise.cli.options import options
 from pixelwise.errors import UserError
 from pixelwise.overrides import key_of
-from pixelwise.runs import sweep
+from pixelwise.runs import sweep, untrusted
 from pixelwise.runtime.processes import SIGNALS, interruptible
 from pixelwise.sweeps import summary
 
@@ -51,10 +52,13 @@ def search(config: DictConfig, overrides: Sequence[str], folder: Path, train: Se
     """
     if "search" not in config:
         raise UserError("search=… must be given", expected=", ".join(options("search")))
+    from pixelwise.sweeps.study import open_study  # imports torch
+
     log.info("search folder: %s", folder)
+    untrusted.check_links(folder)
     lock = _lock(folder)
     fixed = [o for o in overrides if key_of(o).split(".")[0] not in ("search", "sweep", "resume")]
-    study = _study(config, fixed, folder)
+    study = open_study(config, fixed, folder)
     search = _Search(study, config, fixed, folder, train, lock)
     with interruptible():
         try:
@@ -76,45 +80,6 @@ def _lock(folder: Path) -> IO[str]:
         message = f"{folder} is in use by a search, or by trials of a killed search"
         raise UserError(message, fix="wait for them, or stop them") from error
     return lock
-
-
-def _study(config: DictConfig, fixed: Sequence[str], folder: Path) -> Any:
-    """Create the study of a folder, or load it if it exists."""
-    try:
-        import optuna
-        from optuna.study import StudyDirection
-    except ImportError as error:
-        raise UserError(
-            "searching needs Optuna", found=error, fix="pip install 'pixelwise[search]'"
-        ) from error
-    from pixelwise.build.instantiate import make
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = f"sqlite:///{folder / 'study.db'}"
-    directions = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
-    study = optuna.create_study(
-        study_name=folder.name,
-        storage=storage,
-        direction=directions[config.task.mode],
-        load_if_exists=True,
-    )
-    # with the same seed at each start, a sampler would repeat its first proposals
-    study.sampler = make(
-        config.search.sampler, "search.sampler", seed=config.seed + len(study.get_trials(deepcopy=False))
-    )
-    study.pruner = make(config.search.pruner, "search.pruner")
-    described = {"space": OmegaConf.to_container(config.search.space), "overrides": sorted(fixed)}
-    recorded = study.user_attrs.get("search", described)
-    for part, now in described.items():
-        if recorded[part] != now:
-            raise UserError(
-                f"{folder} holds another search: its {part} differ",
-                found=json.dumps(now),
-                expected=json.dumps(recorded[part]),
-                fix="choose another sweep.name",
-            )
-    study.set_user_attr("search", described)
-    return study
 
 
 @dataclass
@@ -237,7 +202,9 @@ class _Search:
                 running.process.terminate()
         for running in self.running:
             running.process.wait()
-        log.info("stopped; to continue, repeat the command with sweep.name=%s", self.folder.name)
+        log.info(
+            "stopped; to continue, repeat the command with %s", shlex.quote(f"sweep.name={self.folder.name}")
+        )
 
 
 def leaves(space: Mapping[str, Any] | DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:

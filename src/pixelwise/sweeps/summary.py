@@ -13,6 +13,7 @@ Imports no torch, so that a finished sweep shows its tables at once.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def show(sweep: Path, hint: bool = True) -> None:
     """Print the state and scores of each job and the means over seeds; with `hint`, how to run the rest."""
     jobs = write(sweep)
     keys, groups, scores = differing(jobs), settings(jobs), shown_scores(jobs)
-    console = Console(width=None if Console().is_terminal else 120)
+    console = Console(width=None if Console().is_terminal else 120, markup=False, emoji=False)
     rows = job_rows(jobs, keys, scores)
     shown = [row[1:] for row in rows] if keys else rows  # without the folder's name if keys tell jobs apart
     console.print(_table(f"{sweep.name}: {len(jobs)} jobs", shown, scores))
@@ -61,7 +62,8 @@ def show(sweep: Path, hint: bool = True) -> None:
     files = "jobs.csv,settings.csv,report.html"
     lines = [f"tables and report: {sweep}/{{{files}}}"]
     if hint and any(job.state != "finished" for job in jobs):
-        lines.append(f"to run missing and failed jobs, repeat the command with sweep.name={sweep.name}")
+        again = shlex.quote(f"sweep.name={sweep.name}")
+        lines.append(f"to run missing and failed jobs, repeat the command with {again}")
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import build, files, runs
 from pixelwise.errors import UserError
 from pixelwise.reports.drawing import save_picture
+from pixelwise.runtime.terminal import LogFile, Plain
 from pixelwise.training.train import train
 
 log = logging.getLogger(__name__)
@@ -124,8 +125,8 @@ def finished(
 def logged_to(file: Path) -> Iterator[None]:
     """Write log messages to a file instead of the terminal, within a `with` block."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    own = logging.FileHandler(file)
-    own.setFormatter(logging.Formatter("[%(asctime)s] %(message)s"))
+    own = LogFile(file)
+    own.setFormatter(Plain("[%(asctime)s] %(message)s"))
     root = logging.getLogger()
     before, level = root.handlers, root.level
     root.handlers = [own]

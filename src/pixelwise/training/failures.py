@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import shlex
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,7 @@ def explain_failure(error: Exception, run: Run, folder: Path, start: Path | None
         return UserError(
             f"{folder} cannot be written: the disk is full",
             found=error,
-            fix=f"free some space, then continue with python train.py resume={folder}",
+            fix=f"free some space, then continue with python train.py {shlex.quote(f'resume={folder}')}",
         )
     if start is not None and _raised_in(error, nn.Module.load_state_dict):
         return UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 
 import lightning as L
@@ -142,5 +143,5 @@ def _report(run: Run, folder: Path, status: str) -> None:
         except OSError as error:
             log.warning("the report could not be written: %s", error)
         except Exception:
-            again = as_started("python scripts/report.py")
-            log.exception("the report could not be written; try again with %s %s", again, folder)
+            again = f"{as_started('python scripts/report.py')} {shlex.quote(str(folder))}"
+            log.exception("the report could not be written; try again with %s", again)

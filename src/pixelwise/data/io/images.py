@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from pixelwise.checks import checked
 from pixelwise.data.io import orientation
 from pixelwise.data.io.channels import fit, without_alpha
 from pixelwise.data.io.nodata import filled, nodata_at
-from pixelwise.data.io.photos import decode, is_deep_colour, is_lossy, orientation_of
+from pixelwise.data.io.photos import decode, is_deep_colour, is_lossy, opened, orientation_of
 from pixelwise.data.io.rasters import gdal
 from pixelwise.data.io.tiff import Tiff, is_tiff, tiff_header
 from pixelwise.data.io.unreadable import UnreadableImage, readable
@@ -122,7 +121,7 @@ class ImageReader:
         if is_tiff(path):
             with self.open(path) as tiff:
                 return tiff.shape, tiff.dtype
-        with readable(path), Image.open(path) as image:
+        with readable(path), opened(path) as image:
             is_deep = image.mode.startswith("I;16") or is_deep_colour(image)
         return read_header(path).size(self.exif), np.dtype(np.uint16 if is_deep else np.uint8)
 
@@ -201,7 +200,7 @@ def read_header(path: Path) -> Header:
     """Read size, orientation and colour table of an image from its header; may raise `UnreadableImage`."""
     if is_tiff(path):
         return Header(*tiff_header(path))
-    with readable(path), Image.open(path) as image:
+    with readable(path), opened(path) as image:
         table = bytes((image.mode == "P" and image.getpalette()) or ())
         if image.format == "GIF" and table[::3] == table[1::3] == table[2::3]:
             table = b""

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
-from PIL import Image
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from pixelwise.data.io.images import ImageReader
-from pixelwise.data.io.photos import is_deep_colour
-from pixelwise.data.io.rasters import gdal
+from pixelwise.data.io.photos import is_deep_colour, opened
+from pixelwise.data.io.rasters import gdal, open_raster
 from pixelwise.data.io.tiff import is_tiff
 from pixelwise.data.io.unreadable import readable
 from pixelwise.errors import UserError, some
@@ -68,7 +66,7 @@ def open_labels(path: Path, colours: bool = False) -> Iterator[LabelFile]:
     elif is_tiff(path):
         with gdal():
             with readable(path):
-                dataset = rasterio.open(path, driver="GTiff")
+                dataset = open_raster(path)
             with dataset:
                 yield _TiffNumbers(path, dataset)
     else:
@@ -142,7 +140,7 @@ class _TiffNumbers(LabelFile):
 
 def _read_numbers(path: Path) -> np.ndarray:
     """Read (H, W) numbers of a file that is not a TIFF; for a PNG with a colour table, the indices."""
-    with readable(path), Image.open(path) as image:
+    with readable(path), opened(path) as image:
         if is_deep_colour(image):
             raise _no_mask(path, "colours of type uint16")
         raw_mode = str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""

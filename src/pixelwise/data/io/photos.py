@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from pixelwise.data.io import orientation
 from pixelwise.data.io.channels import channel_error, check_type, fit_channels
@@ -20,6 +20,15 @@ from pixelwise.errors import UserError, counted
 
 # Pillow refuses images of twice this many pixels. Aerial mosaics exceed its default limit.
 Image.MAX_IMAGE_PIXELS = 2**29
+
+
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "WEBP")
+"""Formats that Pillow may decode. It tries all it knows by content, and runs Ghostscript for PostScript."""
+
+
+def opened(path: Path) -> ImageFile.ImageFile:
+    """Open an image that is not a TIFF, for use in a `with` block."""
+    return Image.open(path, formats=FORMATS)
 
 
 def decode(
@@ -33,7 +42,7 @@ def decode(
         UnreadableImage: the file is missing, damaged or not an image.
         UserError: its channels or its number type are wrong.
     """
-    with readable(path), Image.open(path) as image:
+    with readable(path), opened(path) as image:
         tag = orientation_of(image) if exif == "apply" else orientation.UPRIGHT
         if is_deep_colour(image):
             pixels = _decode_deep(path, str(image.tile[0][3]))

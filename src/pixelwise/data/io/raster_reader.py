@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import rasterio
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 
 from pixelwise.data.io.images import ImageReader
 from pixelwise.data.io.nodata import filled
+from pixelwise.data.io.rasters import open_raster
 
 
 class GeoReference(NamedTuple):
@@ -86,7 +86,7 @@ class RasterReader:
 
 def read_small(file: Path, height: int, width: int) -> np.ndarray:
     """Read the first band of a raster at another size, by nearest neighbour."""
-    with rasterio.open(file) as dataset:
+    with open_raster(file) as dataset:
         return dataset.read(1, out_shape=(height, width), resampling=Resampling.nearest)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window
 
 from pixelwise.errors import UserError
@@ -36,9 +37,30 @@ class Header(NamedTuple):
 
 @contextmanager
 def gdal() -> Iterator[None]:
-    """Limit GDAL's cache inside the block."""
-    with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True):
+    """Limit GDAL's cache inside the block, and keep GDAL off the network."""
+    with rasterio.Env(
+        GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True, CPL_VSIL_CURL_ALLOWED_EXTENSIONS="none"
+    ):
         yield
+
+
+def open_raster(address: object, driver: str = "GTiff") -> Any:
+    """Open a raster with one driver of GDAL, by default as a TIFF.
+
+    GDAL chooses a driver by the content of a file: a VRT with the name of a TIFF would read any other file. A
+    TIFF can do so too, as it may name the file of its overviews.
+
+    Raises:
+        RasterioIOError: the file is missing, damaged, of another format, or reads a file of another folder.
+    """
+    with gdal():
+        dataset = rasterio.open(str(address), driver=driver)
+        beside = Path(str(address)).parent
+        for file in map(Path, dataset.files):
+            if not file.is_relative_to(beside) or ".." in file.relative_to(beside).parts:
+                dataset.close()
+                raise RasterioIOError(f"it reads {file}, outside of its folder")
+    return dataset
 
 
 @contextmanager
@@ -50,7 +72,7 @@ def opened(address: object, name: object = None) -> Iterator[Any]:
     """
     with gdal():
         with raster_errors(name or address):
-            dataset = rasterio.open(str(address))
+            dataset = open_raster(address, "JPEG" if str(address).lower().endswith(".jpg") else "GTiff")
         with dataset:
             yield dataset
 

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 from pixelwise.data.io import orientation
 from pixelwise.data.io.channels import channel_error, check_type, fit, fit_channels
 from pixelwise.data.io.nodata import equals, nodata_at
-from pixelwise.data.io.rasters import gdal
+from pixelwise.data.io.rasters import gdal, open_raster
 from pixelwise.data.io.unreadable import readable
 from pixelwise.errors import UserError, counted
 
@@ -66,7 +66,7 @@ class Tiff:
     ) -> None:
         self.file, self.channels, self.exact, self.option = file, channels, exact, option
         with readable(file):
-            self._dataset = rasterio.open(file, driver="GTiff")
+            self._dataset = open_raster(file)
         try:
             self.as_stored = bands is not None
             chosen = self._chosen(self._dataset.indexes if bands is None else bands)
@@ -208,7 +208,7 @@ class Tiff:
 
 def tiff_header(file: Path) -> tuple[tuple[int, int], int, bytes, bool]:
     """Read (H, W) as stored, the orientation to apply, the colour table, and whether it holds a JPEG."""
-    with gdal(), readable(file), rasterio.open(file, driver="GTiff") as dataset:
+    with gdal(), readable(file), open_raster(file) as dataset:
         has_table = dataset.colorinterp[0] is ColorInterp.palette
         colours = dataset.colormap(1).values() if has_table else ()
         table = bytes(level for colour in colours for level in colour[:3])
