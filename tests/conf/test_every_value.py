@@ -59,8 +59,9 @@ def leaves(node: Any, path: tuple[str, ...], target: str | None = None) -> Itera
 def keys_of(file: Path) -> Iterator[Key]:
     """The keys of a file, below its package."""
     raw: Any = OmegaConf.to_container(OmegaConf.load(file))
-    is_global = "@package _global_" in file.read_text() or file.parent == CONF
-    package = () if is_global else file.relative_to(CONF).parts[:1]
+    stated = re.search(r"@package (\S+)", file.read_text())
+    place = stated[1] if stated else file.relative_to(CONF).parts[0]
+    package = () if place == "_global_" or file.parent == CONF else tuple(place.split("."))
     own = {name: node for name, node in raw.items() if name not in ("defaults", "hydra")}
     return leaves(own, package, own.get("_target_")) if own else iter(())
 
@@ -142,7 +143,7 @@ RIGHT: list[tuple[str, str, str]] = [
     ("null", "schedule.phases.*.crop_size schedule.phases.*.weight_decay", OFF),
     ("mapping", "schedule.phases.*.lr", "`make_plan` knows the names of the parts"),
     ("list", "schedule.phases.*.freeze", "`make_plan` knows the names of the parts"),
-    ("list", "*.classes *.rare *.skip *.tags data.source.inputs", "names of any number"),
+    ("list", "*.classes *.rare *.skip *.tags data.source.inputs *.paste", "names of any number"),
     ("list", "task.requires.*", "names of classes"),
     ("list", "search.gpus", "names of devices"),
     ("text", "resume split output sample formats.hub.* *.csv encoder.weights", "a path or a name"),
@@ -153,7 +154,7 @@ RIGHT: list[tuple[str, str, str]] = [
     ("nan", "nodata *.nodata", "the nodata value of float rasters"),
     (
         "negative",
-        "logger.tensorboard.version search.pruner.*",
+        "logger.tensorboard.version search.pruner.* augmentation.extra.*.transform.*",
         "arguments of other packages, which check them",
     ),
     ("true", "trainer.strategy.find_unused_parameters", "an argument of torch's DDP, chosen automatically"),

@@ -59,7 +59,7 @@ PRUNER = Role("a pruner", ("optuna.pruners.BasePruner",), ("optuna.pruners.",))
 
 ROLES: Sequence[tuple[str, tuple[Role, ...]]] = (
     (r"encoder|decoder|task\.head", (MODEL,)),
-    (r"(schedule\.phases\..+\.)?loss", (LOSS,)),
+    (r"((schedule\.phases|auxiliary)\..+\.)?loss", (LOSS,)),
     (r"(schedule\.phases\..+\.)?augmentation", (AUGMENTATION, TRANSFORM)),
     (r"(schedule\.phases\..+\.)?mixing", (MIXING, MIX)),
     (r"data", (DATA, SOURCE, LABELS, TARGET)),

@@ -41,7 +41,7 @@ Duration = Annotated[
         lambda v: (
             re.fullmatch(r"(\d+:)?\d+:\d\d:\d\d", v.strip())
             if isinstance(v, str)
-            else v and v.keys() <= {"weeks", "days", "hours", "minutes", "seconds"}
+            else v and v.keys() <= {"weeks", "days", "hours", "minutes", "seconds", "milliseconds"}
         ),
         "HH:MM:SS or DD:HH:MM:SS (in quotes in a YAML file), or {hours: 5}",
     ),

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixelwise.errors import UnknownName, UserError, nearest
-from pixelwise.kinds import Count, Stride
+from pixelwise.kinds import Count, Fraction, Stride
 from pixelwise.models.download import require_download, resolve_hub
 from pixelwise.models.encoder_weights import load_encoder_weights
 from pixelwise.models.freezing import FrozenNorms, freeze_batchnorm, parameters_to_buffers, unused_parameters
@@ -59,6 +59,7 @@ class Encoder(FrozenNorms):
             stride, which is logged.
         frozen_batchnorm: keep the statistics, scale and shift of all batch-norms fixed, as is usual for a
             pretrained encoder with small batches.
+        drop_rate: dropout before the classifier, or where timm's model has it; None: the model's default.
         blocks: of a model with a single scale, the blocks that give maps: the last n, or a list of indices;
             None: four blocks, at each quarter of the depth. Other models ignore it.
         neck: make four scales of the maps of a single scale. Without it, they keep the model's stride.
@@ -83,6 +84,7 @@ class Encoder(FrozenNorms):
         in_chans: int = 3,
         output_stride: Stride = 32,
         frozen_batchnorm: bool = False,
+        drop_rate: Fraction | None = None,
         blocks: Count | Sequence[int] | None = None,
         neck: bool = True,
         readout: Literal["ignore", "add", "project"] = "ignore",
@@ -92,6 +94,8 @@ class Encoder(FrozenNorms):
         super().__init__()
         architecture, hub_options = resolve_hub(name)
         options = {**hub_options, **options}
+        if drop_rate is not None:
+            options["drop_rate"] = drop_rate
         if not timm.is_model(architecture):
             near = nearest(name, timm.list_models(), 5)
             raise UnknownName(
