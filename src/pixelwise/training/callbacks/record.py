@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pixelwise.data.samplers import EvaluationBatches
 from pixelwise.files import write_json
-from pixelwise.kinds import Colour, Whole
+from pixelwise.kinds import Colour, Count, Whole
 from pixelwise.metrics.per_sample import sample_scores
 from pixelwise.reports.drawing import colours, in_words, save_picture
 from pixelwise.training.callbacks.evaluation import EvaluationCallback, batches_of, loader_of
