@@ -50,6 +50,11 @@ def test_files_named_in_a_page_exist(page: Path) -> None:
 
 
 @pytest.mark.fast
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 900
+
+
+@pytest.mark.fast
 def test_the_reading_path_is_short() -> None:
     named = re.findall(r"^\| `([\w/.]+)` \|", (ROOT / "docs/reading.md").read_text(), flags=re.M)
     files = [ROOT / name if (ROOT / name).is_file() else ROOT / "src/pixelwise" / name for name in named]
