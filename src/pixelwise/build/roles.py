@@ -58,7 +58,7 @@ SAMPLER = Role("a sampler", ("optuna.samplers.BaseSampler",), ("optuna.samplers.
 PRUNER = Role("a pruner", ("optuna.pruners.BasePruner",), ("optuna.pruners.",))
 
 ROLES: Sequence[tuple[str, tuple[Role, ...]]] = (
-    (r"encoder|decoder|task\.head", (MODEL,)),
+    (r"encoder|decoder|task\.head|auxiliary\.[^.]+", (MODEL,)),
     (r"((schedule\.phases|auxiliary)\..+\.)?loss", (LOSS,)),
     (r"(schedule\.phases\..+\.)?augmentation", (AUGMENTATION, TRANSFORM)),
     (r"(schedule\.phases\..+\.)?mixing", (MIXING, MIX)),
