@@ -148,7 +148,12 @@ CASES: dict[str, tuple[Sequence[str], Sequence[str], Sequence[str], int]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = ("accumulation", "average of the weights", "patience", "steps within an epoch")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if case in QUICK else pytest.mark.slow) for case in CASES]
+)
 def test_a_run_that_ended_early_goes_on_as_if_it_had_not(
     case: str, start: Start, go_on: Resume, unbroken: Start
 ) -> None:
@@ -251,6 +256,7 @@ def test_less_patience_on_resuming_ends_at_once(start: Start, go_on: Resume) -> 
     assert end["key"] == "callbacks.early_stopping"
 
 
+@pytest.mark.slow
 def test_a_time_limit_on_the_command_line_ends_and_goes_on(script: Script, tiny: list[str]) -> None:
     done = script("train.py", *tiny, "epochs=300", "+trainer.max_time=00:00:01", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr

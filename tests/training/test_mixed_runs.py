@@ -121,7 +121,9 @@ def test_pictures_show_mixed_batches(compose: Compose, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("mixing=mixup", "mixing.choices.mixup.alpha=1", "data.num_workers=2"),
+        pytest.param(
+            ("mixing=mixup", "mixing.choices.mixup.alpha=1", "data.num_workers=2"), marks=pytest.mark.slow
+        ),
         pytest.param(
             ("task=classification", "mixing=mixup_cutmix", "data.balance=1"), marks=pytest.mark.slow
         ),

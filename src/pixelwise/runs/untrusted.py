@@ -144,8 +144,13 @@ def _is_group(key: str) -> bool:
 
 
 # ------------------------------------------------------------------------------------------------ links
+_OF_WANDB = re.compile(r"(offline-)?run-\d+_\d+-")
+
+
 def check_links(folder: Path) -> None:
     """Refuse symbolic links that lead out of a folder: files behind them would be overwritten or published.
+
+    The folders of earlier starts of W&B, which hold links to its logs, are neither read nor written again.
 
     Raises:
         UserError: the first such link.
@@ -160,3 +165,5 @@ def check_links(folder: Path) -> None:
                     expected="a file or folder",
                     fix="move what it leads to in its place, or remove it",
                 )
+        if Path(parent) == root / "wandb":
+            folders[:] = [name for name in folders if not _OF_WANDB.match(name)]
