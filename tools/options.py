@@ -52,9 +52,8 @@ def table() -> str:
     rows = ["| group | options (the default first) | purpose |", "|---|---|---|"]
     for group in groups():
         options = [f"**{name}**" if name == group.default else name for name in group.options]
-        rows.append(
-            f"| [`{group.name}`](conf/{group.name}) | {', '.join(options)} | {group.purpose.partition(';')[0]} |"
-        )
+        purpose = group.purpose.partition(";")[0]
+        rows.append(f"| [`{group.name}`](conf/{group.name}) | {', '.join(options)} | {purpose} |")
     return "\n".join(rows)
 
 
