@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from tests.drills import RUN, differing, drill, result
 from tests.helpers import Compose, refused
-from tests.training.test_normalisation import PLAIN, built, weights
+from tests.training.test_normalisation import PLAIN, Windows, built, weights
 
 from pixelwise import build
 from pixelwise.losses import blend
@@ -21,15 +21,8 @@ SCENES = "data.source.counts={train:12,val:4,test:4}"
 DRAWN = [word for word in PLAIN if "decoder" not in word and "classes" not in word]
 
 
-class Steps(L.Callback):
+class Steps(Windows):
     """Compares the gradient of each step with that of its batches as one batch, with soft targets."""
-
-    def __init__(self) -> None:
-        self.batches: list[Any] = []
-        self.sizes: list[int] = []
-
-    def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
-        self.batches.append(batch)
 
     def on_before_optimizer_step(self, trainer: L.Trainer, module: Any, optimizer: Any) -> None:
         image, *parts = (

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
-from hydra.utils import get_class
 from lightning.pytorch import callbacks as cb
 from omegaconf import DictConfig
 
@@ -137,8 +136,7 @@ def callback_classes(config: DictConfig) -> Iterator[tuple[str, type]]:
     """The config key and the class of every callback; nothing is instantiated."""
     for name, node in config.callbacks.items():
         if isinstance(node, DictConfig) and "_target_" in node:
-            class_of(node._target_, f"callbacks.{name}")
-            yield f"callbacks.{name}", get_class(node._target_)
+            yield f"callbacks.{name}", class_of(node._target_, f"callbacks.{name}")
 
 
 def advice(kind: type) -> Any:

@@ -6,7 +6,6 @@ A class refuses an argument that it does not have. Keys that are read by name ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise.cli.options import groups, options
 from pixelwise.cli.schema import Data, Logger, Schedule, Sweep, Task
 from pixelwise.errors import UnknownName, nearest
+from pixelwise.runs.untrusted import texts
 
 SECTIONS = {"data": Data, "task": Task, "schedule": Schedule, "sweep": Sweep, "logger": Logger}
 """Groups whose keys are read by name. (The keys of other groups are arguments of classes.)"""
@@ -31,7 +31,7 @@ def check_known(config: DictConfig) -> None:
     """
     raw: Any = OmegaConf.to_container(config, resolve=False)
     raw.pop("hydra", None)
-    referring = "\n".join(text for text in _texts(raw) if "${" in text)
+    referring = "\n".join(text for _, text in texts(raw) if "${" in text)
     evaluated = ConfigStore.instance().load("run_config.yaml").node if "run" in config else {}
     commands = [file for name, file in options("").items() if "run" in config or name == "train"]
     top = [str(key) for file in commands for key in OmegaConf.load(file)]
@@ -46,12 +46,3 @@ def check_known(config: DictConfig) -> None:
                 near = [f"{group}.{name}".lstrip(".") for name in nearest(str(key), names, 1)]
                 fix = f"did you mean {near[0]}?" if near else f"remove it, or refer to it: ${{{path}}}"
                 raise UnknownName(f"{path} has no effect: nothing reads this key", fix=fix)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in nested containers."""
-    if isinstance(value, dict | list):
-        for child in value.values() if isinstance(value, dict) else value:
-            yield from _texts(child)
-    elif isinstance(value, str):
-        yield value
