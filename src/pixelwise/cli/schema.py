@@ -145,8 +145,9 @@ class Auxiliary(TypedDict, total=False):
 
 
 class Schedule(TypedDict, total=False):
-    """`schedule`, the phases in order; null leaves one out."""
+    """`schedule`, the phases in order; null leaves one out. `decoder=linear` reads `batchnorm`."""
 
+    batchnorm: bool
     phases: Mapping[str, PhaseSettings | None] | None
 
 
@@ -254,6 +255,25 @@ class Export(Run, total=False):
 Several = Where(lambda values: len(values) > 0, "a list of at least one number")
 
 
+class ProbeSettings(TypedDict, total=False):
+    """`probe` of conf/probe.yaml."""
+
+    cache: str
+    epochs: Count
+    image_batch: Count
+    pixel_batch: Count
+    learning_rates: Annotated[Sequence[Positive], Several]
+    weight_decays: Annotated[Sequence[NonNegative], Several]
+    neighbours: Annotated[Sequence[Count], Several]
+    temperature: Positive
+
+
+class Probe(Train, total=False):
+    """conf/probe.yaml."""
+
+    probe: ProbeSettings
+
+
 class Transfer(TypedDict, total=False):
     """conf/transfer.yaml."""
 
@@ -266,7 +286,14 @@ class Transfer(TypedDict, total=False):
     segmenter: Mapping[str, Any]
 
 
-COMMANDS = {"train": Train, "evaluate": Evaluate, "predict": Predict, "export": Export, "transfer": Transfer}
+COMMANDS = {
+    "train": Train,
+    "probe": Probe,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "export": Export,
+    "transfer": Transfer,
+}
 
 
 def check_declared(config: DictConfig, plain: Mapping[str, Any], command: str) -> None:

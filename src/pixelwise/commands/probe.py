@@ -1,0 +1,47 @@
+"""Compare what an encoder's features say about images and about pixels.
+
+    python scripts/probe.py encoder.name=resnet50 encoder.pretrained=true
+    python scripts/probe.py data=pets data.root=DIR encoder.weights=FILE
+    python scripts/probe.py encoder=vit_small_dinov3 decoder.encoder_blocks=4
+    python scripts/probe.py task=segmentation 'probe.learning_rates=[1e-3]'
+
+Takes the arguments of train.py for data and encoder, and those of
+conf/probe.yaml. The encoder is frozen. Its features are computed once and kept
+in runs/probe/cache. Linear heads with different learning rates and weight
+decays are trained on them in one pass, for images on the pooled features and
+for pixels on the last map; images are also classified by nearest neighbours.
+The best on val is scored on test.
+
+If the images have no classes of their own, the classes in their masks are
+their labels. task=… runs one probe only. Writes probe.json and probe.png.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from omegaconf import DictConfig
+
+from pixelwise.cli.command import command
+from pixelwise.cli.job import output_folder, overrides
+
+log = logging.getLogger(__name__)
+
+
+@command("probe")
+def main(config: DictConfig) -> None:
+    """Run the probes that the data have labels for, and write what they found."""
+    from pixelwise import files
+    from pixelwise.probing.probe import probe
+    from pixelwise.probing.report import plot, table
+    from pixelwise.probing.subjects import check_words, subjects
+    from pixelwise.reports.drawing import save_picture
+    from pixelwise.runtime.terminal import show
+
+    words, folder = overrides(), output_folder()
+    check_words(words)
+    results = [probe(*subject) for subject in subjects(words)]
+    show(table(results, config.encoder.name))
+    files.write_json(folder / "probe.json", {result.task: result.to_json() for result in results})
+    save_picture(plot(results, config.encoder.name), folder / "probe.png")
+    log.info("picture: %s", folder / "probe.png")

@@ -1,0 +1,143 @@
+"""Probes of an encoder: what they score, what they refuse, and the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.conftest import ROOT, run_script
+from tests.helpers import refused
+from tests.probing.conftest import WORDS, SubjectOf
+from torch import nn
+
+from pixelwise import build
+from pixelwise.probing.features import digest
+from pixelwise.probing.heads import Setting, fit
+from pixelwise.probing.probe import extracted, probe
+from pixelwise.probing.scoring import head_scores
+from pixelwise.probing.subjects import check_words, subjects
+
+
+@pytest.mark.parametrize("encoder", ["test_resnet", "test_vit", "test_efficientnet", "test_convnext"])
+@pytest.mark.parametrize("task", ["classification", "tagging", "segmentation"])
+def test_a_head_scores_as_in_the_whole_model(task: str, encoder: str, subject: SubjectOf) -> None:
+    (config, data), model = subject(f"task={task}", f"encoder.name={encoder}")
+    features = {split: extracted(config, model, data, split, False) for split in ("train", "val")}
+    heads, _ = fit([Setting(1e-1, 0.0)], features["train"], len(data.classes), 5, 4, seed=1)
+    metric = build.make(config.task.scores, "task.scores", classes=data.classes)
+    (scores,) = head_scores(heads, [0], features["val"], metric)
+
+    layer = [m for m in model.head.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+    weight, (bias,) = heads.weights[0].detach() / heads.std[:, None], heads.biases
+    layer.weight.data = weight.T.reshape(layer.weight.shape).contiguous()
+    layer.bias.data = bias.detach() - heads.mean @ weight  # type: ignore[union-attr]
+    with torch.no_grad():
+        for batch in data.evaluation_loader("val"):
+            logits = model.eval()(model.normalize(batch["image"]))
+            metric.update(logits, batch["target"].long(), batch["valid"])
+    whole = {name: float(value) for name, value in metric.compute().items()}
+    assert weight.any()
+    assert scores == pytest.approx(whole, abs=1e-3, nan_ok=True)
+
+
+def test_the_best_on_val_is_scored_once_on_test(subject: SubjectOf) -> None:
+    (config, data), _ = subject("task=classification", "probe.neighbours=[1,3,500]", "probe.epochs=3")
+    result = probe(config, data)
+    assert result.images == {"train": 12, "val": 6, "test": 5}
+    assert len(result.linear) == 20
+    assert [trial.settings["neighbours"] for trial in result.neighbours] == [1, 3, 12]
+    for trials in (result.linear, result.neighbours):
+        best = result.best(trials)
+        assert best.val["accuracy"] == max(trial.val["accuracy"] for trial in trials)
+        assert [trial for trial in trials if trial.test] == [best]
+        assert (best.test or {}).keys() == best.val.keys()
+    assert result.encoder_seconds > 0
+
+
+def test_without_a_test_split_nothing_is_called_test(subject: SubjectOf) -> None:
+    (config, data), _ = subject("~data.source.counts.test", "probe.epochs=1", "probe.weight_decays=[0]")
+    result = probe(config, data)
+    assert list(result.images) == ["train", "val"]
+    assert not any(trial.test for trial in result.linear)
+
+
+def test_both_probes_have_the_same_encoder(tmp_path: Path) -> None:
+    found = [model for _, model in _models(subjects([*WORDS, f"probe.cache={tmp_path}"]))]
+    classifier, segmenter = (model.encoder.state_dict() for model in found)
+    assert all(torch.equal(classifier[name], tensor) for name, tensor in segmenter.items())
+    assert len({digest(model) for model in found}) == 1
+
+
+def _models(found: list) -> list:  # type: ignore[type-arg]
+    models = []
+    for config, _ in found:
+        torch.manual_seed(0)
+        models.append((config, build.model(config)))
+    return models
+
+
+def test_labels_of_images_may_come_from_masks(tmp_path: Path, folders) -> None:  # type: ignore[no-untyped-def]
+    words = [word for word in folders("segmentation") if not word.startswith("task=")]
+    found = subjects([*words, "encoder=test_resnet"])
+    assert [config.task.name for config, _ in found] == ["tagging", "segmentation"]
+    words = [word for word in folders("classification") if not word.startswith("task=")]
+    assert [config.task.name for config, _ in subjects(words)] == ["classification"]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "word",
+    ["loss=dice", "optimizer.lr=1", "schedule=cosine", "epochs=3", "augmentation=none", "data.balance=1"],
+)
+def test_overrides_of_a_training_are_refused(word: str) -> None:
+    with refused(rf"{word} has no effect on a probe"):
+        check_words([*WORDS, word])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["decoder=unet"], r"decoder: a probe has none[\s\S]*UNet[\s\S]*decoder=linear"),
+        (["task=classification", "pool=gem"], r"pool: a probe trains[\s\S]*GeM[\s\S]*token_avg"),
+        (["task=classification", "pool=attention"], r"pool: a probe trains"),
+    ],
+)
+def test_models_with_more_than_a_linear_layer_are_refused(
+    words: list[str], message: str, subject: SubjectOf
+) -> None:
+    (config, data), _ = subject(*words)
+    with refused(message):
+        probe(config, data)
+
+
+def test_data_without_labels_are_refused(tmp_path: Path) -> None:
+    with refused("data.root"):
+        subjects(["data=folder", f"data.root={tmp_path / 'none'}", "data.classes=[a,b]"])
+
+
+def test_the_command_prints_both_probes_and_reuses_features(tmp_path: Path) -> None:
+    words = [word for word in WORDS if "precision" not in word]
+    runs = [run_script(tmp_path, "scripts/probe.py", *words, "probe.epochs=2") for _ in range(2)]
+    first, second = (done.stdout for done in runs)
+    assert runs[0].returncode == 0, runs[0].stderr
+    assert first.count("features are computed into runs/probe/cache/") == 6
+    assert second.count("features from runs/probe/cache/") == 6
+    assert "random weights" in first
+    table = first[first.index("probes of") :]
+    assert max(map(len, table.split("picture:")[0].splitlines())) <= 80
+    assert all(word in table for word in ("images", "pixels", "accuracy", "miou", "linear head: test"))
+    folders = sorted((tmp_path / "runs/probe").glob("2*"))
+    written = [json.loads((folder / "probe.json").read_text()) for folder in folders]
+    assert list(written[0]) == ["classification", "segmentation"]
+    for task, score in (("classification", "accuracy"), ("segmentation", "miou")):
+        before, after = (result[task] for result in written)
+        assert [t["val"] for t in before["linear"]] == [t["val"] for t in after["linear"]]
+        assert 0 <= before["best_linear"]["test"][score] <= 1
+        assert f"{before['best_linear']['test'][score]:.4f}" in table
+    picture = np.asarray(Image.open(folders[0] / "probe.png"))
+    assert picture.shape[:2] == (600, 1500)
+    assert (ROOT / "scripts/probe.py").is_file()
