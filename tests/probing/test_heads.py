@@ -64,15 +64,15 @@ def test_heads_together_equal_heads_trained_one_by_one(draw: object) -> None:
             loss.backward()
             optimizer.step()
             curve.step()
-        torch.testing.assert_close(heads.weights[number], alone.weight.T, atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(heads.biases[number], alone.bias, atol=1e-5, rtol=1e-4)
+        whole = torch.cat([alone.weight.T, alone.bias[None]])
+        torch.testing.assert_close(heads.matrix[..., number], whole, atol=1e-5, rtol=1e-4)
 
 
 def test_a_batch_without_labels_moves_nothing() -> None:
     heads = Heads(GRID[:3], torch.zeros(CHANNELS), torch.ones(CHANNELS), CLASSES, STEPS)
     for nothing in (torch.zeros(ROWS, CLASSES, dtype=torch.int64), torch.full((ROWS, CLASSES), 255.0)):
         assert not heads.step(torch.randn(ROWS, CHANNELS), nothing).any()
-    assert not any(parameter.any() for parameter in (*heads.weights, *heads.biases))
+    assert not heads.matrix.any()
 
 
 def test_statistics_are_those_of_numpy() -> None:
@@ -96,7 +96,7 @@ def test_targets_give_the_loss_of_each_pixel(image: tuple[int, int], cells: tupl
     expected = torch.stack([F.cross_entropy(own[None], labels[None], ignore_index=255) for own in wide])
     counts = targets(mask, cells, CLASSES)
     assert counts.sum() == (mask != 255).sum()
-    rows = logits.flatten(2).permute(2, 0, 1)
+    rows = logits.flatten(2).permute(2, 1, 0)
     torch.testing.assert_close(losses(rows, torch.from_numpy(counts.astype(np.int64))), expected)
 
 
@@ -109,8 +109,9 @@ def test_neighbours_vote_as_in_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     train, queries = (rng.normal(size=(n, 8)).astype(np.float32) for n in (150, 1500))
     labels = rng.integers(0, 4, 150)
-    found = votes(*map(torch.from_numpy, (train, labels, queries)), [1, 10, 150], 4, temperature=0.07)
-    for k, voted in found.items():
+    counts = [1, 10, 150]
+    found = votes(*map(torch.from_numpy, (train, labels, queries)), counts, 4, temperature=0.07)
+    for k, voted in zip(counts, found, strict=True):
         theirs = KNeighborsClassifier(
             k, metric="cosine", algorithm="brute", weights=lambda d: np.exp((1 - d) / 0.07)
         ).fit(train, labels)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from torch import nn
 from pixelwise import build
 from pixelwise.probing.features import digest
 from pixelwise.probing.heads import Setting, fit
-from pixelwise.probing.probe import extracted, probe
+from pixelwise.probing.probe import Result, add_trials, extracted, probe
 from pixelwise.probing.scoring import head_scores
 from pixelwise.probing.subjects import check_words, subjects
 
@@ -29,12 +32,12 @@ def test_a_head_scores_as_in_the_whole_model(task: str, encoder: str, subject: S
     features = {split: extracted(config, model, data, split, False) for split in ("train", "val")}
     heads, _ = fit([Setting(1e-1, 0.0)], features["train"], len(data.classes), 5, 4, seed=1)
     metric = build.make(config.task.scores, "task.scores", classes=data.classes)
-    (scores,) = head_scores(heads, [0], features["val"], metric)
+    (scores,) = head_scores(heads, metric, features["val"], [0])
 
     layer = [m for m in model.head.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
-    weight, (bias,) = heads.weights[0].detach() / heads.std[:, None], heads.biases
+    weight = heads.matrix[:-1, :, 0].detach() / heads.std[:, None]
     layer.weight.data = weight.T.reshape(layer.weight.shape).contiguous()
-    layer.bias.data = bias.detach() - heads.mean @ weight  # type: ignore[union-attr]
+    layer.bias.data = heads.matrix[-1, :, 0].detach() - heads.mean @ weight  # type: ignore[union-attr]
     with torch.no_grad():
         for batch in data.evaluation_loader("val"):
             logits = model.eval()(model.normalize(batch["image"]))
@@ -48,21 +51,38 @@ def test_the_best_on_val_is_scored_once_on_test(subject: SubjectOf) -> None:
     (config, data), _ = subject("task=classification", "probe.neighbours=[1,3,500]", "probe.epochs=3")
     result = probe(config, data)
     assert result.images == {"train": 12, "val": 6, "test": 5}
-    assert len(result.linear) == 20
-    assert [trial.settings["neighbours"] for trial in result.neighbours] == [1, 3, 12]
-    for trials in (result.linear, result.neighbours):
-        best = result.best(trials)
+    assert [len(trials) for trials in result.trials.values()] == [20, 3]
+    assert [t.settings["neighbours"] for t in result.trials["nearest neighbours"]] == [1, 3, 12]
+    for name, trials in result.trials.items():
+        best = trials[result.best[name]]
         assert best.val["accuracy"] == max(trial.val["accuracy"] for trial in trials)
         assert [trial for trial in trials if trial.test] == [best]
         assert (best.test or {}).keys() == best.val.keys()
     assert result.encoder_seconds > 0
 
 
+@pytest.mark.fast
+@pytest.mark.parametrize(("mode", "best"), [("max", 2), ("min", 1)])
+def test_undefined_scores_are_never_the_best(mode: str, best: int) -> None:
+    values = [math.nan, 0.1, 0.7, 0.7]
+    result = Result("tagging", "a", "8", {}, 1.0, 1.0, {}, {})
+    settings = [{"neighbours": float(k)} for k in range(4)]
+    stored: Any = {"val": "val", "test": "test"}
+    asked: list[Any] = []
+
+    def score(split: Any, chosen: Sequence[int]) -> list[dict[str, float]]:
+        asked.append((split, list(chosen)))
+        return [{"a": values[i]} for i in chosen]
+
+    add_trials(result, stored, mode, "k", settings, score)
+    assert (result.best["k"], asked) == (best, [("val", [0, 1, 2, 3]), ("test", [best])])
+
+
 def test_without_a_test_split_nothing_is_called_test(subject: SubjectOf) -> None:
     (config, data), _ = subject("~data.source.counts.test", "probe.epochs=1", "probe.weight_decays=[0]")
     result = probe(config, data)
     assert list(result.images) == ["train", "val"]
-    assert not any(trial.test for trial in result.linear)
+    assert not any(trial.test for trial in result.trials["linear head"])
 
 
 def test_both_probes_have_the_same_encoder(tmp_path: Path) -> None:
@@ -135,9 +155,9 @@ def test_the_command_prints_both_probes_and_reuses_features(tmp_path: Path) -> N
     assert list(written[0]) == ["classification", "segmentation"]
     for task, score in (("classification", "accuracy"), ("segmentation", "miou")):
         before, after = (result[task] for result in written)
-        assert [t["val"] for t in before["linear"]] == [t["val"] for t in after["linear"]]
-        assert 0 <= before["best_linear"]["test"][score] <= 1
-        assert f"{before['best_linear']['test'][score]:.4f}" in table
+        assert before["trials"] == after["trials"]
+        best = before["trials"]["linear head"][before["best"]["linear head"]]
+        assert f"{best['test'][score]:.4f}" in table
     picture = np.asarray(Image.open(folders[0] / "probe.png"))
     assert picture.shape[:2] == (600, 1500)
     assert (ROOT / "scripts/probe.py").is_file()

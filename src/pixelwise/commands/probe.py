@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 @command("probe")
 def main(config: DictConfig) -> None:
     """Run the probes that the data have labels for, and write what they found."""
+    from dataclasses import asdict
+
     from pixelwise import files
     from pixelwise.probing.probe import probe
     from pixelwise.probing.report import plot, table
@@ -41,7 +43,10 @@ def main(config: DictConfig) -> None:
     words, folder = overrides(), output_folder()
     check_words(words)
     results = [probe(*subject) for subject in subjects(words)]
-    show(table(results, config.encoder.name))
-    files.write_json(folder / "probe.json", {result.task: result.to_json() for result in results})
-    save_picture(plot(results, config.encoder.name), folder / "probe.png")
+    encoder = config.encoder.name
+    if not (config.encoder.get("pretrained") or config.encoder.get("weights")):
+        encoder += ", random weights"
+    show(table(results, encoder))
+    files.write_json(folder / "probe.json", {result.task: asdict(result) for result in results})
+    save_picture(plot(results, encoder), folder / "probe.png")
     log.info("picture: %s", folder / "probe.png")

@@ -11,6 +11,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,19 +57,21 @@ class Features:
     label_sizes: np.ndarray
     seconds: float
 
-    def __post_init__(self) -> None:
-        for name, sizes in (("_rows", self.map_sizes), ("_values", self.label_sizes)):
-            object.__setattr__(self, name, np.concatenate([[0], np.cumsum(sizes.prod(1))]))
+    @cached_property
+    def ends(self) -> list[np.ndarray]:
+        """(N + 1,) where the rows, and where the labels, of each sample end and the next ones begin."""
+        return [np.concatenate([[0], sizes.prod(1).cumsum()]) for sizes in (self.map_sizes, self.label_sizes)]
 
     def __len__(self) -> int:
         return len(self.map_sizes)
 
     def of(self, samples: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Copy the features (rows, D) and the labels (values,) of some samples, in their order."""
-        return tuple(  # type: ignore[return-value]
+        rows, values = (
             np.concatenate([array[ends[i] : ends[i + 1]] for i in samples])
-            for array, ends in ((self.features, self._rows), (self.labels, self._values))  # type: ignore[attr-defined]
+            for array, ends in zip((self.features, self.labels), self.ends, strict=True)
         )
+        return rows, values
 
 
 def cached(

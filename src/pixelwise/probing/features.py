@@ -16,6 +16,7 @@ from torch import Tensor
 from pixelwise.data import DataModule
 from pixelwise.models import Composition
 from pixelwise.probing.cache import Sample
+from pixelwise.probing.heads import device
 from pixelwise.types import IGNORE, NODATA
 
 
@@ -43,8 +44,7 @@ class Extraction:
     """
 
     def __init__(self, model: Composition, data: DataModule, split: str, bf16: bool) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.model = model.to(device(), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.data, self.split, self.bf16 = data, split, bf16
         self.seconds = 0.0
 
@@ -59,7 +59,7 @@ class Extraction:
             maps = self.forward(batch["image"][: len(indices)])
             self.seconds += perf_counter() - start
             for index, features, target in zip(indices, maps.numpy(), batch["target"].numpy(), strict=False):
-                if split.tile_of:  # so that each pixel is in one window only
+                if split.tile_of and target.ndim == 2:  # so that overlapping windows share no pixel
                     target = np.asarray(split.target(index.sample))
                     target = np.where(target == NODATA, np.uint8(IGNORE), target)
                 height, width = (*features.shape[1:], 1, 1)[:2]
@@ -71,8 +71,8 @@ class Extraction:
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> Tensor:
         """Raw images (B, C, H, W) → float32 features (B, D) or (B, D, h, w) on the CPU."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            image = self.model.normalize(pixels.to(self.device))
+        with torch.autocast(device().type, torch.bfloat16, enabled=self.bf16):
+            image = self.model.normalize(pixels.to(device()))
             return self.model.linear_input(image.contiguous(memory_format=torch.channels_last)).float().cpu()
 
 

@@ -31,8 +31,12 @@ class Heads:
     (He et al., CVPR 2022; arXiv:2111.06377) and, for pixels, in DINOv3 (Siméoni et al., 2025;
     arXiv:2508.10104), with the statistics of the split instead of a batch.
 
-    AdamW trains each head as if it were alone: at its own learning rate, which falls as half a cosine, and
-    with its own weight decay, which the bias does not have. All weights start at 0.
+    AdamW (Loshchilov & Hutter, ICLR 2019; arXiv:1711.05101) trains each head as if it were alone: at its own
+    learning rate, which falls as half a cosine, and with its own weight decay, which the bias does not have.
+    `torch.optim.AdamW` would need a parameter group for each head, and then more time than all the rest.
+
+    Attributes:
+        matrix: (D + 1, K, H) weights of all heads, at first 0; the last row holds the biases.
 
     Args:
         settings: of the H heads.
@@ -42,35 +46,37 @@ class Heads:
         steps: number of optimizer steps.
     """
 
+    BETAS, EPS = (0.9, 0.999), 1e-8
+
     def __init__(
         self, settings: Sequence[Setting], mean: Tensor, std: Tensor, classes: int, steps: int
     ) -> None:
-        self.mean, self.std, self.classes = mean, std, classes
-        shapes = [(len(mean), classes), (classes,)]
-        self.weights, self.biases = (
-            [torch.zeros(shape, device=mean.device, requires_grad=True) for _ in settings] for shape in shapes
-        )
-        groups = [
-            {"params": [parameter], "lr": setting.learning_rate, "weight_decay": decay}
-            for setting, weight, bias in zip(settings, self.weights, self.biases, strict=True)
-            for parameter, decay in ((weight, setting.weight_decay), (bias, 0.0))
-        ]
-        self.optimizer = torch.optim.AdamW(groups, fused=True)
-        self.curve = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
+        self.mean, self.std, self.steps, self.done = mean, std, steps, 0
+        shape = (len(mean) + 1, classes, len(settings))
+        self.matrix, self.first, self.second = (torch.zeros(shape, device=mean.device) for _ in range(3))
+        self.matrix.requires_grad_()
+        self.rates, self.decays = torch.tensor(settings, device=mean.device).T
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Features (R, D) → logits (R, H, K)."""
-        matrix, bias = torch.cat(self.weights, dim=1), torch.cat(self.biases)
-        logits = torch.addmm(bias, (features - self.mean) / self.std, matrix)
-        return logits.view(len(features), len(self.weights), self.classes)
+        """Features (R, D) → logits (R, K, H)."""
+        *weights, bias = self.matrix.flatten(1).split([len(self.mean), 1])
+        logits = torch.addmm(bias, (features - self.mean) / self.std, *weights)
+        return logits.view(len(features), *self.matrix.shape[1:])
 
     def step(self, features: Tensor, targets: Tensor) -> Tensor:
         """Train all heads on one batch and return their losses (H,); the arguments are those of `losses`."""
-        each = losses(self(features), targets)
-        self.optimizer.zero_grad()
-        each.sum().backward()
-        self.optimizer.step()
-        self.curve.step()
+        with torch.enable_grad():
+            each = losses(self(features), targets)
+            (grad,) = torch.autograd.grad(each.sum(), self.matrix)
+        rates = self.rates * (1 + math.cos(math.pi * self.done / self.steps)) / 2
+        self.done += 1
+        corrections = [1 - beta**self.done for beta in self.BETAS]
+        with torch.no_grad():
+            self.first.lerp_(grad, 1 - self.BETAS[0])
+            self.second.lerp_(grad * grad, 1 - self.BETAS[1])
+            self.matrix[:-1] *= 1 - rates * self.decays
+            scale = (self.second / corrections[1]).sqrt() + self.EPS
+            self.matrix -= rates / corrections[0] * self.first / scale
         return each.detach()
 
 
@@ -78,18 +84,19 @@ def losses(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the loss of each head (H,).
 
     Args:
-        logits: (R, H, K).
+        logits: (R, K, H).
         targets: (R, K) pixels of each class, for the cross-entropy per pixel; or floats 0 and 1 with
             `IGNORE`, for the binary cross-entropy per label.
     """
+    targets = targets[:, :, None]
     if targets.is_floating_point():
         known = (targets != IGNORE).float()
-        each = F.binary_cross_entropy_with_logits(
-            logits, targets[:, None].expand_as(logits), known[:, None], reduction="none"
+        entropy = F.binary_cross_entropy_with_logits(
+            logits, targets.expand_as(logits), known, reduction="none"
         )
-        return each.sum((0, 2)) / known.sum().clamp(min=1)
+        return entropy.sum((0, 1)) / known.sum().clamp(min=1)
     counts = targets.to(logits.dtype)
-    return -(logits.log_softmax(-1) * counts[:, None]).sum((0, 2)) / counts.sum().clamp(min=1)
+    return -(logits.log_softmax(1) * counts).sum((0, 1)) / counts.sum().clamp(min=1)
 
 
 def fit(
@@ -108,8 +115,7 @@ def fit(
     Returns:
         The heads, and the mean duration of an epoch in seconds.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    mean, std = (torch.from_numpy(array).to(device) for array in statistics(features.features))
+    mean, std = (torch.from_numpy(array).to(device()) for array in statistics(features.features))
     heads = Heads(settings, mean, std, classes, epochs * math.ceil(len(features) / batch))
     order = torch.Generator().manual_seed(seed)
     start = perf_counter()
@@ -119,8 +125,13 @@ def fit(
             targets = torch.from_numpy(labels.reshape(-1, classes))
             if labels.dtype == np.uint32:
                 targets = targets.to(torch.int64)
-            heads.step(torch.from_numpy(rows).to(device), targets.to(device))
+            heads.step(torch.from_numpy(rows).to(device()), targets.to(device()))
     return heads, (perf_counter() - start) / epochs
+
+
+def device() -> torch.device:
+    """Return the GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
