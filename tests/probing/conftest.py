@@ -9,24 +9,24 @@ from typing import Any
 import lightning as L
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from pixelwise import build
 from pixelwise.cli.application import compose_alone
+from pixelwise.data import DataModule
 from pixelwise.models import Composition
 from pixelwise.probing.cache import Features, Sample
-from pixelwise.probing.subjects import Subject
 
+SCENES = "data.source.counts={train:12,val:6,test:5}"
 WORDS = (
     "encoder=test_resnet",
     "data.crop_size=64",
-    "data.source.counts={train:12,val:6,test:5}",
     "data.batch_size=4",
     "data.num_workers=0",
-    "trainer.accelerator=cpu",
     "trainer.precision=32-true",
 )
 
+Subject = tuple[DictConfig, DataModule]
 SubjectOf = Callable[..., tuple[Subject, Composition]]
 
 
@@ -35,7 +35,8 @@ def subject(tmp_path: Path) -> SubjectOf:
     """`subject(*words)` returns config and data of a probe, and the model whose features it reads."""
 
     def make(*words: str) -> tuple[Subject, Composition]:
-        config = compose_alone("probe", [*WORDS, f"probe.cache={tmp_path}/cache", *words])
+        scenes = [] if any(word.startswith("data=") for word in words) else [SCENES]
+        config = compose_alone("probe", [*WORDS, *scenes, f"probe.cache={tmp_path}/cache", *words])
         OmegaConf.resolve(config)
         data = build.data(config)
         L.seed_everything(config.seed, verbose=False)

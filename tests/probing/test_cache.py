@@ -158,6 +158,18 @@ def test_files_that_the_probe_did_not_write_are_refused(
     assert not Path("executed").exists()
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_each_pixel_of_a_tile_is_in_one_window(
+    split: str, subject: SubjectOf, on_disk: Callable[[str, str], list[str]], tmp_path: Path
+) -> None:
+    words = [w for w in on_disk("tiles", "segmentation") if not w.startswith("task=")]
+    (config, data), model = subject(*words, "data.source.overlap=0.25")
+    assert len(data[split]) > 4
+    labels = extracted(config, model, data, split, False).labels
+    counted = labels.sum() if split == "train" else (labels != 255).sum()
+    assert counted == 90 * 100
+
+
 def test_sizes_agree_with_the_files(subject: SubjectOf) -> None:
     (config, data), model = subject()
     features: Features = extracted(config, model, data, "val", False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.conftest import ROOT, run_script
+from tests.conftest import run_script
 from tests.helpers import refused
-from tests.probing.conftest import WORDS, SubjectOf
+from tests.probing.conftest import SCENES, WORDS, SubjectOf
 from torch import nn
 
 from pixelwise import build
@@ -59,6 +60,8 @@ def test_the_best_on_val_is_scored_once_on_test(subject: SubjectOf) -> None:
         assert [trial for trial in trials if trial.test] == [best]
         assert (best.test or {}).keys() == best.val.keys()
     assert result.encoder_seconds > 0
+    again = probe(config, data)
+    assert (again.trials, again.encoder_seconds) == (result.trials, result.encoder_seconds)
 
 
 @pytest.mark.fast
@@ -86,7 +89,7 @@ def test_without_a_test_split_nothing_is_called_test(subject: SubjectOf) -> None
 
 
 def test_both_probes_have_the_same_encoder(tmp_path: Path) -> None:
-    found = [model for _, model in _models(subjects([*WORDS, f"probe.cache={tmp_path}"]))]
+    found = [model for _, model in _models(subjects([*WORDS, SCENES, f"probe.cache={tmp_path}"]))]
     classifier, segmenter = (model.encoder.state_dict() for model in found)
     assert all(torch.equal(classifier[name], tensor) for name, tensor in segmenter.items())
     assert len({digest(model) for model in found}) == 1
@@ -111,19 +114,36 @@ def test_labels_of_images_may_come_from_masks(tmp_path: Path, folders) -> None: 
 @pytest.mark.fast
 @pytest.mark.parametrize(
     "word",
-    ["loss=dice", "optimizer.lr=1", "schedule=cosine", "epochs=3", "augmentation=none", "data.balance=1"],
+    [
+        *(
+            "loss=dice",
+            "optimizer.lr=1",
+            "schedule=cosine",
+            "epochs=3",
+            "augmentation=none",
+            "trainer.devices=2",
+        ),
+        *("data.balance=1", "data.rare=[cat]", "decoder.batchnorm=true", "+callbacks.x=1"),
+    ],
 )
 def test_overrides_of_a_training_are_refused(word: str) -> None:
-    with refused(rf"{word} has no effect on a probe"):
+    check_words([*WORDS, "decoder=linear", "decoder.encoder_blocks=4", "pool=token", "task=tagging"])
+    with refused(f"{re.escape(word)} has no effect on a probe"):
         check_words([*WORDS, word])
+
+
+@pytest.mark.fast
+def test_decoders_are_refused() -> None:
+    with refused(r"decoder=unet: a probe has no decoder[\s\S]*schedule=linear_probe"):
+        check_words(["decoder=unet"])
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["decoder=unet"], r"decoder: a probe has none[\s\S]*UNet[\s\S]*decoder=linear"),
         (["task=classification", "pool=gem"], r"pool: a probe trains[\s\S]*GeM[\s\S]*token_avg"),
         (["task=classification", "pool=attention"], r"pool: a probe trains"),
+        (["encoder.name=test_vit", "decoder.encoder_neck=true"], r"encoder.neck[\s\S]*encoder_neck=false"),
     ],
 )
 def test_models_with_more_than_a_linear_layer_are_refused(
@@ -134,30 +154,35 @@ def test_models_with_more_than_a_linear_layer_are_refused(
         probe(config, data)
 
 
+def test_each_probe_takes_its_own_keys() -> None:
+    words = ["encoder.name=test_vit", "decoder=linear", "decoder.encoder_blocks=4", "pool=token_avg"]
+    (images, _), (pixels, _) = subjects(words)
+    assert images.task.head.pool._target_.endswith("ClassTokenAndAverage")
+    assert "pool" not in pixels.task.head
+    assert (images.encoder.blocks, pixels.encoder.blocks) == (1, 4)
+    assert [config.task.name for config, _ in subjects([*words, "task=tagging"])] == ["tagging"]
+
+
 def test_data_without_labels_are_refused(tmp_path: Path) -> None:
     with refused("data.root"):
         subjects(["data=folder", f"data.root={tmp_path / 'none'}", "data.classes=[a,b]"])
 
 
-def test_the_command_prints_both_probes_and_reuses_features(tmp_path: Path) -> None:
-    words = [word for word in WORDS if "precision" not in word]
-    runs = [run_script(tmp_path, "scripts/probe.py", *words, "probe.epochs=2") for _ in range(2)]
-    first, second = (done.stdout for done in runs)
-    assert runs[0].returncode == 0, runs[0].stderr
-    assert first.count("features are computed into runs/probe/cache/") == 6
-    assert second.count("features from runs/probe/cache/") == 6
-    assert "random weights" in first
-    table = first[first.index("probes of") :]
-    assert max(map(len, table.split("picture:")[0].splitlines())) <= 80
-    assert all(word in table for word in ("images", "pixels", "accuracy", "miou", "linear head: test"))
-    folders = sorted((tmp_path / "runs/probe").glob("2*"))
-    written = [json.loads((folder / "probe.json").read_text()) for folder in folders]
-    assert list(written[0]) == ["classification", "segmentation"]
-    for task, score in (("classification", "accuracy"), ("segmentation", "miou")):
-        before, after = (result[task] for result in written)
-        assert before["trials"] == after["trials"]
-        best = before["trials"]["linear head"][before["best"]["linear head"]]
-        assert f"{best['test'][score]:.4f}" in table
-    picture = np.asarray(Image.open(folders[0] / "probe.png"))
-    assert picture.shape[:2] == (600, 1500)
-    assert (ROOT / "scripts/probe.py").is_file()
+def test_the_command_prints_both_probes_side_by_side(tmp_path: Path) -> None:
+    words = [SCENES, *(word for word in WORDS if "precision" not in word), "probe.epochs=2"]
+    done = run_script(tmp_path, "scripts/probe.py", *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("features are computed into runs/probe/cache/") == 6
+    table = done.stdout[done.stdout.index("probes of test_resnet, random weights") :].split("picture:")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    (folder,) = (tmp_path / "runs/probe").glob("2*")
+    written = json.loads((folder / "probe.json").read_text())
+    final = json.loads((folder / "metrics.json").read_text())
+    for task, kind, score in (("classification", "images", "accuracy"), ("segmentation", "pixels", "miou")):
+        best = written[task]["trials"]["linear head"][written[task]["best"]["linear head"]]
+        for split in ("val", "test"):
+            assert final[f"{split}/{kind}/{score}"] == best[split][score]
+            assert f"{best[split][score]:.4f}" in table
+        assert {kind, score} <= set(table.split())
+    assert "test/neighbours/accuracy" in final
+    assert np.asarray(Image.open(folder / "probe.png")).shape[:2] == (600, 1500)

@@ -4,6 +4,7 @@
     python scripts/probe.py data=pets data.root=DIR encoder.weights=FILE
     python scripts/probe.py encoder=vit_small_dinov3 decoder.encoder_blocks=4
     python scripts/probe.py task=segmentation 'probe.learning_rates=[1e-3]'
+    python scripts/probe.py -m encoder.name=resnet18,convnext_tiny
 
 Takes the arguments of train.py for data and encoder, and those of
 conf/probe.yaml. The encoder is frozen. Its features are computed once and kept
@@ -13,7 +14,8 @@ for pixels on the last map; images are also classified by nearest neighbours.
 The best on val is scored on test.
 
 If the images have no classes of their own, the classes in their masks are
-their labels. task=… runs one probe only. Writes probe.json and probe.png.
+their labels. task=… runs one probe only. Writes metrics.json (the best),
+probe.json (all heads) and probe.png to runs/probe.
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ def main(config: DictConfig) -> None:
     """Run the probes that the data have labels for, and write what they found."""
     from dataclasses import asdict
 
-    from pixelwise import files
+    from pixelwise import files, runs
     from pixelwise.probing.probe import probe
-    from pixelwise.probing.report import plot, table
+    from pixelwise.probing.report import final_scores, plot, table
     from pixelwise.probing.subjects import check_words, subjects
     from pixelwise.reports.drawing import save_picture
     from pixelwise.runtime.terminal import show
@@ -47,6 +49,7 @@ def main(config: DictConfig) -> None:
     if not (config.encoder.get("pretrained") or config.encoder.get("weights")):
         encoder += ", random weights"
     show(table(results, encoder))
+    runs.write_scores(folder / "metrics.json", final_scores(results))
     files.write_json(folder / "probe.json", {result.task: asdict(result) for result in results})
     save_picture(plot(results, encoder), folder / "probe.png")
     log.info("picture: %s", folder / "probe.png")

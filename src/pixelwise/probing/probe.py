@@ -16,12 +16,14 @@ from pixelwise import build
 from pixelwise.data import DataModule
 from pixelwise.errors import UserError
 from pixelwise.models import Composition, PixelHead
-from pixelwise.models.decoders import Linear
 from pixelwise.probing.cache import Features, cached
 from pixelwise.probing.features import Extraction, digest
 from pixelwise.probing.heads import Setting, fit
 from pixelwise.probing.scoring import head_scores, neighbour_scores
 from pixelwise.runtime.device import precision
+
+HEADS, NEIGHBOURS = "linear head", "nearest neighbours"
+"""Names of the trials."""
 
 
 @dataclass
@@ -50,7 +52,7 @@ class Result:
         images: number of images in each split.
         encoder_seconds: duration of one pass of the encoder over the training split, without reading images.
         epoch_seconds: duration of an epoch of all heads over the same images.
-        trials: the trials of "linear head" and, with one class per image, "nearest neighbours".
+        trials: those of `HEADS` and, with one class per image, of `NEIGHBOURS`.
         best: the index of the best trial of each, by the score on val.
     """
 
@@ -79,7 +81,7 @@ def probe(config: DictConfig, data: DataModule) -> Result:
     check(model)
     build.resolve_statistics(model, config, data)
     data.follow((), lambda epoch, batch: 0, mean=lambda: model.normalize.mean.tolist())
-    bf16 = precision(config.trainer.precision, config.trainer.accelerator).startswith("bf16")
+    bf16 = precision(config.trainer.precision, "auto").startswith("bf16")
     stored = {
         name: extracted(config, model, data, name, bf16) for name, split in data.splits.items() if split
     }
@@ -100,11 +102,11 @@ def probe(config: DictConfig, data: DataModule) -> Result:
         best={},
     )
     add = partial(add_trials, result, stored, config.task.mode)
-    add("linear head", [s._asdict() for s in grid], partial(head_scores, heads, metric))
+    add(HEADS, [s._asdict() for s in grid], partial(head_scores, heads, metric))
     if stored["val"].labels.dtype == np.int64:
         counts = sorted({min(k, len(stored["train"])) for k in options.neighbours})
         score = partial(neighbour_scores, stored["train"], counts, options.temperature, metric)
-        add("nearest neighbours", [{"neighbours": k} for k in counts], score)
+        add(NEIGHBOURS, [{"neighbours": k} for k in counts], score)
     return result
 
 
@@ -128,9 +130,11 @@ def add_trials(
 
 def check(model: Composition) -> None:
     """Refuse a model in which more than a linear layer would have to be trained."""
-    if not isinstance(model.decoder, Linear):
-        raise UserError("decoder: a probe has none", found=type(model.decoder).__name__, fix="decoder=linear")
-    pool: Any = getattr(model.head, "pool", None)
+    neck, pool = getattr(model.encoder, "neck", None), getattr(model.head, "pool", None)
+    if neck is not None:
+        raise UserError(
+            "encoder.neck: the pyramid has no pretrained weights", fix="decoder.encoder_neck=false"
+        )
     if pool is not None and [*pool.parameters()]:
         raise UserError(
             "pool: a probe trains a linear layer only, and this pool has weights of its own",

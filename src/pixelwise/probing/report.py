@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
-from pixelwise.probing.probe import Result
+from pixelwise.probing.probe import HEADS, NEIGHBOURS, Result
 
 TITLES = {"classification": "images", "tagging": "images (several labels)", "segmentation": "pixels"}
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -27,6 +27,18 @@ def table(results: Sequence[Result], encoder: str) -> Table:
     return made
 
 
+def final_scores(results: Sequence[Result]) -> dict[str, float]:
+    """Return the scores of the best trials by flat name: "test/pixels/miou", "val/neighbours/accuracy"."""
+    found: dict[str, float] = {}
+    for result in results:
+        for name, trials in result.trials.items():
+            kind = "neighbours" if name == NEIGHBOURS else TITLES[result.task].partition(" ")[0]
+            best = trials[result.best[name]]
+            for split, scores in {"val": best.val, "test": best.test or {}}.items():
+                found |= {f"{split}/{kind}/{score}": value for score, value in scores.items()}
+    return found
+
+
 def _cells(result: Result) -> dict[str, str]:
     """The cells of one probe by the name of the row."""
     cells: dict[str, str] = {}
@@ -37,7 +49,7 @@ def _cells(result: Result) -> dict[str, str]:
                 cells[f"{name}: {split}"] = f"{scores[result.score]:.4f}"
         words = ", ".join(best.settings).replace("_", " ")
         cells[f"  {words}"] = ", ".join(f"{value:g}" for value in best.settings.values())
-    count = len(result.trials["linear head"])
+    count = len(result.trials[HEADS])
     share = result.epoch_seconds / result.encoder_seconds if result.encoder_seconds else math.nan
     return cells | {
         "features": result.features,
@@ -53,16 +65,14 @@ def plot(results: Sequence[Result], encoder: str) -> Figure:
     figure.suptitle(encoder)
     for axes, result in zip(figure.subplots(1, len(results), squeeze=False)[0], results, strict=True):
         best = {name: trials[result.best[name]] for name, trials in result.trials.items()}
-        heads = [
-            (*trial.settings.values(), trial.val[result.score]) for trial in result.trials["linear head"]
-        ]
+        heads = [(*trial.settings.values(), trial.val[result.score]) for trial in result.trials[HEADS]]
         for number, decay in enumerate(dict.fromkeys(decay for _, decay, _ in heads)):
             points = sorted((rate, score) for rate, other, score in heads if other == decay)
             style = {"color": COLOURS[number % len(COLOURS)], "ms": 4, "label": f"weight decay {decay:g}"}
             axes.plot(*zip(*points, strict=True), "o-", **style)
-        rate, head = best["linear head"].settings["learning_rate"], best["linear head"]
+        rate, head = best[HEADS].settings["learning_rate"], best[HEADS]
         axes.plot(rate, head.val[result.score], "o", ms=11, mfc="none", mec="black")
-        if near := best.get("nearest neighbours"):
+        if near := best.get(NEIGHBOURS):
             label = f"{near.settings['neighbours']:g} nearest neighbours"
             axes.axhline(near.val[result.score], color="#777777", ls="--", label=label)
         tested = f"; best head on test: {head.test[result.score]:.3f}" if head.test else ""
