@@ -41,7 +41,9 @@ def test_stored_features_train_the_same_heads_as_fresh_ones(task: str, subject: 
         extracted(config, model, data, "train", False),
         in_memory(Extraction(model, data, "train", False)),
     ):
-        trained, _ = fit([Setting(1e-2, 0.1)] * 2, features, len(data.classes), epochs=2, batch=5, seed=1)
+        trained, _ = fit(
+            [Setting(1e-2, 0.1)] * 2, features, len(data.classes), 2, 5, 1, task == "segmentation"
+        )
         heads.append(trained)
     assert heads[0].matrix.any()
     assert torch.equal(heads[0].matrix, heads[1].matrix)
@@ -133,7 +135,7 @@ FOREIGN: dict[str, Callable[[Path], None]] = {
     "no features": lambda folder: (folder / "features.bin").unlink(),
     "no index": lambda folder: (folder / "index.json").unlink(),
     "a list as index": lambda folder: (folder / "index.json").write_text("[]"),
-    "another key": index(key='{"split": "test"}'),
+    "another key": index(key='[1, {"split": "test"}]'),
     "other channels": index(channels=6),
     "negative channels": index(channels=-5),
     "text as channels": index(channels="many"),

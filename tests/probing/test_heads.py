@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
+from pixelwise.models import PixelHead
 from pixelwise.probing.features import targets
-from pixelwise.probing.heads import Heads, Setting, losses, statistics
+from pixelwise.probing.heads import FINER, Heads, Setting, losses, statistics
 from pixelwise.probing.scoring import votes
 
 pytestmark = pytest.mark.fast
@@ -85,19 +86,39 @@ def test_statistics_are_those_of_numpy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "cells"), [((64, 64), (4, 4)), ((37, 50), (3, 4)), ((5, 6), (1, 1)), ((3, 4), (6, 5))]
+    ("image", "map_size"), [((64, 64), (4, 4)), ((37, 50), (3, 4)), ((5, 6), (1, 1)), ((3, 4), (6, 5))]
 )
-def test_targets_give_the_loss_of_each_pixel(image: tuple[int, int], cells: tuple[int, int]) -> None:
-    rng = np.random.default_rng(0)
-    mask = rng.choice(np.array([0, 1, 2, 255], np.uint8), image)
-    logits = torch.randn(2, CLASSES, *cells)
+def test_targets_give_the_loss_of_each_pixel(image: tuple[int, int], map_size: tuple[int, int]) -> None:
+    mask = torch.from_numpy(np.random.default_rng(0).choice([0, 1, 2, 255], image))
+    logits = torch.randn(2, CLASSES, *(FINER * side for side in map_size))
     wide = F.interpolate(logits, size=image, mode="nearest")
-    labels = torch.from_numpy(mask).long()
-    expected = torch.stack([F.cross_entropy(own[None], labels[None], ignore_index=255) for own in wide])
-    counts = targets(mask, cells, CLASSES)
+    expected = torch.stack([F.cross_entropy(own[None], mask[None], ignore_index=255) for own in wide])
+    counts = targets(mask.numpy().astype(np.uint8), map_size, CLASSES)
     assert counts.sum() == (mask != 255).sum()
     rows = logits.flatten(2).permute(2, 1, 0)
     torch.testing.assert_close(losses(rows, torch.from_numpy(counts.astype(np.int64))), expected)
+
+
+def test_maps_are_trained_on_the_pixels_of_resized_logits() -> None:
+    """With masks of twice the size of the maps, the loss is exactly that of `PixelHead` in training."""
+    rng = np.random.default_rng(0)
+    sizes = [(2, 3), (2, 3), (1, 1), (4, 2), (2, 3)]
+    masks = [rng.choice([0, 1, 2, 255], (FINER * h, FINER * w)).astype(np.uint8) for h, w in sizes]
+    maps = [torch.randn(1, CHANNELS, *size) for size in sizes]
+    heads = Heads(GRID[:2], torch.zeros(CHANNELS), torch.ones(CHANNELS), CLASSES, STEPS)
+    heads.matrix.data.normal_()
+    head = PixelHead(CHANNELS, CLASSES)
+    head.conv.weight.data = heads.matrix[:-1, :, 1].detach().T[:, :, None, None].contiguous()
+    head.conv.bias = nn.Parameter(heads.matrix[-1, :, 1].detach().clone())
+    pixels, labels = [], []
+    for x, mask in zip(maps, masks, strict=True):
+        pixels.append(head(x, mask.shape)[0].flatten(1).T)
+        labels.append(torch.from_numpy(mask).flatten().long())
+    expected = F.cross_entropy(torch.cat(pixels), torch.cat(labels), ignore_index=255)
+    counts = [targets(mask, size, CLASSES) for mask, size in zip(masks, sizes, strict=True)]
+    rows = torch.cat([x[0].flatten(1).T for x in maps])
+    found = heads.step(rows, torch.from_numpy(np.concatenate(counts).astype(np.int64)), sizes)
+    torch.testing.assert_close(found[1], expected.detach())
 
 
 def test_targets_of_images_are_their_labels() -> None:

@@ -24,6 +24,9 @@ from pixelwise.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
+VERSION = 1
+"""Version of the files; features of another version are computed again."""
+
 TYPES = ("uint8", "uint32", "int64", "float32")
 """Types of the stored labels."""
 
@@ -36,7 +39,7 @@ class Sample(NamedTuple):
     map_size: tuple[int, int]
     """(h, w)."""
     labels: np.ndarray
-    """(H, W), () or (K,) as the scores take them; in training (h · w, K), see `features.targets`."""
+    """(H, W), () or (K,) as the scores take them; in training (rows, K), see `features.targets`."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def cached(
         UserError: the folder cannot be written, or what is stored is incomplete or was written by another
             program; and the errors of `compute`.
     """
-    text = json.dumps(key)
+    text = json.dumps([VERSION, key])
     folder = cache / f"{name}_{blake2b(text.encode(), digest_size=8).hexdigest()}"
     log.info("features %s %s", "from" if folder.is_dir() else "are computed into", folder)
     if not folder.is_dir():

@@ -16,7 +16,7 @@ from torch import Tensor
 from pixelwise.data import DataModule
 from pixelwise.models import Composition
 from pixelwise.probing.cache import Sample
-from pixelwise.probing.heads import device
+from pixelwise.probing.heads import FINER, device
 from pixelwise.types import IGNORE, NODATA
 
 
@@ -79,8 +79,9 @@ class Extraction:
 def targets(labels: np.ndarray, map_size: tuple[int, int], classes: int) -> np.ndarray:
     """Return the target of each row of features.
 
-    For a mask (H, W) these are the numbers of pixels of each class in each cell of the map. The cross-entropy
-    with them is that of the mask and logits that are constant within each cell.
+    For a mask (H, W) these are the numbers of pixels of each class in each cell of a map that is `FINER`
+    times as high and wide. The cross-entropy with them is that of the mask and logits that are constant
+    within each of these cells.
 
     Args:
         labels: (H, W) uint8 with `IGNORE`, () a class index, or (K,) float with `IGNORE`.
@@ -88,10 +89,12 @@ def targets(labels: np.ndarray, map_size: tuple[int, int], classes: int) -> np.n
         classes: K.
 
     Returns:
-        (h · w, K) uint32 of a mask; (1, K) of an image: uint32 with 1 for its class, or its own labels.
+        (FINER² · h · w, K) uint32 of a mask; (1, K) of an image: uint32, 1 for its class, or its own labels.
     """
     if labels.ndim == 1:
         return labels[None]
+    if labels.ndim == 2:
+        map_size = (FINER * map_size[0], FINER * map_size[1])
     mask = np.atleast_2d(labels).astype(np.int64)
     rows, columns = (np.arange(n) * cells // n for n, cells in zip(mask.shape, map_size, strict=True))
     cells = rows[:, None] * map_size[1] + columns

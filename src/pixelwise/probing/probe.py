@@ -88,7 +88,9 @@ def probe(config: DictConfig, data: DataModule) -> Result:
     of_pixels, options = isinstance(model.head, PixelHead), config.probe
     grid = [Setting(rate, decay) for decay in options.weight_decays for rate in options.learning_rates]
     batch = options.pixel_batch if of_pixels else options.image_batch
-    heads, seconds = fit(grid, stored["train"], len(data.classes), options.epochs, batch, config.seed)
+    heads, seconds = fit(
+        grid, stored["train"], len(data.classes), options.epochs, batch, config.seed, of_pixels
+    )
     metric = build.make(config.task.scores, "task.scores", classes=data.classes)
     size, stride = stored["train"].features.shape[1], model.encoder.strides[-1]  # type: ignore[index]
     result = Result(
