@@ -15,7 +15,7 @@ Typical commands:
 Before and after training (each has its own --help):
 
     python scripts/audit.py data=folder data.root=DIR 'data.classes=[sky,road]'
-    python scripts/probe.py encoder.name=resnet50  compare features, do not train
+    python scripts/probe.py encoder.name=resnet50  probe features, do not train
     python scripts/plan.py schedule=three_phase    draw a schedule, do not train
     python scripts/search.py search=loss_and_rate  Optuna hyperparameter search
     python scripts/report.py RUN_OR_SWEEP          write report.html again
