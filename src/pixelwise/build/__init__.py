@@ -2,7 +2,14 @@
 
 from pixelwise.build.instantiate import make
 from pixelwise.build.model import model, resolve_statistics, without_downloads
-from pixelwise.build.prediction import image_reader, prediction_identity, prediction_settings, views, writer
+from pixelwise.build.prediction import (
+    evaluation_protocol,
+    image_reader,
+    prediction_identity,
+    prediction_settings,
+    views,
+    writer,
+)
 from pixelwise.build.run import (
     augmentations,
     check_optimizer,
@@ -22,6 +29,7 @@ __all__ = [
     "check_optimizer",
     "data",
     "evaluation",
+    "evaluation_protocol",
     "image_reader",
     "loss",
     "make",

@@ -57,6 +57,9 @@ def run(config: DictConfig, folder: Path) -> Run:
     data_module = data(config)
     if data_module.verify and not (folder / "data.json").is_file():
         histograms(data_module)  # reports all damaged files in one error
+    if data_module.protocol.name:
+        name, cost = data_module.protocol.name, data_module.evaluation_cost("val")
+        log.info("every validation is by %s (%s): %s", name, data_module.protocol, cost)
     phase_plan = plan(config, data_module)
     network = model(config, training=True)
     resolve_statistics(network, config, data_module)
@@ -155,6 +158,7 @@ def module(
         groups=partial(
             parameter_groups, **{k: config.optimizer[k] for k in GROUPING if k in config.optimizer}
         ),
+        protocol=data_module.protocol,
     )
     built.config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     return built
@@ -202,6 +206,7 @@ def data(config: DictConfig) -> DataModule:
         "batch_size",
         "num_workers",
         "eval_size",
+        "eval",
         "train_samples",
         "verify",
         "cache",
