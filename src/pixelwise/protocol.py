@@ -59,7 +59,7 @@ class EvaluationProtocol:
             raise UserError(
                 "data.eval.stride has no effect without a window",
                 found=self.stride,
-                fix="data.eval.window=512, or data.eval.stride=null",
+                fix="data.eval.stride=null, or a window such as data.eval.window=512",
             )
         if any(step > side for step, side in zip(sides(self.stride), sides(self.window), strict=True)):
             raise UserError(

@@ -26,9 +26,10 @@ CLASSES = ["car", "iou/car", "red/car", "loss", "eroded", "iou", "kappa"]
 """Some contain slashes, some equal names of scores or protocols."""
 
 PARTS = [
-    ScoreName(split, "/".join(filter(None, (eroded, convention))), score, label)
-    for split, eroded, (convention, score, label) in itertools.product(
+    ScoreName(split, "/".join(filter(None, (eroded, convention))), score, label, evaluation)
+    for split, evaluation, eroded, (convention, score, label) in itertools.product(
         ["val", "test"],
+        ["", "short512_slide512s341_tta-d4"],
         ["", "eroded"],
         [
             ("", "kappa", None),
@@ -64,7 +65,8 @@ def test_names_of_the_metric_are_parsed(classes: list[str], protocols: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("classes", "protocol"), [(["a", "miou"], "two"), (["a", "b"], "eroded"), (["a", "b"], "loss")]
+    ("classes", "protocol"),
+    [(["a", "miou"], "two"), (["a", "b"], "eroded"), (["a", "b"], "loss"), (["a", "b"], "short512")],
 )
 def test_ambiguous_names_are_refused(classes: list[str], protocol: str) -> None:
     with refused(r"data\.(protocols|classes)"):

@@ -10,12 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.augmentation import CenterCrop
 from pixelwise.build.instantiate import class_of, make
-from pixelwise.build.model import _plain
+from pixelwise.build.model import _plain, evaluation_protocol
 from pixelwise.data.io.images import ImageReader
 from pixelwise.errors import UserError
 from pixelwise.inference import TTA, Tiling, windows_of
 from pixelwise.prediction.writer import MapOptions
-from pixelwise.protocol import EvaluationProtocol
 from pixelwise.runtime.device import precision, windows
 from pixelwise.types import Source
 
@@ -62,12 +61,6 @@ def _check_windows(config: DictConfig, overrides: Sequence[str]) -> None:
                 found=f"{protocol} (data.eval)",
                 fix="data.eval.window=… data.eval.stride=…, or data.eval.resize=null data.eval.window=null",
             )
-
-
-def evaluation_protocol(config: DictConfig) -> EvaluationProtocol:
-    """The protocol by which a run is evaluated."""
-    node = config.data.get("eval")
-    return EvaluationProtocol() if node is None else make(node, "data.eval")
 
 
 def tiling(config: DictConfig) -> Tiling | None:

@@ -15,7 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise.build import class_weights, lightning_options
 from pixelwise.build.instantiate import check_classes, make
 from pixelwise.build.mixing import check_losses, mixings
-from pixelwise.build.model import auxiliary_settings, model, resolve_statistics, without_downloads
+from pixelwise.build.model import (
+    auxiliary_settings,
+    evaluation_protocol,
+    model,
+    resolve_statistics,
+    without_downloads,
+)
 from pixelwise.build.outline import outline_of
 from pixelwise.build.trainer import check_trainer, evaluation_loop, training_loop
 from pixelwise.cli.checks import phases
@@ -216,6 +222,7 @@ def data(config: DictConfig) -> DataModule:
         "rare_share",
     ]
     settings = {key: config.data[key] for key in keys if key in config.data}
+    evaluation_protocol(config)  # an error names its key, not that of the data module
     return make(settings, "data", seed=config.seed)
 
 

@@ -50,26 +50,19 @@ def windows_of(protocol: EvaluationProtocol) -> list[Sliding]:
 
 
 def resized(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize logits (..., h, w) bilinearly to `size`, as `F.interpolate` without aligned corners."""
-    return logits if tuple(logits.shape[-2:]) == tuple(size) else _rows(logits, size, 0, size[0])
+    """Resize logits (B, K, h, w), if their size differs, bilinearly and in float32."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=False)
 
 
 def resized_blocks(logits: Tensor, size: tuple[int, int]) -> Iterator[Block]:
-    """Yield the same in blocks of `ROWS` rows; logits (K, h, w)."""
+    """Resize logits (K, h, w) in the same way, in blocks of `ROWS` full rows."""
+    height = logits.shape[-2]
     for top in range(0, size[0], ROWS):
-        yield Block(top, 0, _rows(logits, size, top, min(top + ROWS, size[0])))
-
-
-def _rows(logits: Tensor, size: Sequence[int], top: int, bottom: int) -> Tensor:
-    """Return rows `top` to `bottom` of the resized logits, which depend on few rows of the logits."""
-    logits, height = logits.float(), logits.shape[-2]
-    at = torch.arange(top, bottom, device=logits.device, dtype=logits.dtype)
-    at = ((at + 0.5) * (height / size[0]) - 0.5).clamp(0, height - 1)
-    above = at.floor().long()
-    below = (above + 1).clamp(max=height - 1)
-    rows = torch.lerp(logits[..., above, :], logits[..., below, :], (at - above)[:, None])
-    shape = (bottom - top, size[1])
-    flat = rows.reshape(1, -1, *rows.shape[-2:])
-    return F.interpolate(flat, shape, mode="bilinear", align_corners=False).reshape(
-        *logits.shape[:-2], *shape
-    )
+        at = torch.arange(top, min(top + ROWS, size[0]), device=logits.device, dtype=torch.float32)
+        at = ((at + 0.5) * (height / size[0]) - 0.5).clamp(0, height - 1)
+        above = at.floor().long()
+        below = (above + 1).clamp(max=height - 1)
+        rows = torch.lerp(logits[:, above].float(), logits[:, below].float(), (at - above)[:, None])
+        yield Block(top, 0, resized(rows[None], (len(at), size[1]))[0])
