@@ -8,8 +8,8 @@ from scipy import ndimage
 from tests.helpers import refused
 
 from pixelwise.augmentation import CenterCrop, Geometry, RandomCrop, warp
-from pixelwise.protocol import EvaluationProtocol
 from pixelwise.augmentation.crop import class_share
+from pixelwise.protocol import EvaluationProtocol
 from pixelwise.types import IGNORE, NODATA
 
 pytestmark = pytest.mark.fast
