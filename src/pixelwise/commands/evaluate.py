@@ -5,6 +5,8 @@
     python evaluate.py run=RUN data.root=DIR       data in another folder
     python evaluate.py run=RUN output=scores.json  and write scores.json
     python evaluate.py run=RUN tta=d4              with test-time augmentation
+    python evaluate.py run=RUN data.eval.window=512 data.eval.stride=341
+                                                   in sliding windows
 
 RUN is the run folder that train.py printed; it may have been moved. Single
 values of its config can be overridden. checkpoint=last uses the last weights
