@@ -53,7 +53,7 @@ def writer(
 def _check_windows(config: DictConfig, overrides: Sequence[str]) -> None:
     """Refuse an override of the windows of predict.py that the protocol of the run replaces."""
     protocol = evaluation_protocol(config)
-    replaced = ("window", "overlap", *(() if tiling(config) else ("batch_size",)))
+    replaced = ("window", "overlap", *["batch_size"] * needs_whole_image(config))
     for override in overrides:
         if protocol.name and override.split("=")[0] in replaced:
             raise UserError(
@@ -63,15 +63,21 @@ def _check_windows(config: DictConfig, overrides: Sequence[str]) -> None:
             )
 
 
-def tiling(config: DictConfig) -> Tiling | None:
-    """The windows in which predict.py reads an image; None if the network gets the whole image.
+def needs_whole_image(config: DictConfig) -> bool:
+    """Whether predict.py gives the network the whole image instead of windows that it reads one by one.
 
     It does if the protocol of the run resizes the image, or if it has windows besides test-time
     augmentation, which comes first as in evaluation: `tta=scales` scales the image, not its windows.
     """
-    protocol, size = evaluation_protocol(config), windows(config.batch_size)
-    if protocol.resize is not None or (protocol.window is not None and config.tta):
+    protocol = evaluation_protocol(config)
+    return protocol.resize is not None or (protocol.window is not None and bool(config.tta))
+
+
+def tiling(config: DictConfig) -> Tiling | None:
+    """The windows in which predict.py reads an image; None if the network gets the whole image."""
+    if needs_whole_image(config):
         return None
+    protocol, size = evaluation_protocol(config), windows(config.batch_size)
     if protocol.window is not None:
         return Tiling(protocol.window, batch_size=size, stride=protocol.steps)
     return Tiling(_plain(config.window), config.overlap, size)
@@ -85,7 +91,7 @@ def prediction_identity(config: DictConfig) -> dict[str, Any]:
 
 def prediction_settings(config: DictConfig) -> dict[str, Any]:
     """The precision of a prediction, its test-time augmentation and its windows of a whole image."""
-    inner = windows_of(evaluation_protocol(config)) if tiling(config) is None else []
+    inner = windows_of(evaluation_protocol(config)) if needs_whole_image(config) else []
     return {
         "bf16": precision(config.trainer.precision, config.trainer.accelerator).startswith("bf16"),
         "views": [*views(config), *inner],
