@@ -157,9 +157,8 @@ class ScoreName(NamedTuple):
         split, _, rest = name.partition("/")
         if rest == "loss" or rest.startswith("loss/"):
             return cls(split, "", rest)
-        first = rest.partition("/")[0]
-        evaluation = first if EVALUATION.fullmatch(first) else ""
-        rest = rest.removeprefix(f"{evaluation}/")
+        first, _, after = rest.partition("/")
+        evaluation, rest = (first, after) if EVALUATION.fullmatch(first) else ("", rest)
         eroded = rest.startswith(f"{ERODED}/")
         rest = rest.removeprefix(f"{ERODED}/")
         label = max((label for label in classes if rest.endswith(f"/{label}")), key=len, default=None)

@@ -13,7 +13,8 @@ from tests.helpers import refused
 from tests.inference.test_blending import Small
 from torch import Tensor
 
-from pixelwise.inference import ROWS, Scales, Sliding, Tiling, resized, resized_blocks, with_tta
+from pixelwise.inference import Scales, Sliding, Tiling, resized, resized_blocks, with_tta
+from pixelwise.inference.sliding import ROWS
 
 Network = Callable[[Tensor], Tensor]
 CLASSES = 4

@@ -18,7 +18,7 @@ from torch import Tensor
 from pixelwise import build
 from pixelwise.augmentation import CenterCrop
 from pixelwise.errors import UserError
-from pixelwise.inference import resized, windows_of, with_tta
+from pixelwise.inference import Evaluated
 from pixelwise.models import Composition
 from pixelwise.runs import checkpoints
 from pixelwise.runs.untrusted import check_config
@@ -65,9 +65,8 @@ class Predictor(Composition):
             )
         if isinstance(image, Tensor):
             return super().forward(self.normalize(image[None] if image.ndim == 3 else image))
-        network = with_tta(super().forward, windows_of(self.view.protocol))
-        logits = network(self.normalize(self._preprocess(image)))
-        return resized(logits, (image.shape[-3], image.shape[-2])) if logits.ndim == 4 else logits
+        pixels = self.normalize(self._preprocess(image))
+        return Evaluated(self.view.protocol)(super().forward, pixels, image.shape[-3:-1])
 
     @torch.inference_mode()
     def probabilities(self, image: Tensor | np.ndarray) -> Tensor:

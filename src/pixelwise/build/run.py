@@ -63,9 +63,6 @@ def run(config: DictConfig, folder: Path) -> Run:
     data_module = data(config)
     if data_module.verify and not (folder / "data.json").is_file():
         histograms(data_module)  # reports all damaged files in one error
-    if data_module.protocol.name:
-        name, cost = data_module.protocol.name, data_module.evaluation_cost("val")
-        log.info("every validation is by %s (%s): %s", name, data_module.protocol, cost)
     phase_plan = plan(config, data_module)
     network = model(config, training=True)
     resolve_statistics(network, config, data_module)
@@ -205,22 +202,8 @@ def source(config: DictConfig) -> Source:
 
 def data(config: DictConfig) -> DataModule:
     """The data module of a config."""
-    keys = [
-        "_target_",
-        "source",
-        "classes",
-        "batch_size",
-        "num_workers",
-        "eval_size",
-        "eval",
-        "train_samples",
-        "verify",
-        "cache",
-        "target",
-        "balance",
-        "rare",
-        "rare_share",
-    ]
+    keys = ["_target_", "source", "classes", "batch_size", "num_workers", "eval_size", "eval"]
+    keys += ["train_samples", "verify", "cache", "target", "balance", "rare", "rare_share"]
     settings = {key: config.data[key] for key in keys if key in config.data}
     evaluation_protocol(config)  # an error names its key, not that of the data module
     return make(settings, "data", seed=config.seed)

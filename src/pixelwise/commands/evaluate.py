@@ -37,7 +37,7 @@ def main(config: DictConfig) -> None:
     if rank() == 0:
         print(f"run folder: {folder}, weights {config.checkpoint}")
     run = build.evaluation(config, folder)
-    run.module.views = build.views(config)
+    run.module.evaluated.views = build.views(config)
     scores = evaluate(run, folder, config.split, config.checkpoint, config.averaged)
     if config.output is not None and rank() == 0:
         runs.write_scores(Path(config.output), scores)

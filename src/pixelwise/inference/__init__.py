@@ -11,16 +11,17 @@ from pixelwise.inference.blending import (
     labels,
     labels_and_probabilities,
 )
-from pixelwise.inference.sliding import ROWS, Sliding, resized, resized_blocks, windows_of
+from pixelwise.inference.evaluated import Evaluated
+from pixelwise.inference.sliding import Sliding, resized, resized_blocks, windows_of
 from pixelwise.inference.tiling import Tiling
 from pixelwise.inference.tta import D4, TTA, Flips, HorizontalFlip, Scales, Symmetries, tta_name, with_tta
 
 __all__ = [
     "D4",
-    "ROWS",
     "TTA",
     "Blender",
     "Block",
+    "Evaluated",
     "Flips",
     "Forward",
     "HorizontalFlip",

@@ -21,7 +21,6 @@ from pixelwise.data.io.tiff import is_tiff
 from pixelwise.errors import UserError
 from pixelwise.files import whole_files
 from pixelwise.inference import (
-    ROWS,
     Block,
     Forward,
     Pixels,
@@ -32,6 +31,7 @@ from pixelwise.inference import (
     labels_and_probabilities,
     resized_blocks,
 )
+from pixelwise.inference.sliding import ROWS
 from pixelwise.prediction.areas import Areas
 from pixelwise.prediction.map_file import MapFile
 from pixelwise.prediction.writer import MapOptions, PredictionCost

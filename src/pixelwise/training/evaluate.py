@@ -82,7 +82,7 @@ def score(run: Run, split: str) -> dict[str, float]:
         facts.append(f"only the first {done} of {total} batches, as trainer.limit_{split}_batches says")
     if tiling := run.data[split].tiling:
         facts.append(f"windows of {tiling.window} pixels, overlap {tiling.overlap}")
-    facts += filter(None, [str(run.module.protocol)])
-    facts += [f"test-time augmentation {type(view).__name__}" for view in run.module.views]
+    facts += filter(None, [str(run.module.evaluated.protocol)])
+    facts += [f"test-time augmentation {type(view).__name__}" for view in run.module.evaluated.views]
     show(score_table(run.module.results, "; ".join(facts), run.data.classes))
     return dict(run.module.results)

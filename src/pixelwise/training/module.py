@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from pixelwise.errors import UserError
-from pixelwise.inference import TTA, Blender, resized, tta_name, windows_of, with_tta
+from pixelwise.inference import Blender, Evaluated
 from pixelwise.losses import WeightedSum, blend
 from pixelwise.losses.sums import Labels, counts_images, over_processes, share_of_step
 from pixelwise.metrics import Sum
@@ -82,7 +82,7 @@ class Module(L.LightningModule):
         self.optimizer = optimizer
         self.groups = groups
         self.memory_format = memory_format
-        self.protocol = protocol or EvaluationProtocol()
+        self.evaluated = Evaluated(protocol)
         self.config: dict[str, Any] = {}
         """The resolved config in plain containers; saved in every checkpoint."""
         self.phase = ""
@@ -90,8 +90,6 @@ class Module(L.LightningModule):
         self.index_of_loss = -1
         self.results: dict[str, float] = {}
         """Scores of the last evaluation in full precision, by flat names such as "test/miou"."""
-        self.views: Sequence[TTA] = ()
-        """Test-time augmentation of evaluations."""
         self._sums: dict[str, Sum] = {}
         self._blender = Blender()
         self.summary = ""
@@ -111,21 +109,6 @@ class Module(L.LightningModule):
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits for normalised images (B, C, H, W)."""
         return self.model(image)
-
-    def evaluated(self, batch: Batch) -> Tensor:
-        """Return the logits of an evaluation batch by the protocol, those of pixels at the labels' size."""
-        views = [*self.views, *windows_of(self.protocol)]
-        logits = with_tta(self.model, views)(batch["image"])
-        return resized(logits, batch["target"].shape[-2:]) if logits.ndim == 4 else logits
-
-    @property
-    def evaluation(self) -> str:
-        """Name of the protocol with the test-time augmentation; "" for unchanged images."""
-        return "_".join(filter(None, (self.protocol.name, tta_name(self.views))))
-
-    def score_name(self, stage: str, name: str) -> str:
-        """Return the flat name of a score, such as "test/short512/miou"."""
-        return "/".join(filter(None, (stage, self.evaluation, name)))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
         """Convert and normalise a batch on the device, and set the targets of padding rows to `IGNORE`."""
@@ -216,7 +199,7 @@ class Module(L.LightningModule):
 
     def _evaluate(self, batch: Batch, stage: str) -> Tensor:
         """Add a batch to the scores and losses of its split and return its logits."""
-        logits = self.evaluated(batch)
+        logits = self.evaluated(self.model, batch["image"], batch["target"].shape[-2:])
         for part in self._parts(batch, logits):
             cast(Metric, self.scores[stage]).update(part.logits, part.target, part.valid, part.border)
             sums = self.loss.sums(part.logits, part.target, each_image=True)
@@ -265,7 +248,8 @@ class Module(L.LightningModule):
         self._sums.clear()
         by_name = {name: float(term) for name, term in terms.items()}
         losses = self._named(stage, float(self.loss.total(terms)), by_name)
-        self.results = {self.score_name(stage, name): float(score) for name, score in scores.items()}
+        named = self.evaluated.score_name
+        self.results = {named(stage, name): float(score) for name, score in scores.items()}
         self.log_dict({name: torch.tensor(value) for name, value in (losses | self.results).items()})
         self.results[f"{stage}/loss"] = losses[f"{stage}/loss"]
 

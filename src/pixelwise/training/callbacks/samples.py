@@ -77,7 +77,7 @@ def predict_samples(
         drawn = [samples[SampleIndex(0, 0, indices[draw.sample])] for draw in draws]
         batch: Batch = trainer.strategy.batch_to_device(loader.collate_fn(drawn))
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            logits = module.evaluated(batch)
+            logits = module.evaluated(module.model, batch["image"], batch["target"].shape[-2:])
         targets = batch["target"]
         images = pixels_of(module, batch["image"], targets)
         scores, predictions = sample_scores(logits, targets), module.predict_labels(logits)
