@@ -76,7 +76,6 @@ def test_a_second_call_computes_nothing(tmp_path: Path) -> None:
         (("data.source.seed=1",), True),
         (("data.source.counts={train:12,val:7}",), True),
         (("data.crop_size=96",), True),
-        (("data.eval_size=32",), True),
         (("data.mean=[0,0,0]",), True),
     ],
     ids=lambda value: value[0].partition("=")[0] if isinstance(value, tuple) and value else None,

@@ -145,10 +145,11 @@ def test_decoders_are_refused() -> None:
     [
         (["task=classification", "pool=gem"], r"pool: a probe trains[\s\S]*GeM[\s\S]*token_avg"),
         (["task=classification", "pool=attention"], r"pool: a probe trains"),
+        (["data.eval.resize=32"], r"data.eval: a probe sees[\s\S]*resize=32"),
         (["encoder.name=test_vit", "decoder.encoder_neck=true"], r"encoder.neck[\s\S]*encoder_neck=false"),
     ],
 )
-def test_models_with_more_than_a_linear_layer_are_refused(
+def test_what_is_more_than_a_linear_probe_is_refused(
     words: list[str], message: str, subject: SubjectOf
 ) -> None:
     (config, data), _ = subject(*words)

@@ -20,6 +20,7 @@ from pixelwise.probing.cache import Features, cached
 from pixelwise.probing.features import Extraction, digest
 from pixelwise.probing.heads import Setting, fit
 from pixelwise.probing.scoring import head_scores, neighbour_scores
+from pixelwise.protocol import EvaluationProtocol
 from pixelwise.runtime.device import precision
 
 HEADS, NEIGHBOURS = "linear head", "nearest neighbours"
@@ -74,8 +75,15 @@ def probe(config: DictConfig, data: DataModule) -> Result:
         data: its data.
 
     Raises:
-        UserError: the model has more to train than a linear layer, or the cache cannot be used.
+        UserError: the model has more to train than a linear layer, `data.eval` is set, or the cache cannot be
+            used.
     """
+    if data.protocol != EvaluationProtocol():
+        raise UserError(
+            "data.eval: a probe sees each image once, at its own size",
+            found=", ".join(f"{key}={value}" for key, value in vars(data.protocol).items()),
+            fix="data.eval.resize=null data.eval.window=null data.eval.stride=null",
+        )
     L.seed_everything(config.seed, workers=True, verbose=False)
     model = build.model(config)
     check(model)
