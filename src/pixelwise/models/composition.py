@@ -9,7 +9,6 @@ from pixelwise.models.classifier_head import ClassifierHead
 from pixelwise.models.decoders.base import Decoder
 from pixelwise.models.encoder import Encoder
 from pixelwise.models.normalize import Normalize
-from pixelwise.models.pixel_head import PixelHead
 
 
 class Composition(nn.Module):
@@ -63,8 +62,7 @@ class Composition(nn.Module):
 
     def linear_input(self, image: Tensor) -> Tensor:
         """Return what the head's linear layer takes: (B, D) of a classifier, (B, D, h, w) of a segmenter."""
-        head: ClassifierHead | PixelHead = self.head  # type: ignore[assignment]
-        return head.linear_input(self.decoder(self.encoder(image)))
+        return self.head.linear_input(self.decoder(self.encoder(image)))  # type: ignore[operator]
 
     def part_of(self, name: str) -> str:
         """Return the part that a parameter is trained with."""
