@@ -13,7 +13,19 @@ from typing import Annotated, Any, Literal, TypedDict
 from omegaconf import DictConfig
 
 from pixelwise import checks
-from pixelwise.kinds import Colour, Count, Fraction, Nodata, NonNegative, Positive, Range, Size, Where, Whole
+from pixelwise.kinds import (
+    Colour,
+    Count,
+    Fraction,
+    Nodata,
+    NonNegative,
+    PathText,
+    Positive,
+    Range,
+    Size,
+    Where,
+    Whole,
+)
 from pixelwise.overrides import origin
 from pixelwise.schedules.schedule import PhaseSettings
 
@@ -93,7 +105,7 @@ class Data(TypedDict, total=False):
     rare: Any
     rare_share: Any
     target: Any
-    prepared: Any
+    prepared: PathText | None
     rescale: Any
     label: Any
     names: Any
@@ -102,7 +114,7 @@ class Data(TypedDict, total=False):
     split: Any
     splits: Any
     protocols: Any
-    root: str | None
+    root: PathText | None
     classes: Sequence[str]
     palette: Sequence[Colour] | None
     channels: Count
@@ -174,10 +186,16 @@ class Logger(TypedDict, total=False):
     log_images: Any
 
 
+class Encoder(TypedDict, total=False):
+    """What is read before the encoder is built."""
+
+    weights: PathText | None
+
+
 class Sweep(TypedDict, total=False):
     """`sweep`."""
 
-    name: str
+    name: PathText
 
 
 class Search(TypedDict, total=False):
@@ -195,12 +213,13 @@ class Train(TypedDict, total=False):
     seed: Annotated[int, Range(0, 2**32 - 1)]
     epochs: Positive
     memory_format: Literal["auto", "channels_last", "contiguous"]
-    resume: str | None
+    resume: PathText | None
     allow_change: bool
     compile: bool
     sweep: Sweep
     trainer: Trainer
     data: Data
+    encoder: Encoder
     task: Task
     auxiliary: Mapping[str, Auxiliary | None]
     schedule: Schedule
@@ -213,7 +232,7 @@ class Train(TypedDict, total=False):
 class Run(Train, total=False):
     """What the commands on a finished run have in common, with conf/views.yaml."""
 
-    run: str
+    run: PathText
     checkpoint: Weights
     tta: str | Sequence[str] | None
     views: Mapping[str, Mapping[str, Any]]
@@ -224,14 +243,14 @@ class Evaluate(Run, total=False):
 
     split: str | None
     averaged: bool
-    output: str | None
+    output: PathText | None
 
 
 class Predict(Run, total=False):
     """conf/predict.yaml."""
 
-    input: str
-    output: str
+    input: PathText
+    output: PathText
     window: Size
     overlap: Fraction
     batch_size: Count | Literal["auto"]
@@ -245,8 +264,8 @@ class Export(Run, total=False):
     """conf/export.yaml."""
 
     format: str
-    output: str
-    sample: str | None
+    output: PathText
+    sample: PathText | None
     tolerance: Positive
     formats: Mapping[str, Mapping[str, Any]]
 
@@ -257,7 +276,7 @@ Several = Where(lambda values: len(values) > 0, "a list of at least one number")
 class Transfer(TypedDict, total=False):
     """conf/transfer.yaml."""
 
-    output: str
+    output: PathText
     seeds: Annotated[Sequence[Whole], Several]
     masks: Annotated[Sequence[Count], Several]
     steps: Count
