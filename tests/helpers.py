@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
+from tests.forked import Done
 
 from pixelwise.errors import UserError
 
@@ -16,6 +17,9 @@ Compose = Callable[..., DictConfig]
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
 """The fixture `script`: `script("train.py", *overrides)` runs a root script in an empty folder."""
+
+Command = Callable[..., Done]
+"""The fixture `command`: `command("train", *overrides)` runs a command in a fork, in an empty folder."""
 
 Tiff = Callable[..., Path]
 """The fixture `tiff`: `tiff(name, array (H, W, C), **profile)` writes a GeoTIFF and returns its path."""

@@ -20,10 +20,11 @@ from pixelwise.errors import UserError, printable
 RESTORE = "restore it from a copy, or correct the last edit"
 
 DISK_FULL = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "a file would become larger than the file system or `ulimit -f` allows",
+    errno.ENOSPC: ("the disk is full", "free some space"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or ask for a larger quota"),
+    errno.EFBIG: ("a file would exceed the limit of the file system or of `ulimit -f`", "raise that limit"),
 }
+"""What is wrong and what to do, by the number of the error."""
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -194,13 +195,18 @@ def unwritable(what: str, error: BaseException, place: Path, fix: str | None = N
         what: the config key and the file or folder.
         error: why it cannot be written.
         place: the file or folder; it need not exist.
-        fix: what the user can do; None for the usual advice if the disk is full.
+        fix: what the user can do, after freeing space if the disk is full.
     """
     full = disk_error(error)
     what = f"{what} cannot be written"
     if full is not None:
-        what, fix = f"{what}: {DISK_FULL[full.errno or 0]}", fix or "free some space"
-    return UserError(what, found=f"{full.strerror if full else error}; {free_space(place)}", fix=fix)
+        wrong, remedy = DISK_FULL[full.errno or 0]
+        what, fix = f"{what}: {wrong}", f"{remedy}; {fix}" if fix else remedy
+    cause = full or error
+    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    if full or not isinstance(error, OSError) or error.errno is None:  # GDAL gives no number
+        reason += f"; {free_space(place)}, without the incomplete file"
+    return UserError(what, found=reason, fix=fix)
 
 
 def free_space(place: Path) -> str:

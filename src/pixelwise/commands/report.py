@@ -34,7 +34,7 @@ def main() -> None:
 def _write(given: str, output: str | None) -> Path:
     """Write the report; returns its path."""
     from pixelwise import runs
-    from pixelwise.files import check_writable
+    from pixelwise.files import check_writable, unwritable
     from pixelwise.reports.run_page import write
     from pixelwise.sweeps import summary
 
@@ -43,8 +43,12 @@ def _write(given: str, output: str | None) -> Path:
     if output == "output=":
         raise UserError("output= is empty", expected="a path")
     place = Path(output.removeprefix("output=")).expanduser() if output else folder
-    check_writable("output", place, folder=True, fix="output=DIR names another folder")
-    if not is_sweep:
-        return write(folder, place)
-    summary.write(folder, place)
-    return place / "report.html"
+    fix = "output=DIR names another folder"
+    check_writable("output", place, folder=True, fix=fix)
+    try:
+        if not is_sweep:
+            return write(folder, place)
+        summary.write(folder, place)
+        return place / "report.html"
+    except OSError as error:
+        raise unwritable(f"output={place}", error, place, fix) from error

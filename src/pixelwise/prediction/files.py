@@ -118,8 +118,8 @@ def check_resources(output: Path, costs: Iterable[PredictionCost]) -> None:
         if needed > free:
             raise UserError(
                 f"not enough {resource} for this prediction",
-                found=f"{free / 1e9:.1f} GB free",
-                expected=f"up to {needed / 1e9:.1f} GB",
+                found=f"{free / 1e6:,.1f} MB free",
+                expected=f"up to {needed / 1e6:,.1f} MB",
                 fix="another output=, or fewer images"
                 if resource == "disk"
                 else "smaller window= or overlap=",

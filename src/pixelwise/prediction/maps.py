@@ -76,7 +76,9 @@ class MaskWriter:
         rows = self.maps.tiling.spans(shape)[0]
         band = bands * shape[1] * max(span.done for span in rows)
         memory = self.maps.tiling.memory(shape, len(self.classes)) + 3 * band + photo
-        return PredictionCost(self.maps.tiling.count(shape), shape[0] * shape[1] * bands, memory)
+        zoom = min(1, self.OVERVIEW / max(shape)) if is_raster else 1
+        disk = shape[0] * shape[1] * (bands + 3 * zoom**2)
+        return PredictionCost(self.maps.tiling.count(shape), round(disk), memory)
 
     def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
         """Predict one image window by window, and write its files."""

@@ -95,7 +95,10 @@ class Sweep(Callback):
                 sweep.note(folder, "failed", why)
             # Hydra raises the first failure at the end; its error is logged above
             job_return.return_value = CompactHydraException(f"\n{folder.name} failed; see {folder}")
-        summary.write(folder.parent)
+        try:
+            summary.write(folder.parent)
+        except OSError as error:
+            log.warning("the tables of the sweep could not be written: %s", error)
 
 
 def planned(config: DictConfig) -> dict[str, list[str]]:

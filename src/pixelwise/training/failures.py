@@ -55,7 +55,7 @@ def _disk_full(error: Exception, folder: Path) -> UserError:
     step = "no checkpoint was complete, so it starts again"
     if kept is not None:
         step = f"from step {checkpoints.read(kept)['global_step']}, the last complete checkpoint {kept}"
-    fix = f"free some space, then continue with python train.py {shlex.quote(f'resume={folder}')} ({step})"
+    fix = f"then continue with python train.py {shlex.quote(f'resume={folder}')} ({step})"
     return unwritable(str(folder), error, folder, fix)
 
 

@@ -181,8 +181,8 @@ def _check_space(cache: Path, tiles: Sequence[Tile]) -> None:
     if needed > free:
         raise UserError(
             f"data.prepared={cache} has no room for {len(tiles)} prepared tiles",
-            found=f"{free / 1e9:.1f} GB free",
-            expected=f"{needed / 1e9:.1f} GB",
+            found=f"{free / 1e6:,.1f} MB free",
+            expected=f"{needed / 1e6:,.1f} MB",
             fix="data.prepared=DIR names a folder on another disk",
         )
 
