@@ -77,14 +77,15 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "words"), PLACES)
-@pytest.mark.parametrize("place", ["below a file", "without permission"])
+BELOW_A_FILE = [("file", name, words) for name, words in PLACES if name in ("evaluate", "train")]
+
+
+@pytest.mark.parametrize(("folder", "name", "words"), [*(("closed", *p) for p in PLACES), *BELOW_A_FILE])
 def test_a_place_that_cannot_be_written_is_refused(
-    place: str, name: str, words: str, run: Path, tmp_path: Path, command: Command
+    folder: str, name: str, words: str, run: Path, tmp_path: Path, command: Command
 ) -> None:
     (tmp_path / "closed").mkdir()
     (tmp_path / "file").touch()
-    folder = "file" if place == "below a file" else "closed"
     given = [word for word in GIVEN[name] if not word.startswith("output=")]
     done = command(name, *given, *words.format(folder).split(), around=powerless(tmp_path / "closed"))
     assert done.status == 2, done.printed

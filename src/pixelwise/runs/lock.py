@@ -66,20 +66,22 @@ class Owner(NamedTuple):
         """Whether the process may still run.
 
         Args:
-            has_lock: whether this process has got the lock of the system, so that no other process of this
-                machine holds it; false on a file system without locks.
+            has_lock: whether this process has got the lock of the system, which nobody else on this machine
+                holds then; false on a file system without locks.
         """
         here = Owner.current()
         if self.job is not None and self.job == here.job:  # an earlier start of the same job
             return False
         if not self.is_here():
             return True
-        if has_lock or (self.host == here.host and self.boot != here.boot):  # or the machine was restarted
-            return False
         if self.host != here.host:  # a container, which numbers its processes itself
-            return True
-        try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) < 2
+            return not has_lock
+        if self.boot != here.boot:  # the machine was restarted
+            return False
+        try:  # a process loses the lock of the system if it opens and closes the file once more
+            process = psutil.Process(self.pid)
+            is_same = abs(process.create_time() - self.started) < 2
+            return is_same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 
