@@ -1,6 +1,6 @@
 """Faults of a machine for the child of `tests.forked`: a small disk, and folders that cannot be written.
 
-They last until the process ends, and reach no other process.
+Those of mounts and rights last until the process ends, and reach no other process.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import functools
 import os
 import resource
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,10 +33,13 @@ def small_disk(folder: Path, size: int, left: Path) -> Iterator[None]:
 
 @contextmanager
 def small_files(size: int) -> Iterator[None]:
-    """Let no file grow beyond `size` bytes."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-    yield
+    """Let no file grow beyond `size` bytes; Python ignores the signal that the system sends."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextmanager

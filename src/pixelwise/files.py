@@ -31,7 +31,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """The content of a JSON file; {} if the file does not exist."""
     try:
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UserError(f"{file} cannot be read", found=error, fix=f"remove it, {RESTORE}") from error
 
 

@@ -34,7 +34,7 @@ def main() -> None:
 def _write(given: str, output: str | None) -> Path:
     """Write the report; returns its path."""
     from pixelwise import runs
-    from pixelwise.files import check_writable, unwritable
+    from pixelwise.files import check_writable, disk_error, unwritable
     from pixelwise.reports.run_page import write
     from pixelwise.sweeps import summary
 
@@ -51,4 +51,6 @@ def _write(given: str, output: str | None) -> Path:
         summary.write(folder, place)
         return place / "report.html"
     except OSError as error:
-        raise unwritable(f"output={place}", error, place, fix) from error
+        if disk_error(error):
+            raise unwritable(f"output={place}", error, place, fix) from error
+        raise UserError("no report can be made from this folder", found=error) from error

@@ -108,7 +108,11 @@ def open_run(folder: str | Path, key: str = "run") -> Path:
     if not str(folder).strip():
         raise UserError(f"{key}= is empty", expected="the folder that train.py printed")
     folder = Path(folder).expanduser()
-    if not (folder / "config.yaml").is_file():
+    try:
+        is_run = (folder / "config.yaml").is_file()
+    except PermissionError as error:
+        raise UserError(f"{key}={folder} cannot be read", found=error.strerror) from error
+    if not is_run:
         state = "a folder without config.yaml" if folder.is_dir() else "no such folder"
         raise UserError(
             f"{key}={folder} is not a run folder", found=state, expected="the folder that train.py printed"
