@@ -119,7 +119,7 @@ def test_the_last_complete_checkpoint_is_named(tiny: list[str], tmp_path: Path, 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_found_behind_the_error_of_torch() -> None:
-    with pytest.raises(RuntimeError) as caught, Path("/dev/full").open("wb") as stream:
+    with pytest.raises(RuntimeError) as caught, Path("/dev/full").open("wb", buffering=0) as stream:
         torch.save({"weights": torch.zeros(99_999)}, stream)
     full = files.disk_error(caught.value)
     assert full is not None
@@ -160,16 +160,15 @@ COMMANDS = {
     "export": ["run=run", "format=pt2", "output=disk/own"],
     "export to hub": ["run=run", "format=hub", "output=disk/own"],
     "export to onnx": ["run=run", "format=onnx", "output=disk/own"],
-    "evaluate": ["run=run", "output=disk/own.json"],
     "report": ["run", "output=disk/own"],
     "draw_potsdam": ["data=potsdam_synthetic", "data.root=disk/own", "data.source.size=200"],
 }
-LIMITS = {"evaluate": (300,), "export to onnx": (100_000,), "export to hub": (100_000,)}
+LIMITS = {"export": (50_000,), "export to onnx": (100_000,), "export to hub": (100_000,)}
 """Bytes that a file may have; by default a limit that each command exceeds at once, and a later one."""
 
 
 @pytest.mark.parametrize(
-    ("case", "size"), [(case, size) for case in COMMANDS for size in LIMITS.get(case, (1_000, 20_000))]
+    ("case", "size"), [(case, size) for case in COMMANDS for size in LIMITS.get(case, (3_000, 20_000))]
 )
 def test_a_full_disk_leaves_no_half_file(
     case: str, size: int, trained: Path, tmp_path: Path, command: Command
