@@ -51,11 +51,19 @@ class Owner(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Owner | None:
-        """The content of a lock file; None if it is empty or damaged."""
+        """The content of a lock file; None if it is empty, damaged or made up."""
         try:
-            return cls(**json.loads(text))
+            owner = cls(**json.loads(text))
         except (ValueError, TypeError):
             return None
+        fits = (
+            type(owner.pid) is int
+            and 0 < owner.pid < 2**31
+            and type(owner.started) in (int, float)
+            and 0 <= owner.started < 2**33
+            and isinstance(owner.host, str)
+        )
+        return owner if fits else None
 
     def is_here(self) -> bool:
         """Whether the process runs, or ran, on this machine or in a container on it."""
