@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 from tests.helpers import Command, refused
 
 from pixelwise.errors import FolderInUse
@@ -224,8 +225,6 @@ READERS = {
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_run_in_training_can_be_read(name: str, trained: Path, tmp_path: Path, command: Command) -> None:
-    from PIL import Image
-
     Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
     shutil.copytree(trained, tmp_path / "run")
     with locked(tmp_path / "run"):
@@ -233,12 +232,18 @@ def test_a_run_in_training_can_be_read(name: str, trained: Path, tmp_path: Path,
     assert done.status == 0, done.printed
 
 
-def test_a_study_in_use_is_refused(tmp_path: Path, command: Command) -> None:
-    (tmp_path / "study").mkdir()
-    with locked(tmp_path / "study"):
-        done = command("transfer", "output=study")
+OUTPUTS = {"transfer": ["output=own"], "predict": ["run=run", "input=photo.png", "output=own"]}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_an_output_in_use_is_refused(name: str, trained: Path, tmp_path: Path, command: Command) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
+    (tmp_path / "own").mkdir()
+    with locked(tmp_path / "own"):
+        done = command(name, *OUTPUTS[name])
     assert done.status == 2, done.printed
-    assert "is in use by another process" in done.printed
+    assert f"{tmp_path / 'own'} is in use by another process" in done.printed
 
 
 def test_a_training_removes_its_lock(trained: Path) -> None:

@@ -86,9 +86,8 @@ def prepare_output(
             )
         output.mkdir(parents=True, exist_ok=True)
         recorded = json.loads(record.read_text()) if record.exists() else identity
-        if recorded != identity and any(
-            file != record and file.suffix != ".log" for file in output.iterdir()
-        ):
+        kept = [file for file in output.iterdir() if file != record and file.suffix not in (".log", ".lock")]
+        if recorded != identity and kept:
             changed = ", ".join(key for key in identity if recorded.get(key) != identity[key])
             raise UserError(
                 f"output={output} holds predictions with different {changed}",

@@ -24,7 +24,7 @@ from pixelwise.errors import FolderInUse
 from pixelwise.files import unwritable
 
 NAME = "run.lock"
-"""The lock file in a run folder; it is removed at the end."""
+"""The lock file in the folder of a run, a study or a prediction; it is removed at the end."""
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Identifies a start of a machine; containers on one machine have the same."""
@@ -98,10 +98,13 @@ class Owner(NamedTuple):
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder inside the block; the lock of a process that has ended is taken over.
 
+    Nothing else in this process may open `run.lock`: closing it would release the lock of the system.
+
     Raises:
         FolderInUse: another process holds it, or may hold it on another machine.
         UserError: the folder cannot be written.
     """
+    folder = folder.absolute()
     file = folder / NAME
     try:
         descriptor = _take(file)
