@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ TWO_STEPS_AN_EPOCH = (
     "trainer.log_every_n_steps=1",
 )
 """Overrides of a run that logs each of its steps."""
+
+
+def copy_run(run: Path, folder: Path, without: Sequence[str] = ("last.ckpt", "previous.ckpt")) -> Path:
+    """Copy a run folder, by default without the large checkpoints that only resuming needs."""
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns(*without))
+    return folder
 
 
 def refused(message: str) -> pytest.RaisesExc[UserError]:

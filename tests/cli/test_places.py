@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults import powerless
-from tests.helpers import Command
+from tests.helpers import Command, copy_run
 
 GIVEN = {
     "train": [],
@@ -42,8 +42,7 @@ EMPTY = [
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
     """A copy of a finished run; the current folder looks like a run, too."""
-    shutil.copytree(trained, tmp_path / "run")
-    return tmp_path / "run"
+    return copy_run(trained, tmp_path / "run", ["*.ckpt"])
 
 
 @pytest.mark.parametrize(("name", "words"), EMPTY)
@@ -52,7 +51,6 @@ def test_an_empty_path_is_refused(
 ) -> None:
     for file in ("config.yaml", "overrides.yaml", "data.json"):  # `run=` must not mean the current folder
         shutil.copy(trained / file, tmp_path / file)
-    shutil.copytree(trained / "checkpoints", tmp_path / "checkpoints")
     before = sorted(tmp_path.rglob("*"))
     key = words.split()[-1].partition("=")[0] if words != "input=' '" else "input"
     given = [word for word in GIVEN[name] if not word.startswith(f"{key}=")]
@@ -109,7 +107,8 @@ def test_an_output_of_the_wrong_kind_is_refused(
     assert f"error: output={output}\n  found:    {found}" in done.printed
 
 
-def test_an_output_is_created_with_its_folders(run: Path, tmp_path: Path, command: Command) -> None:
+def test_an_output_is_created_with_its_folders(trained: Path, tmp_path: Path, command: Command) -> None:
+    run = copy_run(trained, tmp_path / "run")
     done = command("evaluate", "run=run", "output=new/folder/scores.json")
     assert done.status == 0, done.printed
     assert (tmp_path / "new/folder/scores.json").read_text() == (run / "metrics.json").read_text()

@@ -7,7 +7,6 @@ import fcntl
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from PIL import Image
-from tests.helpers import Command, refused
+from tests.helpers import Command, copy_run, refused
 
 from pixelwise.errors import FolderInUse
 from pixelwise.runs.lock import NAME, Owner, locked
@@ -193,8 +192,7 @@ SECOND = {
 def test_a_second_training_in_a_folder_is_refused(
     case: str, trained: Path, tiny: list[str], tmp_path: Path, command: Command
 ) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(trained, folder)
+    folder = copy_run(trained, tmp_path / "run")
     with locked(folder):
         before = contents(folder)
         done = command("train", *([] if case == "resume" else tiny), *SECOND[case])
@@ -226,7 +224,7 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 def test_a_run_in_training_can_be_read(name: str, trained: Path, tmp_path: Path, command: Command) -> None:
     Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
-    shutil.copytree(trained, tmp_path / "run")
+    copy_run(trained, tmp_path / "run")
     with locked(tmp_path / "run"):
         done = command(name, *READERS[name])
     assert done.status == 0, done.printed
@@ -237,7 +235,7 @@ OUTPUTS = {"transfer": ["output=own"], "predict": ["run=run", "input=photo.png",
 
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_an_output_in_use_is_refused(name: str, trained: Path, tmp_path: Path, command: Command) -> None:
-    shutil.copytree(trained, tmp_path / "run")
+    copy_run(trained, tmp_path / "run")
     Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
     (tmp_path / "own").mkdir()
     with locked(tmp_path / "own"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tests.faults import can_mount, powerless, read_only
-from tests.helpers import Command
+from tests.helpers import Command, copy_run
 
 HOW: dict[str, Callable[[Path], AbstractContextManager[None]]] = {
     "permissions": powerless,
@@ -42,7 +41,7 @@ def closed(
     """Makes a copy of a run unwritable, for one command."""
     if request.param == "mount" and not can_mount():
         pytest.skip("neither root nor user namespaces")
-    shutil.copytree(trained, tmp_path / "run")
+    copy_run(trained, tmp_path / "run")
     Image.new("RGB", (40, 40), (9, 99, 200)).save(tmp_path / "photo.png")
     return lambda: HOW[request.param](tmp_path / "run")
 
@@ -110,7 +109,7 @@ def test_a_file_that_cannot_be_read_is_named(
     tmp_path: Path,
     command: Command,
 ) -> None:
-    shutil.copytree(trained, tmp_path / "run")
+    copy_run(trained, tmp_path / "run")
     (tmp_path / "other").mkdir()
     Image.new("RGB", (40, 40), (9, 99, 200)).save(tmp_path / "photo.png")
     place = tmp_path / "run" / file

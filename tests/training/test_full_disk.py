@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,7 +18,7 @@ import torch
 import yaml
 from PIL import Image
 from tests.faults import can_mount, small_disk, small_files
-from tests.helpers import Command
+from tests.helpers import Command, copy_run
 
 from pixelwise import files
 from pixelwise.training.callbacks.checkpoint import WholeFile
@@ -164,7 +163,7 @@ LIMITS = {"export": (50_000,), "export to onnx": (100_000,), "export to hub": (1
 def test_a_full_disk_leaves_no_half_file(
     case: str, size: int, trained: Path, tmp_path: Path, command: Command
 ) -> None:
-    shutil.copytree(trained, tmp_path / "run")
+    copy_run(trained, tmp_path / "run")
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
     for name in ("photo.png", "tile.tif"):
         Image.fromarray(noise).save(tmp_path / name)
