@@ -12,20 +12,8 @@ from typing import Annotated, Any, Literal, TypedDict
 
 from omegaconf import DictConfig
 
-from pixelwise import checks
-from pixelwise.kinds import (
-    Colour,
-    Count,
-    Fraction,
-    Nodata,
-    NonNegative,
-    PathText,
-    Positive,
-    Range,
-    Size,
-    Where,
-    Whole,
-)
+from pixelwise import checks, kinds
+from pixelwise.kinds import Colour, Count, Fraction, Nodata, NonNegative, Positive, Range, Size, Where, Whole
 from pixelwise.overrides import origin
 from pixelwise.schedules.schedule import PhaseSettings
 
@@ -105,7 +93,7 @@ class Data(TypedDict, total=False):
     rare: Any
     rare_share: Any
     target: Any
-    prepared: PathText | None
+    prepared: kinds.PathText | None
     rescale: Any
     label: Any
     names: Any
@@ -114,7 +102,7 @@ class Data(TypedDict, total=False):
     split: Any
     splits: Any
     protocols: Any
-    root: PathText | None
+    root: kinds.PathText | None
     classes: Sequence[str]
     palette: Sequence[Colour] | None
     channels: Count
@@ -190,13 +178,13 @@ class Logger(TypedDict, total=False):
 class Encoder(TypedDict, total=False):
     """What is read before the encoder is built."""
 
-    weights: PathText | None
+    weights: kinds.PathText | None
 
 
 class Sweep(TypedDict, total=False):
     """`sweep`."""
 
-    name: PathText
+    name: kinds.PathText
 
 
 class Search(TypedDict, total=False):
@@ -214,7 +202,7 @@ class Train(TypedDict, total=False):
     seed: Annotated[int, Range(0, 2**32 - 1)]
     epochs: Positive
     memory_format: Literal["auto", "channels_last", "contiguous"]
-    resume: PathText | None
+    resume: kinds.PathText | None
     allow_change: bool
     compile: bool
     sweep: Sweep
@@ -233,7 +221,7 @@ class Train(TypedDict, total=False):
 class Run(Train, total=False):
     """What the commands on a finished run have in common, with conf/views.yaml."""
 
-    run: PathText
+    run: kinds.PathText
     checkpoint: Weights
     tta: str | Sequence[str] | None
     views: Mapping[str, Mapping[str, Any]]
@@ -244,14 +232,14 @@ class Evaluate(Run, total=False):
 
     split: str | None
     averaged: bool
-    output: PathText | None
+    output: kinds.PathText | None
 
 
 class Predict(Run, total=False):
     """conf/predict.yaml."""
 
-    input: PathText
-    output: PathText
+    input: kinds.PathText
+    output: kinds.PathText
     window: Size
     overlap: Fraction
     batch_size: Count | Literal["auto"]
@@ -265,8 +253,8 @@ class Export(Run, total=False):
     """conf/export.yaml."""
 
     format: str
-    output: PathText
-    sample: PathText | None
+    output: kinds.PathText
+    sample: kinds.PathText | None
     tolerance: Positive
     formats: Mapping[str, Mapping[str, Any]]
 
@@ -277,7 +265,7 @@ Several = Where(lambda values: len(values) > 0, "a list of at least one number")
 class Transfer(TypedDict, total=False):
     """conf/transfer.yaml."""
 
-    output: PathText
+    output: kinds.PathText
     seeds: Annotated[Sequence[Whole], Several]
     masks: Annotated[Sequence[Count], Several]
     steps: Count
