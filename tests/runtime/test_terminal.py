@@ -2,11 +2,12 @@ import builtins
 import io
 import logging
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from pixelwise.runtime.terminal import score_table, show
+from pixelwise.runtime.terminal import LogFile, score_table, show
 
 pytestmark = pytest.mark.fast
 
@@ -68,3 +69,25 @@ def test_a_table_is_logged_in_a_notebook_too(monkeypatch, caplog, capsys):
         show(score_table({"test/miou": 0.5}, "title", []))
     assert row(caplog.text, "miou") == ["0.5000"]
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_said_once_and_lines_go_on_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = LogFile(tmp_path / "x.log", delay=True)
+    records = [logging.makeLogRecord({"msg": f"line {number}"}) for number in range(4)]
+    with monkeypatch.context() as full:
+        full.setattr(handler, "baseFilename", "/dev/full")
+        for record in records[:2]:
+            handler.emit(record)
+    with monkeypatch.context() as missing:
+        missing.setattr(handler, "baseFilename", str(tmp_path / "no/x.log"))
+        handler.emit(records[2])
+    handler.emit(records[3])
+    handler.close()
+    assert (tmp_path / "x.log").read_text() == "line 3\n"
+    printed = capsys.readouterr().err
+    assert printed.count("lines are missing in /dev/full: [Errno 28]") == 1
+    assert "Traceback" not in printed
+    assert len(printed.splitlines()) == 1
