@@ -20,7 +20,7 @@ from pixelwise import build, checks
 from pixelwise.build.lightning_options import ARGUMENTS, CALLBACKS, advice, check
 from pixelwise.build.limits import max_time
 from pixelwise.build.trainer import SyncBatchNorm
-from pixelwise.cli.schema import Duration
+from pixelwise.cli.trainer_schema import Duration
 from pixelwise.training import EMA, run
 from pixelwise.training.callbacks.ending import Ending, MaxTime
 

@@ -17,7 +17,7 @@ from torch import nn
 from pixelwise import checks
 from pixelwise.build import limits
 from pixelwise.build.instantiate import class_of, make
-from pixelwise.cli.schema import Trainer
+from pixelwise.cli.trainer_schema import Trainer
 from pixelwise.errors import UserError
 from pixelwise.models.sync_batchnorm import release, synchronise
 from pixelwise.schedules.schedule import Plan
