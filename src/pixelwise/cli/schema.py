@@ -158,6 +158,7 @@ class Optimizer(TypedDict, total=False):
     momentum: NonNegative
     layer_decay: Annotated[float, Range(above=0, high=1)] | None
     decay_norms: bool
+    layers: Literal["stages", "blocks"]
 
 
 class Callback(TypedDict, total=False):
