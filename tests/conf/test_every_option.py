@@ -79,6 +79,12 @@ def small(chosen: list[str]) -> list[str]:
     return [override for override in SMALL if override.split("=")[0] not in groups] + chosen
 
 
+def choices_of(experiment: str) -> DictConfig:
+    """The options that an experiment chooses, by group."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra_compose("train", [experiment], return_hydra_config=True).hydra.runtime.choices
+
+
 def step(config: DictConfig, folder: Path) -> None:
     """Build and fit: a step must change the weights, and a validation must compute the monitored score."""
     run = build.run(config, folder)
@@ -159,11 +165,24 @@ def test_every_experiment_trains_a_step(
     option: Path, compose: Compose, on_disk: OnDisk, tmp_path: Path
 ) -> None:
     experiment = f"experiment={option.name}"
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        chosen = hydra_compose("train", [experiment], return_hydra_config=True)
-    data = on_disk(chosen.hydra.runtime.choices.data, chosen.task.name)
+    choices = choices_of(experiment)
+    data = on_disk(choices.data, choices.task)
     own = [o for o in data if o.startswith(("data.root=", "data.source.", "+data"))]
-    step(compose(*small([experiment, *own]), "encoder.pretrained=false", *ONE_STEP), tmp_path)
+    tiny = ["encoder.name=test_resnet", "encoder.pretrained=false"]
+    step(compose(*small([experiment, *own]), *tiny, *ONE_STEP), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", named("experiment"), ids=lambda o: o.name)
+def test_every_experiment_trains_its_own_encoder(
+    option: Path, compose: Compose, on_disk: OnDisk, tmp_path: Path
+) -> None:
+    experiment = f"experiment={option.name}"
+    choices = choices_of(experiment)
+    data = on_disk(choices.data, choices.task)
+    own = [o for o in data if o.startswith(("data.root=", "data.source.", "+data"))]
+    words = [experiment, f"encoder={choices.encoder}", *own, "encoder.pretrained=false"]
+    step(compose(*small(words), *ONE_STEP), tmp_path)
 
 
 @pytest.mark.parametrize("option", named("trainer"), ids=lambda o: o.name)
