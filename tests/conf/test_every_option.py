@@ -38,7 +38,7 @@ def fits(option: Path, task: str) -> bool:
             return task == ("classification" if "class_folders" in source else "segmentation")
         return (CONF / f"data/source/{option.name}_{task}.yaml").exists()
     if option.parent == Path("loss"):
-        return (option.name == "bce") == (task == "tagging")
+        return option.name == "bce" or task != "tagging"
     if option in map(Path, ("augmentation/randaugment", "augmentation/trivialaugment")):
         return task == "classification"
     if option in map(Path, ("mixing/classmix", "mixing/mosaic")):
