@@ -54,8 +54,9 @@ def outline_of(plan: Plan, model: Composition, config: Mapping[str, Any]) -> Sch
 def augmentation_presets(data: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `conf/augmentation` for a data set, except those that need other parts of the config."""
     presets: dict[str, Any] = {}
+    settings = OmegaConf.create({"data": data})  # once, as data can have a thousand names of classes
     for name, file in options("augmentation").items():
         with suppress(OmegaConfBaseException):
-            settings = OmegaConf.create({"data": data, "preset": OmegaConf.load(file)})
+            settings.preset = OmegaConf.load(file)
             presets[name] = OmegaConf.to_container(settings.preset, resolve=True)
     return presets
