@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from pixelwise import checks
 from pixelwise.data.io.listing import left_out, subfolders
@@ -22,12 +22,8 @@ RANDOM_VAL_FIX = "data.source.split.val=0.15, with three images or more"
 _NEARLY = (*NAMES, "training", "testing")
 
 
-class SplitFolders(TypedDict, total=False):
-    """Names of the folders of the splits, as in `data.source.split_folders`."""
-
-    train: str
-    val: str
-    test: str
+SplitFolders = Mapping[Literal["train", "val", "test"], str]
+"""Names of the folders of the splits, as in `data.source.split_folders`."""
 
 
 def find_splits(
@@ -47,11 +43,7 @@ def find_splits(
             or two folders are the same split.
     """
     if folders:
-        if folders.keys() - {*SPLITS}:
-            expected = f"names of folders for {', '.join(SPLITS)}"
-            raise UserError("data.source.split_folders", found=dict(folders), expected=expected)
-        named = {split: folder / str(name) for split, name in folders.items()}
-        return {split: path for split, path in named.items() if path.is_dir()}
+        return {split: folder / name for split, name in folders.items() if (folder / name).is_dir()}
     found: dict[str, Path] = {}
     names = set(subfolders(folder)) - {*others}
     for name in sorted(names):
