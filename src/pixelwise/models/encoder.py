@@ -71,8 +71,8 @@ class Encoder(FrozenNorms):
             further channels, which the decoder projects.
         final: return `[forward_features(image)]` for a `ClassifierHead`, in timm's own layout: tokens
             (B, N, D) of a transformer with the class token, or a map.
-        **options: options for `timm.create_model`, such as `img_size` for a model that accepts images of one size
-            only.
+        **options: options for `timm.create_model`, such as `img_size` for a model that accepts images of one
+            size only.
 
     Raises:
         UserError: timm cannot build this model with these options, or the weights cannot be loaded.
