@@ -158,7 +158,7 @@ RIGHT: list[tuple[str, str, str]] = [
     ("nan", "nodata *.nodata", "the nodata value of float rasters"),
     (
         "negative",
-        "logger.tensorboard.version search.pruner.* augmentation.extra.*.transform.* optimizer.max_grad_norm",
+        "logger.tensorboard.version search.pruner.* augmentation.extra.*.transform.*",
         "arguments of other packages, which check them",
     ),
     ("true", "trainer.strategy.find_unused_parameters", "an argument of torch's DDP, chosen automatically"),

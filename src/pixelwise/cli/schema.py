@@ -156,6 +156,7 @@ class Optimizer(TypedDict, total=False):
     lr: NonNegative
     weight_decay: NonNegative
     momentum: NonNegative
+    max_grad_norm: Positive | None
     layer_decay: Annotated[float, Range(above=0, high=1)] | None
     decay_norms: bool
     layers: Literal["stages", "blocks"]
