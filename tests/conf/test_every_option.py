@@ -34,8 +34,9 @@ ONE_TASK = {"pool": ["classification"]}
 def fits(option: Path, task: str) -> bool:
     """Whether an option supports a task: its sources, its loss, and whether it needs or refuses masks."""
     if option.parent == Path("data"):
-        if source := OmegaConf.load(CONF / f"{option}.yaml").get("source"):  # a data set for one task
-            return task == ("classification" if "class_folders" in source else "segmentation")
+        file = OmegaConf.load(CONF / f"{option}.yaml")
+        if "tasks" in file or "source" in file:  # a data set for some tasks, or with masks only
+            return task in file.get("tasks", ["segmentation"])
         return (CONF / f"data/source/{option.name}_{task}.yaml").exists()
     if option.parent == Path("loss"):
         return option.name == "bce" or task != "tagging"

@@ -89,8 +89,8 @@ def composed(file: Path) -> DictConfig:
     if group == "data/source":
         data, task = option.split("_")
         words = [f"data={data}", f"task={task}"]
-    if "class_folders" in (OmegaConf.load(file).get("source") or {}):
-        words = [*words, "task=classification"]
+    if tasks := OmegaConf.load(file).get("tasks"):
+        words = [*words, f"task={tasks[0]}"]
     if group == "callbacks":
         words = [f"callbacks=[{option}]"]
     config = DictConfig({})
@@ -134,7 +134,11 @@ RIGHT: list[tuple[str, str, str]] = [
     ("null", "callbacks.checkpoint.every_n_minutes data.train_samples data.eval_size encoder.weights", OFF),
     ("null", "trainer.limit_*_batches trainer.max_epochs trainer.check_val_every_n_epoch", OFF),
     ("null", "trainer.profiler trainer.benchmark optimizer.fused *.process_group_backend", OFF),
-    ("null", "optimizer.max_grad_norm optimizer.layer_decay encoder.drop_path_rate *.class_folders", OFF),
+    (
+        "null",
+        "optimizer.max_grad_norm optimizer.layer_decay encoder.drop_path_rate *.class_folders data.tasks",
+        OFF,
+    ),
     ("null", "*.palette *.labels.remap task.scores.protocols data.source.draws.count *.split_folders", OFF),
     ("null", "logger.*.name logger.*.id logger.*.project logger.tensorboard.version", OFF),
     ("null", "formats.hub.dataset bands nodata", OFF),
@@ -146,7 +150,7 @@ RIGHT: list[tuple[str, str, str]] = [
     ("null", "schedule.phases.*.crop_size schedule.phases.*.weight_decay", OFF),
     ("mapping", "schedule.phases.*.lr schedule.phases.*.warmup", "`make_plan` knows the names of the parts"),
     ("list", "schedule.phases.*.freeze", "`make_plan` knows the names of the parts"),
-    ("list", "*.classes *.class_folders *.rare *.skip *.tags", "names of any number"),
+    ("list", "*.classes *.class_folders *.rare *.skip *.tags data.tasks", "names of any number"),
     ("list", "data.source.inputs *.paste", "names of any number"),
     ("list", "task.requires.*", "names of classes"),
     ("list", "search.gpus", "names of devices"),

@@ -79,6 +79,12 @@ def test_cityscapes_ids_become_train_ids(drawn: Path, compose: Compose) -> None:
         ids["val"][0]
 
 
+@pytest.mark.parametrize(("name", "task"), [("imagenet", "segmentation"), ("ade20k", "classification")])
+def test_a_task_without_labels_is_refused(name: str, task: str, compose: Compose) -> None:
+    with refused(rf"data.tasks[\s\S]*found: +task={task}"):
+        compose(f"data={name}", "data.root=data", f"task={task}")
+
+
 def test_voc_can_train_on_the_augmented_list(drawn: Path, compose: Compose) -> None:
     words = [
         "data.source.masks=SegmentationClassAug",

@@ -112,6 +112,7 @@ class Data(TypedDict, total=False):
     eval_size: Size | None
     source: Mapping[str, Any]
     monitor: str
+    tasks: Sequence[str] | None
 
 
 class Card(TypedDict, total=False):

@@ -80,7 +80,8 @@ class Labels:
         self.classes = [str(name) for name in classes]
         if not 2 <= len(self.classes) <= MAX_CLASSES or len(set(self.classes)) < len(self.classes):
             expected = f"2 to {MAX_CLASSES} different names, such as [background, road] for a binary task"
-            raise UserError("data.classes", found=self.classes, expected=expected)
+            found = f"{len(self.classes)} names: {some(self.classes)}" if self.classes else "none"
+            raise UserError("data.classes", found=found, expected=expected)
         self.has_palette = palette is not None
         meanings = {first + index: index for index in range(len(self.classes))} | {IGNORE: IGNORE}
         self._chosen = {_whole(value): self._class_index(meaning) for value, meaning in (remap or {}).items()}
