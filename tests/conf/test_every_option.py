@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,7 @@ def step(config: DictConfig, folder: Path) -> None:
     assert not all(map(torch.equal, before, run.module.model.head.parameters()))
     assert math.isfinite(run.trainer.callback_metrics["val/loss"])
     assert config.task.monitor in run.module.results
+    shutil.rmtree(folder)  # the checkpoints of large models
 
 
 # ----------------------------------------------------------------------------------------- the files

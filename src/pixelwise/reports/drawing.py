@@ -23,19 +23,19 @@ LARGEST = 400
 
 
 def colours(count: int, palette: Sequence[Sequence[int]] | None = None) -> np.ndarray:
-    """A (256, 3) uint8 colour table: the palette or distinct hues, and white for ignored pixels.
+    """A uint8 colour table (256, 3): the palette or distinct hues, and white for ignored pixels.
 
-    More than 255 classes are those of images, which need no colours.
+    It is longer for more classes, which only images have.
     """
-    table = np.full((256, 3), 255, np.uint8)
-    for index in range(min(count, 255)):
+    table = np.full((max(256, count), 3), 255, np.uint8)
+    for index in range(count):
         hue = (index * 0.61803398875) % 1.0  # the golden angle gives neighbours distinct hues
         table[index] = [round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.75, 0.95)]
     if palette is not None:
         if isinstance(palette, str) or len(palette) < count or not all(map(_is_colour, palette)):
             expected = f"[red, green, blue], each 0…255, for each of the {count} classes; or null"
             raise UserError("data.palette", found=palette, expected=expected)
-        table[: len(palette)] = np.asarray(palette[:256], np.uint8)
+        table[: len(palette)] = np.asarray(palette, np.uint8)
     return table
 
 
