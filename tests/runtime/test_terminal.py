@@ -76,6 +76,6 @@ def test_scores_of_very_many_classes_are_left_out():
     text = printed(scores, classes)
     assert "accuracy" in text
     assert "c7" not in text
-    assert f"without a row for each of the {len(classes)} classes" in text
+    assert "without a row for each of the 201 classes" in " ".join(text.split())
     few = {name: value for name, value in scores.items() if name != f"val/f1/{classes[-1]}"}
     assert "c7" in printed(few, classes[:-1])
