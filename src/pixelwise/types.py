@@ -27,10 +27,7 @@ training images there, and the label to `IGNORE`."""
 
 
 def ignored_label(classes: int) -> int:
-    """Return the label that losses and scores of K classes ignore: `IGNORE`, or K if there are more classes.
-
-    Masks have at most 254 classes, as they are stored in bytes. Images can have more: then 255 is a class.
-    """
+    """Return the label that losses and scores ignore: 255, or K if images have K > 255 classes."""
     return max(IGNORE, classes)
 
 
