@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from tests.data.benchmarks import BENCHMARKS
 from tests.data.layouts import write_pets
+from tests.forked import Done, forked
 
 import pixelwise
 
@@ -191,6 +192,12 @@ def stop_wandb() -> Iterator[None]:
 def script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`script("train.py", *arguments)` runs a script in an empty folder."""
     return partial(run_script, tmp_path)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., Done]:
+    """`command("train", *arguments)` runs a command in a fork of this process, in an empty folder."""
+    return partial(forked, tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
+from tests.forked import Done
 
 from pixelwise.errors import UserError
 
@@ -16,6 +18,9 @@ Compose = Callable[..., DictConfig]
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
 """The fixture `script`: `script("train.py", *overrides)` runs a root script in an empty folder."""
+
+Command = Callable[..., Done]
+"""The fixture `command`: `command("train", *overrides)` runs a command in a fork, in an empty folder."""
 
 Tiff = Callable[..., Path]
 """The fixture `tiff`: `tiff(name, array (H, W, C), **profile)` writes a GeoTIFF and returns its path."""
@@ -30,6 +35,12 @@ TWO_STEPS_AN_EPOCH = (
     "trainer.log_every_n_steps=1",
 )
 """Overrides of a run that logs each of its steps."""
+
+
+def copy_run(run: Path, folder: Path, without: Sequence[str] = ("last.ckpt", "previous.ckpt")) -> Path:
+    """Copy a run folder, by default without the large checkpoints that only resuming needs."""
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns(*without))
+    return folder
 
 
 def refused(message: str) -> pytest.RaisesExc[UserError]:

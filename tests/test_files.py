@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib.figure
 import pytest
 from PIL import Image
+from tests.helpers import refused
 
 from pixelwise import files
 from pixelwise.reports.drawing import save_picture
@@ -68,6 +69,52 @@ def test_files_of_one_block_appear_together(tmp_path: Path) -> None:
         for path in part.values():
             path.write_text("done")
     assert {file.name for file in (tmp_path / "other").iterdir()} == {"a.tif", "a_b.csv"}
+
+
+def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
+    def write(fails: bool) -> None:
+        with files.whole_folder(tmp_path / "above/new") as part:
+            (part / "a").write_text("done")
+            if fails:
+                stop()
+
+    with pytest.raises(OSError, match="full"):
+        write(fails=True)
+    assert list((tmp_path / "above").iterdir()) == []
+    write(fails=False)
+    assert [str(p.relative_to(tmp_path / "above")) for p in (tmp_path / "above").rglob("*")] == [
+        "new",
+        "new/a",
+    ]
+    assert (tmp_path / "above/new").stat().st_mode == (tmp_path / "above").stat().st_mode
+    with pytest.raises(OSError, match="not empty"):
+        write(fails=False)
+
+
+def test_what_a_killed_process_left_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.tif.part").write_text("half")
+    with files.whole_files(tmp_path / "a", [".tif"]) as part:
+        assert not part[".tif"].exists()  # GDAL would refuse to replace it
+        part[".tif"].touch()
+
+
+def test_a_place_is_tried_without_leaving_anything(tmp_path: Path) -> None:
+    files.check_writable("output", tmp_path / "new/folder/x.json", folder=False)
+    files.check_writable("output", tmp_path, folder=True)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with refused(r"output=[\s\S]*found: +a file[\s\S]*a folder, or a new path"):
+        files.check_writable("output", tmp_path / "file", folder=True)
+    with refused(r"output=.*cannot be written[\s\S]*another"):
+        files.check_writable("output", tmp_path / "file/x", folder=True, fix="another place")
+
+
+def test_free_space_is_that_of_the_disk_of_a_new_file(tmp_path: Path) -> None:
+    text = files.free_space(tmp_path / "new/file")
+    number, disk = text.replace(",", "").split(" bytes free on ")
+    assert Path(disk).is_mount()
+    assert tmp_path.is_relative_to(disk)
+    assert int(number) > 0
 
 
 @pytest.mark.parametrize(("suffix", "kind"), [("png", "PNG"), ("jpg", "JPEG")])

@@ -27,6 +27,9 @@ class UserError(ValueError):
             them to problems.txt in its output folder.
     """
 
+    status = 1
+    """Exit status of a command that ends with this error."""
+
     def __init__(
         self,
         what: str,
@@ -45,7 +48,15 @@ class UserError(ValueError):
 
 
 class UnknownName(UserError):
-    """An unknown name, probably a typo; a command exits with status 2, as for an unknown key."""
+    """An unknown name, probably a typo; the exit status is that of an unknown key."""
+
+    status = 2
+
+
+class FolderInUse(UserError):
+    """Another process writes to the folder."""
+
+    status = 2
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

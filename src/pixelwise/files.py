@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +19,19 @@ from pixelwise.errors import UserError, printable
 
 RESTORE = "restore it from a copy, or correct the last edit"
 
+DISK_FULL = {
+    errno.ENOSPC: ("the disk is full", "free some space"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or ask for a larger quota"),
+    errno.EFBIG: ("a file would exceed the limit of the file system or of `ulimit -f`", "raise that limit"),
+}
+"""What is wrong and what to do, by the number of the error."""
+
 
 def read_json(file: Path) -> dict[str, Any]:
     """The content of a JSON file; {} if the file does not exist."""
     try:
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UserError(f"{file} cannot be read", found=error, fix=f"remove it, {RESTORE}") from error
 
 
@@ -109,15 +119,105 @@ def whole_files(stem: Path, suffixes: Sequence[str]) -> Iterator[dict[str, Path]
 @contextmanager
 def _appearing(files: dict[Path, Path]) -> Iterator[Iterable[Path]]:
     """Rename each part to its file if the block succeeds; remove all parts otherwise."""
-    for file in files.values():
+    for part, file in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)  # left by a killed process: GDAL would try to read it
     try:
         yield files
         for part, file in files.items():
             part.replace(file)
+    except Exception as error:
+        if (full := disk_error(error)) is not None and full.filename in (None, *map(str, files)):
+            full.filename = str(next(iter(files.values())))  # a failed write names no file
+        raise
     finally:
         for part in files:
             part.unlink(missing_ok=True)  # the disk may be full
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder`, renamed to it if the block succeeds and removed otherwise.
+
+    `folder` must not exist, or be empty.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as hidden:
+        part = Path(hidden) / folder.name  # a new folder gets the usual permissions, unlike `hidden`
+        part.mkdir()
+        yield part
+        part.replace(folder)
+
+
+def check_writable(key: str, place: Path, folder: bool, fix: str | None = None) -> None:
+    """Refuse a place that cannot be written, before a long job that ends with writing it.
+
+    Args:
+        key: the config key that names the place, for the message.
+        place: a file or folder; neither it nor the folders above it need to exist.
+        folder: whether it is a folder.
+        fix: what the user can do, for the message.
+
+    Raises:
+        UserError: it is a file instead of a folder or the reverse, or the nearest folder takes no new file.
+    """
+    kinds = {True: "a folder", False: "a file"}
+    if place.exists() and place.is_dir() != folder:
+        raise UserError(f"{key}={place}", found=kinds[not folder], expected=f"{kinds[folder]}, or a new path")
+    above = (place if folder else place.parent).absolute()
+    try:
+        while not above.exists():
+            above = above.parent
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        raise unwritable(f"{key}={place}", error, place, fix) from error
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The error of a full disk among an error and those that led to it; None if there is none.
+
+    While PyTorch handles the error of a full disk, it raises a RuntimeError of its own.
+    """
+    waiting: list[BaseException | None] = [error]
+    for each in waiting:  # grows
+        if isinstance(each, OSError) and each.errno in DISK_FULL:
+            return each
+        if each is not None:
+            waiting += [e for e in (each.__cause__, each.__context__) if e not in waiting]
+    return None
+
+
+def unwritable(what: str, error: BaseException, place: Path, fix: str | None = None) -> UserError:
+    """The error for a file or folder that cannot be written, with the free bytes of its disk.
+
+    Args:
+        what: the config key and the file or folder.
+        error: why it cannot be written.
+        place: the file or folder; it need not exist.
+        fix: what the user can do, after freeing space if the disk is full.
+    """
+    full = disk_error(error)
+    what = f"{what} cannot be written"
+    if full is not None:
+        wrong, remedy = DISK_FULL[full.errno or 0]
+        what, fix = f"{what}: {wrong}", f"{remedy}; {fix}" if fix else remedy
+    cause = full or error
+    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    if full or not isinstance(error, OSError) or error.errno is None:  # GDAL gives no number
+        reason += f"; {free_space(place)}, without the incomplete file"
+    return UserError(what, found=reason, fix=fix)
+
+
+def free_space(place: Path) -> str:
+    """The free bytes of the disk of a file or folder, and where the disk is mounted."""
+    try:
+        disk = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
+        while not disk.is_mount():
+            disk = disk.parent
+        return f"{shutil.disk_usage(disk).free:,} bytes free on {disk}"
+    except OSError as error:
+        return f"free space unknown: {error}"
 
 
 def not_the_file(path: Path) -> str | None:

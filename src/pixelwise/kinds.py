@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from pathlib import Path
 from typing import Annotated, Any
 
 
@@ -77,6 +78,10 @@ Colour = Annotated[
     Sequence[Annotated[int, Range(0, 255)]],
     Where(lambda v: len(v) == 3, "[r, g, b] with whole numbers from 0 to 255"),
 ]
+_given = Where(lambda v: str(v).strip() != "", "a path, not an empty text")
+FilePath = Annotated[str | Path, _given]
+"""A file or folder. An empty text, as of an unset variable of the shell, would be the current folder."""
+PathText = Annotated[str, _given]
 Nodata = float | Annotated[Any, Where(lambda v: v != v, "nan")]
 
 

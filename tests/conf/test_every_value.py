@@ -23,7 +23,7 @@ from pixelwise.cli.schema import check_declared
 from pixelwise.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf"
-COMMANDS = ("train", "evaluate", "predict", "export", "transfer")
+COMMANDS = ("train", "probe", "evaluate", "predict", "export", "transfer")
 
 WRONG: dict[str, Any] = {
     "null": None,

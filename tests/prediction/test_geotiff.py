@@ -12,6 +12,7 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
+from tests.faults import small_files
 from tests.helpers import Tiff, refused
 
 from pixelwise.data.io.images import ImageReader
@@ -143,6 +144,20 @@ def test_rows_of_any_heights_become_a_tiled_map(tmp_path: Path) -> None:
         assert dataset.tags()["CLASS_0"] == "road"
     size = (tmp_path / "map.tif").stat().st_size
     assert size < 700 * 300  # each tile was written once
+
+
+@pytest.mark.parametrize("missing", [1, 40, 400, 900, 2_000, 70_000])
+def test_a_map_that_is_not_complete_is_an_error(missing: int, noise: Noise, tmp_path: Path) -> None:
+    rows = noise(700, 500, 2).transpose(2, 0, 1)
+
+    def write(file: Path) -> int:
+        with MapFile(file, GeoReference(700, 500), ["a", "b"], tags={"CLASS_0": "a"}) as written:
+            written.write(rows)
+        return file.stat().st_size
+
+    size = write(tmp_path / "a.tif")
+    with small_files(size - missing), pytest.raises(OSError, match=r"completely|Write failed"):
+        write(tmp_path / "b.tif")
 
 
 def test_probabilities_are_bands_with_names_and_a_scale(tmp_path: Path) -> None:

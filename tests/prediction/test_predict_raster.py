@@ -248,7 +248,7 @@ def test_full_disk_raises_an_error_and_leaves_no_files(
 def test_too_little_disk_space_is_refused_before_the_start(
     tiff: Tiff, noise: Noise, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = shutil.disk_usage(tmp_path)._replace(free=39_999)
+    usage = shutil.disk_usage(tmp_path)._replace(free=69_999)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     typed = [f"input={tiff('tile.tif', noise(100, 100, 3))}", "output=out"]
     with refused(r"not enough disk[\s\S]*found[\s\S]*expected"):

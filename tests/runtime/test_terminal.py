@@ -2,11 +2,12 @@ import builtins
 import io
 import logging
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from pixelwise.runtime.terminal import MOST_CLASSES, score_table, show
+from pixelwise.runtime.terminal import MOST_CLASSES, LogFile, score_table, show
 
 pytestmark = pytest.mark.fast
 
@@ -79,3 +80,25 @@ def test_scores_of_very_many_classes_are_left_out():
     assert "without a row for each of the 201 classes" in " ".join(text.split())
     few = {name: value for name, value in scores.items() if name != f"val/f1/{classes[-1]}"}
     assert "c7" in printed(few, classes[:-1])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_said_once_and_lines_go_on_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = LogFile(tmp_path / "x.log", delay=True)
+    records = [logging.makeLogRecord({"msg": f"line {number}"}) for number in range(4)]
+    with monkeypatch.context() as full:
+        full.setattr(handler, "baseFilename", "/dev/full")
+        for record in records[:2]:
+            handler.emit(record)
+    with monkeypatch.context() as missing:
+        missing.setattr(handler, "baseFilename", str(tmp_path / "no/x.log"))
+        handler.emit(records[2])
+    handler.emit(records[3])
+    handler.close()
+    assert (tmp_path / "x.log").read_text() == "line 3\n"
+    printed = capsys.readouterr().err
+    assert printed.count("lines are missing in /dev/full: [Errno 28]") == 1
+    assert "Traceback" not in printed
+    assert len(printed.splitlines()) == 1

@@ -197,18 +197,6 @@ def test_split_with_only_ignored_labels_has_null_scores(fit: Fit, tmp_path: Path
 
 
 # ---------------------------------------------------------------------------------- refused input
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_full_disk_is_named_and_leaves_no_partial_file(
-    compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path
-) -> None:
-    folder = runs.create(tmp_path / "run", compose(*tiny), tiny)
-    (folder / "checkpoints").mkdir()
-    (folder / "checkpoints/best.ckpt.part").symlink_to("/dev/full")
-    with refused(r"the disk is full\n[\s\S]*resume="):
-        train(build.run(runs.load_config(folder), folder), folder)
-    assert not list((folder / "checkpoints").glob("*.part"))
-
-
 @pytest.mark.slow
 def test_resuming_with_another_model_is_refused(trained: Path, script: Script, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "run")

@@ -21,7 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pixelwise.cli.checks import check
 from pixelwise.cli.hints import explain
 from pixelwise.cli.options import options
+from pixelwise.cli.places import check_places
 from pixelwise.overrides import CONF, own_folder
+from pixelwise.runtime.processes import rank
 
 
 class Loader(ConfigLoaderImpl):
@@ -51,20 +53,32 @@ class Application(Hydra):
         super().__init__(name, Loader(search_path))
 
     def compose_config(
-        self, config_name: str | None, overrides: list[str], run_mode: RunMode, *rest: Any, **settings: Any
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        with_log_configuration: bool = False,
+        *rest: Any,
+        **settings: Any,
     ) -> DictConfig:
         """Compose a config, and check it if a single job is going to use it.
 
+        Hydra configures its log only if a job starts; then the places that the job writes to are checked.
+
         Raises:
-            UserError: the config cannot be composed (the message suggests the nearest name), or `check`
+            UserError: the config cannot be composed (the message suggests the nearest name), or a check
                 refuses it.
         """
         try:
-            config = super().compose_config(config_name, overrides, run_mode, *rest, **settings)
+            config = super().compose_config(
+                config_name, overrides, run_mode, with_log_configuration, *rest, **settings
+            )
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise explain(error, overrides, self.config_loader.of_files) from error
         if run_mode == RunMode.RUN and config_name is not None:
             check(config, config_name)
+        if with_log_configuration and config_name is not None and rank() == 0:
+            check_places(config, config_name, run_mode)
         return config
 
     def usual(self, config_name: str, overrides: Sequence[str]) -> DictConfig:

@@ -42,7 +42,7 @@ def check(config: DictConfig, command: str) -> None:
     """
     check_values(config, command)
     if all(part in config for part in ("task", "schedule", "trainer")):
-        check_known(config)
+        check_known(config, command)
         check_requirements(config)
         check_modes(config)
         check_phases(config)

@@ -6,6 +6,7 @@ Imports neither torch nor Lightning, so that `--help`, `--cfg job` and errors fo
 from __future__ import annotations
 
 import argparse
+import errno
 import functools
 import logging
 import shlex
@@ -28,7 +29,8 @@ from pixelwise.cli.checks import check, check_values
 from pixelwise.cli.hints import alternatives, explain, stop
 from pixelwise.cli.job import output_folder, write_problem_list
 from pixelwise.cli.options import groups, options
-from pixelwise.errors import UnknownName, UserError
+from pixelwise.errors import UserError
+from pixelwise.files import disk_error, unwritable
 from pixelwise.overrides import key_of
 from pixelwise.runs.untrusted import check_links
 from pixelwise.runtime.own_packages import find_own_packages
@@ -52,7 +54,7 @@ def command(
             "resume" if the command can repeat the overrides of a run.
     """
     typed: list[str] = []
-    unknown: list[UnknownName] = []
+    status = [1]  # of a job that ends with an error
 
     def decorate(job: Job) -> Callable[[], None]:
         name = job.__globals__["__file__"].rpartition("/")[2].removesuffix(".py")
@@ -66,8 +68,11 @@ def command(
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     check(config, config_name)
                 return job(config)
-            except UserError as error:
-                unknown[:] = [error] if isinstance(error, UnknownName) else []
+            except Exception as failure:
+                error = _explained(failure)
+                if error is None:
+                    raise
+                status[:] = [error.status]
                 listed = write_problem_list(error.every) if error.every and rank() == 0 else None
                 full_list = f"\n  all:      {listed}" if listed else ""
                 raise CompactHydraException(as_started(f"\nerror: {error}{full_list}")) from error
@@ -105,11 +110,23 @@ def command(
             except UserError as error:
                 stop(error)
             except SystemExit as end:
-                raise SystemExit(2 if unknown and not flags.multirun else end.code) from None
+                raise SystemExit(end.code if end.code != 1 or flags.multirun else status[0]) from None
 
         return main
 
     return decorate
+
+
+def _explained(error: Exception) -> UserError | None:
+    """An error as a message without traceback: a `UserError`, or that of a full disk; None for others."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS:
+        return UserError("a file or folder cannot be read or written", found=error)
+    if full := disk_error(error):
+        place = full.filename if isinstance(full.filename, str) else output_folder()
+        return unwritable(str(place), error, Path(place))
+    return None
 
 
 def _start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,20 @@ def output_folder() -> Path:
 
 
 def write_problem_list(lines: Sequence[str]) -> Path | None:
-    """Write all items of a shortened message to problems.txt in the job's folder, or delete the file."""
+    """Write all items of a shortened message to problems.txt in the job's folder, or delete the file.
+
+    Returns:
+        The file; None if there is nothing to write, or the folder cannot be written.
+    """
     file = output_folder() / "problems.txt"
-    if not lines:
+    try:
+        if lines:
+            write_text(file, "\n".join(map(printable, lines)) + "\n")
+            return file
         file.unlink(missing_ok=True)
-        return None
-    write_text(file, "\n".join(map(printable, lines)) + "\n")
-    return file
+    except OSError as error:
+        print(f"{file} cannot be written: {error}", file=sys.stderr)
+    return None
 
 
 def overrides() -> list[str]:

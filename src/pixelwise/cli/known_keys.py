@@ -20,11 +20,12 @@ SECTIONS = {"data": Data, "task": Task, "schedule": Schedule, "sweep": Sweep, "l
 """Groups whose keys are read by name. (The keys of other groups are arguments of classes.)"""
 
 
-def check_known(config: DictConfig) -> None:
+def check_known(config: DictConfig, command: str) -> None:
     """Refuse a key that the project does not read and no value of the config refers to by `${key}`.
 
     Args:
         config: the composed config of any command.
+        command: the name of its file in conf/.
 
     Raises:
         UnknownName: the first such key.
@@ -33,7 +34,7 @@ def check_known(config: DictConfig) -> None:
     raw.pop("hydra", None)
     referring = "\n".join(text for _, text in texts(raw) if "${" in text)
     evaluated = ConfigStore.instance().load("run_config.yaml").node if "run" in config else {}
-    commands = [file for name, file in options("").items() if "run" in config or name == "train"]
+    commands = [file for name, file in options("").items() if "run" in config or name in ("train", command)]
     top = [str(key) for file in commands for key in OmegaConf.load(file)]
     known = {"": {*top, *(group.split("/")[0] for group in groups())}}
     known |= {group: set(section.__annotations__) for group, section in SECTIONS.items()}

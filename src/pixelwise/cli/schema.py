@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 from omegaconf import DictConfig
 
-from pixelwise import checks
+from pixelwise import checks, kinds
 from pixelwise.kinds import Colour, Count, Fraction, Nodata, NonNegative, Positive, Range, Size, Where, Whole
 from pixelwise.overrides import origin
 from pixelwise.schedules.schedule import PhaseSettings
@@ -93,7 +93,7 @@ class Data(TypedDict, total=False):
     rare: Any
     rare_share: Any
     target: Any
-    prepared: Any
+    prepared: kinds.PathText | None
     rescale: Any
     label: Any
     names: Any
@@ -102,7 +102,7 @@ class Data(TypedDict, total=False):
     split: Any
     splits: Any
     protocols: Any
-    root: str | None
+    root: kinds.PathText | None
     classes: Sequence[str]
     palette: Sequence[Colour] | None
     channels: Count
@@ -147,8 +147,9 @@ class Auxiliary(TypedDict, total=False):
 
 
 class Schedule(TypedDict, total=False):
-    """`schedule`, the phases in order; null leaves one out."""
+    """`schedule`, the phases in order; null leaves one out. `decoder=linear` reads `batchnorm`."""
 
+    batchnorm: bool
     phases: Mapping[str, PhaseSettings | None] | None
 
 
@@ -178,10 +179,16 @@ class Logger(TypedDict, total=False):
     log_images: Any
 
 
+class Encoder(TypedDict, total=False):
+    """What is read before the encoder is built."""
+
+    weights: kinds.PathText | None
+
+
 class Sweep(TypedDict, total=False):
     """`sweep`."""
 
-    name: str
+    name: kinds.PathText
 
 
 class Search(TypedDict, total=False):
@@ -199,12 +206,13 @@ class Train(TypedDict, total=False):
     seed: Annotated[int, Range(0, 2**32 - 1)]
     epochs: Positive
     memory_format: Literal["auto", "channels_last", "contiguous"]
-    resume: str | None
+    resume: kinds.PathText | None
     allow_change: bool
     compile: bool
     sweep: Sweep
     trainer: Trainer
     data: Data
+    encoder: Encoder
     task: Task
     auxiliary: Mapping[str, Auxiliary | None]
     schedule: Schedule
@@ -217,7 +225,7 @@ class Train(TypedDict, total=False):
 class Run(Train, total=False):
     """What the commands on a finished run have in common, with conf/views.yaml."""
 
-    run: str
+    run: kinds.PathText
     checkpoint: Weights
     tta: str | Sequence[str] | None
     views: Mapping[str, Mapping[str, Any]]
@@ -228,14 +236,14 @@ class Evaluate(Run, total=False):
 
     split: str | None
     averaged: bool
-    output: str | None
+    output: kinds.PathText | None
 
 
 class Predict(Run, total=False):
     """conf/predict.yaml."""
 
-    input: str
-    output: str
+    input: kinds.PathText
+    output: kinds.PathText
     window: Size
     overlap: Fraction
     batch_size: Count | Literal["auto"]
@@ -249,8 +257,8 @@ class Export(Run, total=False):
     """conf/export.yaml."""
 
     format: str
-    output: str
-    sample: str | None
+    output: kinds.PathText
+    sample: kinds.PathText | None
     tolerance: Positive
     formats: Mapping[str, Mapping[str, Any]]
 
@@ -258,10 +266,29 @@ class Export(Run, total=False):
 Several = Where(lambda values: len(values) > 0, "a list of at least one number")
 
 
+class ProbeSettings(TypedDict, total=False):
+    """`probe` of conf/probe.yaml."""
+
+    cache: str
+    epochs: Count
+    image_batch: Count
+    pixel_batch: Count
+    learning_rates: Annotated[Sequence[Positive], Several]
+    weight_decays: Annotated[Sequence[NonNegative], Several]
+    neighbours: Annotated[Sequence[Count], Several]
+    temperature: Positive
+
+
+class Probe(Train, total=False):
+    """conf/probe.yaml."""
+
+    probe: ProbeSettings
+
+
 class Transfer(TypedDict, total=False):
     """conf/transfer.yaml."""
 
-    output: str
+    output: kinds.PathText
     seeds: Annotated[Sequence[Whole], Several]
     masks: Annotated[Sequence[Count], Several]
     steps: Count
@@ -270,7 +297,14 @@ class Transfer(TypedDict, total=False):
     segmenter: Mapping[str, Any]
 
 
-COMMANDS = {"train": Train, "evaluate": Evaluate, "predict": Predict, "export": Export, "transfer": Transfer}
+COMMANDS = {
+    "train": Train,
+    "probe": Probe,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "export": Export,
+    "transfer": Transfer,
+}
 
 
 def check_declared(config: DictConfig, plain: Mapping[str, Any], command: str) -> None:

@@ -40,4 +40,4 @@ def main(config: DictConfig) -> None:
     run.module.evaluated.views = build.views(config)
     scores = evaluate(run, folder, config.split, config.checkpoint, config.averaged)
     if config.output is not None and rank() == 0:
-        runs.write_scores(Path(config.output), scores)
+        runs.write_scores(Path(config.output).expanduser(), scores)

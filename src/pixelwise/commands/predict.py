@@ -46,6 +46,7 @@ def main(config: DictConfig) -> None:
     from pixelwise.prediction.predict import predict
     from pixelwise.runs import checkpoints
     from pixelwise.runs.data_record import compare
+    from pixelwise.runs.lock import locked
 
     folder, output = runs.open_run(config.run), Path(config.output).expanduser()
     images = find_images(config.input, output)
@@ -56,6 +57,7 @@ def main(config: DictConfig) -> None:
     prepare_output(output, weights, build.prediction_identity(config), images)
     if protocol := str(build.evaluation_protocol(config)):
         log.info("images are predicted as the run is evaluated: %s (data.eval)", protocol)
-    count = predict(model, images, writer, output, **build.prediction_settings(config))
+    with locked(output):  # another process would replace unfinished files
+        count = predict(model, images, writer, output, **build.prediction_settings(config))
     log.info("run folder: %s, weights %s", folder, config.checkpoint)
     log.info("%d prediction%s in %s", count, "" if count == 1 else "s", output)

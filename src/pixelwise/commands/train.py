@@ -15,6 +15,7 @@ Typical commands:
 Before and after training (each has its own --help):
 
     python scripts/audit.py data=folder data.root=DIR 'data.classes=[sky,road]'
+    python scripts/probe.py encoder.name=resnet50  probe features, do not train
     python scripts/plan.py schedule=three_phase    draw a schedule, do not train
     python scripts/search.py search=loss_and_rate  Optuna hyperparameter search
     python scripts/report.py RUN_OR_SWEEP          write report.html again
@@ -28,6 +29,8 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import nullcontext
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -40,15 +43,24 @@ log = logging.getLogger(__name__)
 @command("train", starts_from="resume")
 def main(config: DictConfig) -> float | None:
     """Create or resume a run folder and train; returns the best monitored score, which sweeps compare."""
-    from pixelwise import runs
     from pixelwise.cli.checks import check_choices
-    from pixelwise.runs import resume, trust
-    from pixelwise.runtime.processes import RUN, rank
-    from pixelwise.sweeps import hydra_callback
+    from pixelwise.runs.lock import locked
+    from pixelwise.runtime.processes import rank
 
     check_mode(config)
     check_choices(config, overrides())
     folder = output_folder()
+    with locked(folder) if rank() == 0 else nullcontext():  # the other processes belong to the first one
+        return _run(config, folder)
+
+
+def _run(config: DictConfig, folder: Path) -> float | None:
+    """Train in a folder that this process holds."""
+    from pixelwise import runs
+    from pixelwise.runs import resume, trust
+    from pixelwise.runtime.processes import RUN, rank
+    from pixelwise.sweeps import hydra_callback
+
     resuming = config.resume is not None or hydra_callback.begun(folder)
     changed = differences("train", config)  # before the run folder adds times and the machine
     if resuming:

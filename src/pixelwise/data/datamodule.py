@@ -261,13 +261,14 @@ class DataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> EvaluationLoader:
         """Return the loader of every validation sample, once."""
-        return self._evaluation_loader("val")
+        return self.evaluation_loader("val")
 
     def test_dataloader(self) -> EvaluationLoader:
         """Return the loader of every test sample, once."""
-        return self._evaluation_loader("test")
+        return self.evaluation_loader("test")
 
-    def _evaluation_loader(self, name: str) -> EvaluationLoader:
+    def evaluation_loader(self, name: str) -> EvaluationLoader:
+        """Return the loader of every sample of a split, once, as in evaluation."""
         split = self[name]
         sizes = [self.view.size or split.size(i) for i in range(len(split))]
         return EvaluationLoader(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from pixelwise.errors import UserError
 from pixelwise.export.agreement import Agreement, accepts, compare
 from pixelwise.export.format import Format, Subject
 from pixelwise.export.torch_export import translate_errors
+from pixelwise.files import disk_error, unwritable, whole_folder
 from pixelwise.reports.drawing import rgb
 from pixelwise.runs import checkpoints
 from pixelwise.training.callbacks.pictures import Pictures
@@ -47,10 +47,7 @@ def export(subject: Subject, form: Format, output: Path, tolerance: float = 1e-3
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise UserError(f"output={output} exists already", fix="choose another output=, or remove it")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as hidden:
-            folder = Path(hidden) / "export"
-            folder.mkdir()
+        with whole_folder(output) as folder:
             form.write(subject, folder)
             with translate_errors(
                 "the exported model does not accept the images that the trained model accepts"
@@ -64,9 +61,10 @@ def export(subject: Subject, form: Format, output: Path, tolerance: float = 1e-3
                     fix="format=hub, which stores the weights of the model unchanged",
                 )
             write_sample(subject, folder)
-            folder.replace(output)
-    except OSError as error:
-        raise UserError(f"output={output} cannot be written", found=error) from error
+    except Exception as error:
+        if isinstance(error, OSError) or disk_error(error):
+            raise unwritable(f"output={output}", error, output) from error
+        raise
     return agreement
 
 

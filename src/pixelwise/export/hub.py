@@ -15,7 +15,7 @@ from pixelwise.augmentation import CenterCrop
 from pixelwise.build import restore
 from pixelwise.export.format import Network, Subject
 from pixelwise.export.timm_twin import write_twin
-from pixelwise.files import write_json
+from pixelwise.files import write_json, write_text
 from pixelwise.types import IGNORE, ScoreName
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Hub:
         (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
         write_json(folder / "config.json", config(subject.model))
         has_twin = write_twin(subject, folder / "timm")
-        (folder / "README.md").write_text(self.card(subject, has_twin))
+        write_text(folder / "README.md", self.card(subject, has_twin))
 
     def open(self, folder: Path) -> Network:
         """Load the model as a user would, with `pixelwise.load`."""

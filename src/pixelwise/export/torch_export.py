@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from pixelwise.errors import UserError
 from pixelwise.export.agreement import accepts
 from pixelwise.export.format import Network, Subject
+from pixelwise.files import disk_error
 from pixelwise.models import Composition, Encoder
 
 SIDES = (97, 131)
@@ -33,8 +34,9 @@ class Program:
         """Trace the model and save the graph."""
         program = trace(subject)
         names = {"classes.json": json.dumps(subject.model.classes)}
-        with translate_errors("this model's graph cannot be saved"):
-            torch.export.save(program, folder / "model.pt2", extra_files=names)
+        file = folder / "model.pt2"
+        with translate_errors("this model's graph cannot be saved"), file.open("wb") as stream:
+            torch.export.save(program, stream, extra_files=names)  # given a path, it hides why it fails
 
     def open(self, folder: Path) -> Network:
         """Load the graph."""
@@ -123,6 +125,8 @@ def translate_errors(what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
+        if disk_error(error):
+            raise
         reason = str(error).strip().splitlines() or [""]
         raise UserError(
             what,

@@ -82,8 +82,14 @@ class ClassifierHead(FrozenNorms):
         """Final features of the encoder → logits (B, K); `size` is not used."""
         if self.pool is None:
             return self.model.forward_head(features)
+        return self.linear(self.linear_input(features))
+
+    def linear_input(self, features: Any) -> Tensor:
+        """Final features of the encoder → what the linear layer takes (B, D)."""
+        if self.pool is None:
+            return self.model.forward_head(features, pre_logits=True).flatten(1)
         vectors = self.pool(*self._tokens(features))
-        return self.linear(torch.cat([self._own_layers(vector, features) for vector in vectors], dim=1))
+        return torch.cat([self._own_layers(vector, features) for vector in vectors], dim=1)
 
     def _tokens(self, features: Any) -> tuple[Tensor, Tensor]:
         """Final features of any layout → class (and register) tokens (B, P, D), positions (B, N, D)."""

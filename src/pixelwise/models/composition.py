@@ -60,6 +60,10 @@ class Composition(nn.Module):
         """Return logits for normalised images (B, C, H, W), without softmax."""
         return self.head(self.decoder(self.encoder(image)), image.shape[-2:])
 
+    def linear_input(self, image: Tensor) -> Tensor:
+        """Return what the head's linear layer takes: (B, D) of a classifier, (B, D, h, w) of a segmenter."""
+        return self.head.linear_input(self.decoder(self.encoder(image)))  # type: ignore[operator]
+
     def part_of(self, name: str) -> str:
         """Return the part that a parameter is trained with."""
         return self.trained_with.get(name.rpartition(".")[0], name.partition(".")[0])

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixelwise.errors import UnknownName, UserError, nearest
-from pixelwise.kinds import Count, Fraction, Stride
+from pixelwise.kinds import Count, FilePath, Fraction, Stride
 from pixelwise.models.download import require_download, resolve_hub
 from pixelwise.models.encoder_weights import load_encoder_weights
 from pixelwise.models.freezing import FrozenNorms, freeze_batchnorm, parameters_to_buffers, unused_parameters
@@ -82,7 +82,7 @@ class Encoder(FrozenNorms):
         self,
         name: str,
         pretrained: bool = False,
-        weights: str | Path | None = None,
+        weights: FilePath | None = None,
         allow_missing: bool = False,
         in_chans: int = 3,
         output_stride: Stride = 32,

@@ -35,3 +35,7 @@ class PixelHead(nn.Module):
         if not torch.compiler.is_exporting() and logits.shape[-2:] == size:  # a graph must fit every size
             return logits
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+    def linear_input(self, features: Tensor) -> Tensor:
+        """Return the map (B, D, h, w) itself, which the convolution takes."""
+        return features

@@ -14,7 +14,7 @@ import psutil
 
 from pixelwise.data.io.listing import image_files, is_image
 from pixelwise.errors import UserError, some
-from pixelwise.files import write_json
+from pixelwise.files import unwritable, write_json
 from pixelwise.prediction.writer import PredictionCost
 
 
@@ -86,7 +86,8 @@ def prepare_output(
             )
         output.mkdir(parents=True, exist_ok=True)
         recorded = json.loads(record.read_text()) if record.exists() else identity
-        if recorded != identity and any(file != record for file in output.iterdir()):
+        kept = [file for file in output.iterdir() if file != record and file.suffix not in (".log", ".lock")]
+        if recorded != identity and kept:
             changed = ", ".join(key for key in identity if recorded.get(key) != identity[key])
             raise UserError(
                 f"output={output} holds predictions with different {changed}",
@@ -94,7 +95,7 @@ def prepare_output(
             )
         write_json(record, identity)
     except OSError as error:
-        raise UserError(f"output={output} cannot be written", found=error) from error
+        raise unwritable(f"output={output}", error, output) from error
 
 
 def _existing_maps(output: Path, images: Mapping[str, Path]) -> list[str]:
@@ -116,8 +117,8 @@ def check_resources(output: Path, costs: Iterable[PredictionCost]) -> None:
         if needed > free:
             raise UserError(
                 f"not enough {resource} for this prediction",
-                found=f"{free / 1e9:.1f} GB free",
-                expected=f"up to {needed / 1e9:.1f} GB",
+                found=f"{free / 1e6:,.1f} MB free",
+                expected=f"up to {needed / 1e6:,.1f} MB",
                 fix="another output=, or fewer images"
                 if resource == "disk"
                 else "smaller window= or overlap=",

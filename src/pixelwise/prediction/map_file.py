@@ -11,6 +11,7 @@ import rasterio
 from rasterio.windows import Window
 
 from pixelwise.data.io.raster_reader import GeoReference
+from pixelwise.data.io.rasters import check_complete
 
 TILE = 256
 """Side of the written tiles in pixels."""
@@ -54,6 +55,7 @@ class MapFile:
         }
         if table is None:
             settings["photometric"] = "minisblack"  # else GDAL takes three or four bands for colours
+        self._file = file
         self._dataset = rasterio.open(file, "w", **settings)
         if table is not None:
             self._dataset.write_colormap(1, {i: tuple(map(int, rgb)) for i, rgb in enumerate(table)})
@@ -72,6 +74,8 @@ class MapFile:
         if kind is None:
             self._flush(self._buffer.shape[1])
         self._dataset.close()
+        if kind is None:
+            check_complete(self._file)
 
     def write(self, rows: np.ndarray) -> None:
         """Append rows (N, rows, W)."""

@@ -99,7 +99,9 @@ class MaskWriter:
             count, rows = tiling.count(shape), max(span.done for span in tiling.spans(shape)[0])
             kept = tiling.memory(shape, len(self.classes))
         memory = kept + 3 * bands * shape[1] * rows + photo
-        return PredictionCost(count, shape[0] * shape[1] * bands, memory)
+        zoom = min(1, self.OVERVIEW / max(shape)) if is_raster else 1
+        disk = shape[0] * shape[1] * (bands + 3 * zoom**2)
+        return PredictionCost(count, round(disk), memory)
 
     def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
         """Predict one image window by window, and write its files."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pixelwise.data.io.rasters import gdal
 from pixelwise.errors import UserError, printable, some
+from pixelwise.files import unwritable
 from pixelwise.inference import TTA, Forward, with_tta
 from pixelwise.models import Composition
 from pixelwise.prediction.files import check_resources, find_images, prepare_output
@@ -87,7 +88,7 @@ def predict(
                     except UserError as error:
                         failed.append(error)
         except OSError as error:
-            raise UserError(f"output={output} cannot be written", found=error) from error
+            raise unwritable(f"output={output}", error, output) from error
         except (KeyboardInterrupt, SystemExit) as stop:
             log.info(
                 "stopped after %d of %d images; repeat the command to continue", finished, len(remaining)

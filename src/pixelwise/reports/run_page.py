@@ -27,8 +27,8 @@ MOST_CELLS = 24
 """Largest number of classes for which the full confusion matrix is shown."""
 
 
-def write(folder: Path) -> Path:
-    """Write `report.html` into a run folder and return its path."""
+def write(folder: Path, output: Path | None = None) -> Path:
+    """Write `report.html` into a run folder, or into another one, and return its path."""
     run = RunReader(folder)
     page = render(
         "run.html",
@@ -44,7 +44,7 @@ def write(folder: Path) -> Path:
         speed=speed(run),
         resume=f"{as_started('python train.py')} {shlex.quote(f'resume={folder}')}",
     )
-    file = folder / "report.html"
+    file = (output or folder) / "report.html"
     write_text(file, page)
     return file
 

@@ -12,6 +12,7 @@
 | `speed.csv` | images/s, waiting and memory by epoch |
 | `confusion.json`, `samples.json` | the last evaluation: confusion matrix; best, median, worst samples |
 | `train.log`, `pictures/` | printed lines; figures |
+| `run.lock` | while it is trained: host and number of the process |
 | `problems.txt` | if the data prevented the start: every item that cannot be used |
 | `report.html` | all of this as a page; `python scripts/report.py RUN` writes it again |
 """
@@ -104,8 +105,14 @@ def _freeze_volatile(node: Any) -> None:
 
 def open_run(folder: str | Path, key: str = "run") -> Path:
     """Check that the folder given for a config key holds a run, and return its absolute path."""
+    if not str(folder).strip():
+        raise UserError(f"{key}= is empty", expected="the folder that train.py printed")
     folder = Path(folder).expanduser()
-    if not (folder / "config.yaml").is_file():
+    try:
+        is_run = (folder / "config.yaml").is_file()
+    except PermissionError as error:
+        raise UserError(f"{key}={folder} cannot be read", found=error.strerror) from error
+    if not is_run:
         state = "a folder without config.yaml" if folder.is_dir() else "no such folder"
         raise UserError(
             f"{key}={folder} is not a run folder", found=state, expected="the folder that train.py printed"

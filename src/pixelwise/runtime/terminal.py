@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
@@ -41,11 +43,34 @@ class Plain(logging.Formatter):
 class LogFile(logging.FileHandler):
     """A handler that writes to a file, never through a symbolic link, which could lead to any other file."""
 
+    _is_told = False
+
     def _open(self) -> TextIOWrapper:
         file = Path(self.baseFilename)
         if file.is_symlink():
             file.unlink()
         return super()._open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; on a full disk it is left out, which is said once."""
+        try:
+            super().emit(record)
+        except OSError:  # the file cannot be opened
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Called for an error while writing; the next record opens the file again."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        stream, self.stream = self.stream, None
+        with contextlib.suppress(OSError):
+            if stream is not None:
+                stream.close()
+        if not self._is_told:
+            print(f"lines are missing in {self.baseFilename}: {error}", file=sys.stderr)
+            self._is_told = True
 
 
 def show(content: RenderableType) -> None:

@@ -26,6 +26,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from pixelwise.errors import FolderInUse
 from pixelwise.files import write_json
 from pixelwise.overrides import key_of
 from pixelwise.runs import sweep
@@ -90,10 +91,14 @@ class Sweep(Callback):
         if job_return.status == JobStatus.FAILED:
             why = _reason(job_return._return_value)
             log.error("%s failed: %s", folder.name, why)
-            sweep.note(folder, "failed", why)
+            if not isinstance(job_return._return_value.__cause__, FolderInUse):  # by a start that goes on
+                sweep.note(folder, "failed", why)
             # Hydra raises the first failure at the end; its error is logged above
             job_return.return_value = CompactHydraException(f"\n{folder.name} failed; see {folder}")
-        summary.write(folder.parent)
+        try:
+            summary.write(folder.parent)
+        except OSError as error:
+            log.warning("the tables of the sweep could not be written: %s", error)
 
 
 def planned(config: DictConfig) -> dict[str, list[str]]:

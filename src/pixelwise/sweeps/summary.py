@@ -28,23 +28,29 @@ from pixelwise.runs.sweep import Job, differing, read, score_names, settings, sh
 
 
 # --------------------------------------------------------------------------------------- writing tables
-def write(sweep: Path) -> list[Job]:
-    """Write the tables and the report of a sweep from the files in its folder; return its jobs."""
+def write(sweep: Path, output: Path | None = None) -> list[Job]:
+    """Write the tables and the report of a sweep from the files in its folder; return its jobs.
+
+    Args:
+        sweep: the folder of the sweep.
+        output: the folder to write to; None for that of the sweep.
+    """
+    output = output or sweep
     jobs = read(sweep)
     keys, groups, scores = differing(jobs), settings(jobs), score_names(jobs)
     rows: list[list[Any]] = [["job", *keys, "state", *scores]]
     for job in jobs:
         choices = [job.choices.get(key, "") for key in keys]
         rows.append([job.name, *choices, job.status, *(job.scores.get(score, "") for score in scores)])
-    write_rows(sweep / "jobs.csv", rows)
+    write_rows(output / "jobs.csv", rows)
     columns = [f"{score} {statistic}" for score in scores for statistic in ("mean", "sd")]
     rows = [[*(key for key in keys if key != "seed"), "runs", *columns]]
     for group in groups:
         numbers = [value for score in scores for value in (group.mean(score), group.sd(score))]
         cells = ["" if math.isnan(value) else value for value in numbers]
         rows.append([*group.choices.values(), len(group.jobs), *cells])
-    write_rows(sweep / "settings.csv", rows)
-    write_text(sweep / "report.html", page(sweep.name, jobs, keys, groups, shown_scores(jobs)))
+    write_rows(output / "settings.csv", rows)
+    write_text(output / "report.html", page(sweep.name, jobs, keys, groups, shown_scores(jobs)))
     return jobs
 
 

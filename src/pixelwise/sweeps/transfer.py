@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise import build, files, runs
 from pixelwise.errors import UserError
 from pixelwise.reports.drawing import save_picture
+from pixelwise.runs.lock import locked
 from pixelwise.runtime.terminal import LogFile, Plain
 from pixelwise.training.train import train
 
@@ -66,6 +67,12 @@ def run_study(study: Study, output: str | Path, compose: Callable[[list[str]], D
         compose: composes the config of train.py from a list of overrides.
     """
     output = Path(output).resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    with locked(output):
+        return _run_study(study, output, compose)
+
+
+def _run_study(study: Study, output: Path, compose: Callable[[list[str]], DictConfig]) -> list[Score]:
     scores: list[Score] = []
     count, total = 0, len(study.seeds) * (1 + 2 * len(study.masks))
     for seed in study.seeds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import shlex
 import traceback
@@ -15,6 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from pixelwise.errors import UserError
+from pixelwise.files import disk_error, unwritable
+from pixelwise.runs import checkpoints
 from pixelwise.training.run import Run
 
 
@@ -31,12 +32,8 @@ def explain_failure(error: Exception, run: Run, folder: Path, start: Path | None
     # PyTorch's CPU allocator raises a plain RuntimeError: only the message identifies it
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
         return _out_of_memory(run, text or type(error).__name__)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(
-            f"{folder} cannot be written: the disk is full",
-            found=error,
-            fix=f"free some space, then continue with python train.py {shlex.quote(f'resume={folder}')}",
-        )
+    if disk_error(error):
+        return _disk_full(error, folder)
     if start is not None and _raised_in(error, nn.Module.load_state_dict):
         return UserError(
             f"{start} does not fit the model that the config describes",
@@ -50,6 +47,16 @@ def explain_failure(error: Exception, run: Run, folder: Path, start: Path | None
             fix="data.batch_size=2 or more (and as many training images), or a larger data.crop_size",
         )
     return None
+
+
+def _disk_full(error: Exception, folder: Path) -> UserError:
+    """The error of a full disk, with the last complete checkpoint."""
+    kept = checkpoints.newest(folder)
+    step = "no checkpoint was complete, so it starts again"
+    if kept is not None:
+        step = f"from step {checkpoints.read(kept)['global_step']}, the last complete checkpoint {kept}"
+    fix = f"then continue with python train.py {shlex.quote(f'resume={folder}')} ({step})"
+    return unwritable(str(folder), error, folder, fix)
 
 
 def _raised_in(error: Exception, function: Callable[..., Any]) -> bool:

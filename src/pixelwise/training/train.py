@@ -52,8 +52,7 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
         status = "finished"
     finally:
         _report(run, folder, status)
-        for logger in run.trainer.loggers:
-            logger.finalize(status)
+        _finalize(run, status)
         leave_process_group()
     return best
 
@@ -86,6 +85,17 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
     if early is not None:
         log.info("%s; to go on: %s", early.why, _go_on(early, folder))
     return kept.best
+
+
+def _finalize(run: Run, status: str) -> None:
+    """Write what the loggers have not written yet; if the training failed, its error is the one to show."""
+    for logger in run.trainer.loggers:
+        try:
+            logger.finalize(status)
+        except OSError as error:
+            if status == "finished":
+                raise
+            log.warning("the last values of %s could not be written: %s", type(logger).__name__, error)
 
 
 def _go_on(early: EarlyEnd, folder: Path) -> str:

@@ -91,6 +91,14 @@ def raster_errors(name: object) -> Iterator[None]:
         ) from error
 
 
+def check_complete(file: Path) -> None:
+    """Raise `OSError` if a raster just written is incomplete: GDAL does not say so if closing it fails."""
+    try:
+        rasterio.open(file).close()
+    except RasterioError as error:
+        raise OSError(f"{file} could not be written completely") from error
+
+
 def header(address: object, name: object = None) -> Header:
     """Read size, bands and number type of a raster, without its pixels."""
     with opened(address, name) as dataset:

@@ -16,7 +16,7 @@ from pixelwise.data.remarks import orientation_remarks
 from pixelwise.data.sources.file_split import FolderSplit, Item
 from pixelwise.data.splits import NAMES, RANDOM_VAL_FIX, Shares, find_splits, note_unused, random_split
 from pixelwise.errors import UserError, nearest, some
-from pixelwise.kinds import Count
+from pixelwise.kinds import Count, FilePath, PathText
 from pixelwise.types import Source
 
 
@@ -47,10 +47,10 @@ class FolderClassification(Source):
 
     def __init__(
         self,
-        root: str | Path,
+        root: FilePath,
         classes: Sequence[str],
         channels: Count = 3,
-        csv: str | None = None,
+        csv: PathText | None = None,
         skip: Sequence[str] = (),
         split: Shares | None = None,
         exif: Exif = "apply",

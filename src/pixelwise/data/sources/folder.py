@@ -32,7 +32,7 @@ from pixelwise.data.splits import (
 )
 from pixelwise.data.statistics import in_threads
 from pixelwise.errors import UserError, some
-from pixelwise.kinds import Count
+from pixelwise.kinds import Count, FilePath, PathText
 from pixelwise.types import Source, Split
 
 
@@ -77,16 +77,16 @@ class FolderSegmentation(Source):
 
     def __init__(
         self,
-        root: str | Path,
+        root: FilePath,
         labels: Labels,
         channels: Count = 3,
-        images: str = "images",
-        masks: str = "masks",
+        images: PathText = "images",
+        masks: PathText = "masks",
         image_suffix: str = "",
         mask_suffix: str = "",
         split: Shares | None = None,
         exif: Exif = "apply",
-        split_files: Mapping[str, str] | None = None,
+        split_files: Mapping[str, PathText] | None = None,
         split_folders: SplitFolders | None = None,
     ) -> None:
         self.root = existing_root(root)

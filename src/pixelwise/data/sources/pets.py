@@ -22,7 +22,7 @@ from pixelwise.data.labels import Labels
 from pixelwise.data.sources.file_split import FolderSplit, Item
 from pixelwise.data.splits import random_split
 from pixelwise.errors import UserError, guess, some
-from pixelwise.kinds import Fraction
+from pixelwise.kinds import FilePath, Fraction
 from pixelwise.types import Source
 
 SPECIES = {"1": "cat", "2": "dog"}
@@ -60,7 +60,7 @@ class _Pets(Source):
 
     def __init__(
         self,
-        root: str | Path,
+        root: FilePath,
         classes: Sequence[str],
         val: Fraction = 0.15,
         test: Fraction = 0.15,
@@ -112,7 +112,7 @@ class _Pets(Source):
 class PetsSegmentation(_Pets):
     """Background, cat and dog per pixel; the outline, which the trimaps leave undecided, is ignored."""
 
-    def __init__(self, root: str | Path, classes: Sequence[str], **options: Any) -> None:
+    def __init__(self, root: FilePath, classes: Sequence[str], **options: Any) -> None:
         super().__init__(root, classes, **options)
         if len(self.classes) != 3:
             raise UserError("data.classes", found=self.classes, expected="three names: background, cat, dog")
@@ -146,7 +146,7 @@ class PetsClassification(_Pets):
 
     def __init__(
         self,
-        root: str | Path,
+        root: FilePath,
         classes: Sequence[str],
         label: Literal["species", "breed"] = "species",
         **options: Any,

@@ -29,7 +29,7 @@ from pixelwise.data.tiles.cache import FileStamp, RowBlock, prepare
 from pixelwise.data.tiles.split import CropSampling, TileSplit
 from pixelwise.errors import UserError, some
 from pixelwise.inference.tiling import Tiling
-from pixelwise.kinds import Colour, Fraction, Size
+from pixelwise.kinds import Colour, FilePath, Fraction, Size
 from pixelwise.types import IGNORE, Source
 
 LABELS = ("label", "noBoundary")
@@ -139,14 +139,14 @@ class Potsdam(Source):
 
     def __init__(
         self,
-        root: str | Path,
+        root: FilePath,
         classes: Sequence[str],
         palette: Sequence[Colour],
         inputs: Sequence[str],
         split: Mapping[str, Sequence[str | int]],
         labels: Literal["full", "eroded"] = "full",
         partial: bool = False,
-        prepared: str | Path = "prepared",
+        prepared: FilePath = "prepared",
         window: Size = 768,
         overlap: Fraction = 0.25,
         draws: CropSampling | None = None,

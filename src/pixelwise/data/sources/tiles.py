@@ -20,7 +20,7 @@ from pixelwise.data.tiles.cache import FileStamp, RowBlock, prepare
 from pixelwise.data.tiles.split import CropSampling, TileSplit
 from pixelwise.errors import UserError, some
 from pixelwise.inference.tiling import Tiling
-from pixelwise.kinds import Count, Fraction, Nodata, Size
+from pixelwise.kinds import Count, FilePath, Fraction, Nodata, Size
 from pixelwise.types import NODATA
 
 
@@ -117,13 +117,13 @@ class Tiles(FolderSegmentation):
 
     def __init__(
         self,
-        root: str | Path,
+        root: FilePath,
         labels: Labels,
         classes: Sequence[str],
         channels: Count = 3,
         bands: Sequence[Count] | None = None,
         nodata: Nodata | None = None,
-        prepared: str | Path = "prepared",
+        prepared: FilePath = "prepared",
         window: Size = 768,
         overlap: Fraction = 0.25,
         draws: CropSampling | None = None,

@@ -7,7 +7,9 @@ at any time between runs.
 
 from __future__ import annotations
 
+import glob
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
@@ -22,6 +24,7 @@ from rich.progress import Progress
 from pixelwise.data.io.rasters import ROWS
 from pixelwise.data.tiles.erosion import REACH, eroded
 from pixelwise.errors import UserError
+from pixelwise.files import unwritable, whole_folder
 from pixelwise.types import IGNORE, NODATA
 
 log = logging.getLogger(__name__)
@@ -154,7 +157,7 @@ def prepare(tiles: Sequence[Tile], cache: Path, classes: int) -> list[Prepared]:
                         progress.advance(bar, rows)
         except OSError as error:
             fix = "data.prepared=DIR names another folder"
-            raise UserError(f"data.prepared={cache} cannot be written", found=error, fix=fix) from error
+            raise unwritable(f"data.prepared={cache}", error, cache, fix) from error
     return places
 
 
@@ -178,8 +181,8 @@ def _check_space(cache: Path, tiles: Sequence[Tile]) -> None:
     if needed > free:
         raise UserError(
             f"data.prepared={cache} has no room for {len(tiles)} prepared tiles",
-            found=f"{free / 1e9:.1f} GB free",
-            expected=f"{needed / 1e9:.1f} GB",
+            found=f"{free / 1e6:,.1f} MB free",
+            expected=f"{needed / 1e6:,.1f} MB",
             fix="data.prepared=DIR names a folder on another disk",
         )
 
@@ -191,16 +194,10 @@ def _prepare_alone(tile: Tile, folder: Path, classes: int) -> Iterator[int]:
         if folder.is_dir():
             yield tile.shape[0]
             return
-        part = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(
-            part, ignore_errors=True
-        )  # left by a process that was killed: this process holds the lock
-        try:
-            part.mkdir()
+        for part in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+            shutil.rmtree(part, ignore_errors=True)  # left by a killed process: this one holds the lock
+        with whole_folder(folder) as part:
             yield from _write(tile, part, classes)
-            part.rename(folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
         for other in folder.parent.iterdir():
             if other.name.startswith(kind) and len(other.name) == len(folder.name) and other != folder:
                 shutil.rmtree(other, ignore_errors=True)  # prepared from files that have changed since
@@ -211,7 +208,12 @@ def _write(tile: Tile, part: Path, classes: int) -> Iterator[int]:
     height, width, _ = tile.shape
 
     def new(name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
-        return np.lib.format.open_memmap(part / f"{name}.npy", "w+", dtype, shape)
+        file = part / f"{name}.npy"
+        array = np.lib.format.open_memmap(file, "w+", dtype, shape)
+        if hasattr(os, "posix_fallocate"):  # writing to a mapped file on a full disk would kill the process
+            with file.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+        return array
 
     image, target = new("image", tile.shape, tile.dtype), new("target", (height, width), np.uint8)
     border, top, low, high, has_nodata = None, 0, [], [], False

@@ -15,13 +15,14 @@ from rasterio.transform import from_origin
 from rich.progress import track
 
 from pixelwise import checks
+from pixelwise.data.io.rasters import check_complete
 from pixelwise.data.sources.potsdam import Potsdam
 from pixelwise.data.sources.potsdam_files import FOLDERS, tile_name
 from pixelwise.data.tiles.erosion import eroded
 from pixelwise.drawn.city.city import Scene, draw_city
 from pixelwise.errors import UserError
-from pixelwise.files import whole_file, write_text
-from pixelwise.kinds import Range
+from pixelwise.files import unwritable, whole_file, write_text
+from pixelwise.kinds import FilePath, Range
 
 PALETTE = np.array(
     [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0]], np.uint8
@@ -70,7 +71,7 @@ def draw_release(
         if zips and todo:
             _pack(root, parts)
     except OSError as error:
-        raise UserError(f"data.root={root} cannot be written", found=error) from error
+        raise unwritable(f"data.root={root}", error, root) from error
 
 
 def _claim(root: Path, size: int, seed: int) -> None:
@@ -123,7 +124,8 @@ def _write(root: Path, tile: str, scene: Scene, parts: Sequence[str]) -> None:
             continue
         with whole_file(file) as temporary:
             if part == "nDSM":
-                cv2.imwrite(str(temporary), scene.height, [cv2.IMWRITE_JPEG_QUALITY, 95])
+                _, encoded = cv2.imencode(".jpg", scene.height, [cv2.IMWRITE_JPEG_QUALITY, 95])
+                temporary.write_bytes(encoded.tobytes())  # `cv2.imwrite` raises no error on a full disk
             else:
                 _write_tiff(temporary, bands[part](), transform, packed=file.parent.name.startswith("5"))
                 world = (PIXEL, 0, 0, -PIXEL, transform.c + PIXEL / 2, transform.f - PIXEL / 2)
@@ -148,6 +150,7 @@ def _write_tiff(file: Path, pixels: np.ndarray, transform: rasterio.Affine, pack
         **options,
     ) as dataset:
         dataset.write(np.moveaxis(pixels, -1, 0))
+    check_complete(file)
 
 
 def _pack(root: Path, parts: Sequence[str]) -> None:
@@ -180,7 +183,7 @@ class PotsdamSynthetic(Potsdam):
 
     def __init__(
         self,
-        root: str | Path,
+        root: FilePath,
         inputs: Sequence[Part],
         split: Mapping[str, Sequence[str | int]],
         size: Side = 3000,

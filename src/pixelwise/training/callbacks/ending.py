@@ -21,6 +21,7 @@ from lightning.pytorch.trainer.states import RunningStage
 
 from pixelwise import runs
 from pixelwise.errors import counted
+from pixelwise.files import whole_file
 from pixelwise.runs.checkpoints import file_of
 from pixelwise.schedules.schedule import Plan
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
@@ -107,7 +108,8 @@ class Ending(L.Callback):
         """Keep the best weights before an added validation."""
         best, kept = _best(trainer)
         if self._is_added(trainer) and best.is_file():
-            shutil.copyfile(best, kept)
+            with whole_file(kept) as part:
+                shutil.copyfile(best, part)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Delete the copy if the best weights are still the same."""

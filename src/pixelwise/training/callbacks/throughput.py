@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import resource
 import sys
@@ -15,6 +14,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
+from pixelwise.files import read_cells, write_rows
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
 from pixelwise.types import Batch
 
@@ -128,12 +128,9 @@ class Throughput(L.Callback):
             seconds = time.perf_counter() - self._epoch_began
             row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "seconds": seconds, **speed}
             file = Path(trainer.default_root_dir) / "speed.csv"
-            is_new = not file.is_file()
-            with file.open("a", newline="") as stream:
-                writer = csv.DictWriter(stream, row, lineterminator="\n")
-                if is_new:
-                    writer.writeheader()
-                writer.writerow({n: f"{v:.4g}" if isinstance(v, float) else v for n, v in row.items()})
+            written = read_cells(file) if file.is_file() else [list(row)]
+            cells = (f"{value:.4g}" if isinstance(value, float) else value for value in row.values())
+            write_rows(file, [*written, cells])
 
 
 def peak_memory() -> int:
