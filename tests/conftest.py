@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from tests.data.benchmarks import BENCHMARKS
 from tests.data.layouts import write_pets
 from tests.forked import Done, forked
 
@@ -151,6 +152,10 @@ def on_disk(
 
     def overrides(data: str, task: str) -> list[str]:
         root = base / data
+        if data in BENCHMARKS:
+            if not root.exists():
+                BENCHMARKS[data](root)
+            return [f"data={data}", f"task={task}", f"data.root={root}"]
         if data in makers:
             return [f"data={data}", f"task={task}", f"data.root={root}", *makers[data]()]
         if importlib.util.find_spec(f"tests.data.draw_{data}"):  # draws a data set of the user's own

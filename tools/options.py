@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
+MANY, LISTED = 10, 7
+"""README.md lists a group of more than `MANY` options with the first `LISTED` ones."""
 BEGIN, END = "<!-- options:begin, written by tools/options.py -->", "<!-- options:end -->"
 
 
@@ -52,6 +54,8 @@ def table() -> str:
     rows = ["| group | options (the default first) | purpose |", "|---|---|---|"]
     for group in groups():
         options = [f"**{name}**" if name == group.default else name for name in group.options]
+        if len(options) > MANY:
+            options = [*options[:LISTED], f"[…](docs/options.md#{group.name})"]
         purpose = group.purpose.partition(";")[0]
         rows.append(f"| [`{group.name}`](conf/{group.name}) | {', '.join(options)} | {purpose} |")
     return "\n".join(rows)

@@ -25,6 +25,12 @@ NODATA = 254
 """The label of pixels where the image is nodata. When a sample is made, the image is set to the mean of the
 training images there, and the label to `IGNORE`."""
 
+
+def ignored_label(classes: int) -> int:
+    """Return the label that losses and scores ignore: 255, or K if images have K > 255 classes."""
+    return max(IGNORE, classes)
+
+
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0}
 """The stored value that is scaled to 1.0, by dtype; float images are not scaled."""
 

@@ -75,6 +75,13 @@ def test_the_table_describes_three_phases(compose: Compose) -> None:
 
 
 @pytest.mark.fast
+def test_the_table_shows_a_warmup_by_part(compose: Compose) -> None:
+    words = ["schedule=cosine", "schedule.phases.all.warmup={encoder:20,head:0.05}"]
+    text = printed(table(outline(compose(*SMALL, *words))))
+    assert re.search(r"warm-up +encoder 20 steps +\n +head 3 steps", text)
+
+
+@pytest.mark.fast
 def test_the_figure_shows_frozen_parts_and_layer_decay(compose: Compose) -> None:
     figure = draw(outline(compose(*SMALL, "schedule=three_phase", "optimizer.layer_decay=0.5")))
     cards, rates, parts = figure.axes

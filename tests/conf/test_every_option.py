@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,11 +35,12 @@ ONE_TASK = {"pool": ["classification"]}
 def fits(option: Path, task: str) -> bool:
     """Whether an option supports a task: its sources, its loss, and whether it needs or refuses masks."""
     if option.parent == Path("data"):
-        if "source" in OmegaConf.load(CONF / f"{option}.yaml"):  # a data set with masks only
-            return task == "segmentation"
+        file = OmegaConf.load(CONF / f"{option}.yaml")
+        if "tasks" in file or "source" in file:  # a data set for some tasks, or with masks only
+            return task in file.get("tasks", ["segmentation"])
         return (CONF / f"data/source/{option.name}_{task}.yaml").exists()
     if option.parent == Path("loss"):
-        return (option.name == "bce") == (task == "tagging")
+        return option.name == "bce" or task != "tagging"
     if option in map(Path, ("augmentation/randaugment", "augmentation/trivialaugment")):
         return task == "classification"
     if option in map(Path, ("mixing/classmix", "mixing/mosaic")):
@@ -79,6 +81,12 @@ def small(chosen: list[str]) -> list[str]:
     return [override for override in SMALL if override.split("=")[0] not in groups] + chosen
 
 
+def choices_of(experiment: str) -> DictConfig:
+    """The options that an experiment chooses, by group."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra_compose("train", [experiment], return_hydra_config=True).hydra.runtime.choices
+
+
 def step(config: DictConfig, folder: Path) -> None:
     """Build and fit: a step must change the weights, and a validation must compute the monitored score."""
     run = build.run(config, folder)
@@ -88,6 +96,7 @@ def step(config: DictConfig, folder: Path) -> None:
     assert not all(map(torch.equal, before, run.module.model.head.parameters()))
     assert math.isfinite(run.trainer.callback_metrics["val/loss"])
     assert config.task.monitor in run.module.results
+    shutil.rmtree(folder)  # the checkpoints of large models
 
 
 # ----------------------------------------------------------------------------------------- the files
@@ -159,11 +168,24 @@ def test_every_experiment_trains_a_step(
     option: Path, compose: Compose, on_disk: OnDisk, tmp_path: Path
 ) -> None:
     experiment = f"experiment={option.name}"
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        chosen = hydra_compose("train", [experiment], return_hydra_config=True)
-    data = on_disk(chosen.hydra.runtime.choices.data, chosen.task.name)
+    choices = choices_of(experiment)
+    data = on_disk(choices.data, choices.task)
     own = [o for o in data if o.startswith(("data.root=", "data.source.", "+data"))]
-    step(compose(*small([experiment, *own]), "encoder.pretrained=false", *ONE_STEP), tmp_path)
+    tiny = ["encoder.name=test_resnet", "encoder.pretrained=false"]
+    step(compose(*small([experiment, *own]), *tiny, *ONE_STEP), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", named("experiment"), ids=lambda o: o.name)
+def test_every_experiment_trains_its_own_encoder(
+    option: Path, compose: Compose, on_disk: OnDisk, tmp_path: Path
+) -> None:
+    experiment = f"experiment={option.name}"
+    choices = choices_of(experiment)
+    data = on_disk(choices.data, choices.task)
+    own = [o for o in data if o.startswith(("data.root=", "data.source.", "+data"))]
+    words = [experiment, f"encoder={choices.encoder}", *own, "encoder.pretrained=false"]
+    step(compose(*small(words), *ONE_STEP), tmp_path)
 
 
 @pytest.mark.parametrize("option", named("trainer"), ids=lambda o: o.name)

@@ -48,8 +48,8 @@ class Key(NamedTuple):
 
 
 def leaves(node: Any, path: tuple[str, ...], target: str | None = None) -> Iterator[Key]:
-    """The keys with a value, at any depth."""
-    if isinstance(node, dict) and node:
+    """The keys with a value, at any depth; a table with numbers as keys is a value."""
+    if isinstance(node, dict) and node and all(isinstance(name, str) for name in node):
         for name, child in node.items():
             yield from leaves(child, (*path, str(name)), node.get("_target_"))
     else:
@@ -89,6 +89,8 @@ def composed(file: Path) -> DictConfig:
     if group == "data/source":
         data, task = option.split("_")
         words = [f"data={data}", f"task={task}"]
+    if tasks := OmegaConf.load(file).get("tasks"):
+        words = [*words, f"task={tasks[0]}"]
     if group == "callbacks":
         words = [f"callbacks=[{option}]"]
     config = DictConfig({})
@@ -132,18 +134,24 @@ RIGHT: list[tuple[str, str, str]] = [
     ("null", "callbacks.checkpoint.every_n_minutes data.train_samples data.eval_size encoder.weights", OFF),
     ("null", "trainer.limit_*_batches trainer.max_epochs trainer.check_val_every_n_epoch", OFF),
     ("null", "trainer.profiler trainer.benchmark optimizer.fused *.process_group_backend", OFF),
-    ("null", "*.palette *.labels.remap task.scores.protocols data.source.draws.count", OFF),
+    (
+        "null",
+        "optimizer.max_grad_norm optimizer.layer_decay encoder.drop_path_rate *.class_folders data.tasks",
+        OFF,
+    ),
+    ("null", "*.palette *.labels.remap task.scores.protocols data.source.draws.count *.split_folders", OFF),
     ("null", "logger.*.name logger.*.id logger.*.project logger.tensorboard.version", OFF),
     ("null", "formats.hub.dataset bands nodata", OFF),
     ("null", "auxiliary.*.maps auxiliary.*.width", "the map of the head's name; no 3×3 convolution"),
     ("text", "auxiliary.*.maps", "the name of a map, which the model knows"),
     ("list", "auxiliary.*.maps", "names of maps, which the model knows"),
-    ("null", "schedule.phases.*.epochs", "`steps` may give the length; `make_plan` refuses neither"),
+    ("null", "schedule.phases.*.epochs schedule.phases.*.steps", "one of the two gives the length"),
     ("null", "schedule.phases.*.curve schedule.phases.*.warmup schedule.phases.*.freeze", OFF),
     ("null", "schedule.phases.*.crop_size schedule.phases.*.weight_decay", OFF),
-    ("mapping", "schedule.phases.*.lr", "`make_plan` knows the names of the parts"),
+    ("mapping", "schedule.phases.*.lr schedule.phases.*.warmup", "`make_plan` knows the names of the parts"),
     ("list", "schedule.phases.*.freeze", "`make_plan` knows the names of the parts"),
-    ("list", "*.classes *.rare *.skip *.tags data.source.inputs *.paste", "names of any number"),
+    ("list", "*.classes *.class_folders *.rare *.skip *.tags data.tasks", "names of any number"),
+    ("list", "data.source.inputs *.paste", "names of any number"),
     ("list", "task.requires.*", "names of classes"),
     ("list", "search.gpus", "names of devices"),
     ("text", "resume split output sample formats.hub.* *.csv encoder.weights", "a path or a name"),

@@ -163,7 +163,7 @@ def test_labels_from_1_get_a_remap_suggestion(root):
     for number in range(2):
         save(root / f"train/masks/{number}.png", np.repeat([[1, 2, 3]], 4, 0).repeat(2, 1))
     result = audit(segmentation(root), CLASSES)
-    assert "'data.source.labels.remap={1:0,2:1,3:2}' if the labels start at 1" in result.problems[0]
+    assert "data.source.labels.first=1 if the labels start at 1" in result.problems[0]
 
 
 def test_interpolated_masks_are_recognised(root):

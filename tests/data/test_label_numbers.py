@@ -83,7 +83,7 @@ def test_nodata_that_is_a_class_is_refused_with_fixes(tmp_path, dtype):
 
 def test_labels_that_start_at_1_are_recognised(tmp_path):
     path = save(tmp_path, np.array([[1, 2, 3]], np.uint8))
-    with pytest.raises(LabelError, match=r"labels\.remap=\{1:0,2:1,3:2\}' if the labels start at 1"):
+    with pytest.raises(LabelError, match=r"labels\.first=1 if the labels start at 1"):
         Labels(CLASSES).read(path)
     assert Labels(CLASSES, remap={1: 0, 2: 1, 3: 2}).read(path).tolist() == [[0, 1, 2]]
     with pytest.raises(LabelError) as caught:

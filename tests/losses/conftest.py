@@ -11,7 +11,6 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from pixelwise.losses import BinaryCrossEntropy
 from pixelwise.types import IGNORE
 
 CONF = Path(__file__).parents[2] / "conf" / "loss"
@@ -23,24 +22,10 @@ def configured(name: str) -> nn.Module:
     return instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
 
 
-class OfOneLabel(nn.Module):
-    """A loss of several labels at once, asked about the only one that each pixel has."""
-
-    def __init__(self, loss: nn.Module) -> None:
-        super().__init__()
-        self.loss = loss
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        ignored = (target == IGNORE).unsqueeze(1)
-        tags = torch.zeros_like(logits).scatter_(1, target.unsqueeze(1).masked_fill(ignored, 0), 1)
-        return self.loss(logits, tags.masked_fill(ignored, IGNORE))
-
-
 @pytest.fixture(params=NAMES)
 def loss(request: pytest.FixtureRequest) -> nn.Module:
     """A loss as its YAML describes it: a new file in conf/loss is tested with no more said."""
-    loss = configured(request.param)
-    return OfOneLabel(loss) if isinstance(loss, BinaryCrossEntropy) else loss
+    return configured(request.param)
 
 
 @pytest.fixture

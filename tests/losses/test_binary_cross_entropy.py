@@ -55,9 +55,16 @@ def test_the_target_may_be_of_any_number_type(tags: tuple[Tensor, Tensor]) -> No
     assert BinaryCrossEntropy()(logits, target.to(torch.uint8)) == BinaryCrossEntropy()(logits, target)
 
 
-def test_one_label_for_each_is_another_task() -> None:
-    with refused(r"for every class.*task=tagging\n.*\(4,\).*\(4, 3\)"):
-        BinaryCrossEntropy()(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))
+def test_one_label_is_one_class_against_all_others(batch: tuple[Tensor, Tensor]) -> None:
+    logits, target = batch
+    ignored = (target == IGNORE).unsqueeze(1)
+    tags = torch.zeros_like(logits).scatter_(1, target.unsqueeze(1).masked_fill(ignored, 0), 1)
+    loss = BinaryCrossEntropy(positive_weights=WEIGHTS)
+    assert_same(loss, lambda logits, _: loss(logits, tags.masked_fill(ignored, IGNORE)), logits, target)
+    with refused(r"loss\.class_weights[\s\S]*positive_weights"):
+        BinaryCrossEntropy(WEIGHTS)(logits, target)
+    with refused(r"for every class[\s\S]*\(4, 2\)"):
+        BinaryCrossEntropy()(torch.zeros(4, 3), torch.zeros(4, 2))
 
 
 @pytest.mark.parametrize("option", ["class_weights", "positive_weights"])

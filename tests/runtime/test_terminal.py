@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pixelwise.runtime.terminal import LogFile, score_table, show
+from pixelwise.runtime.terminal import MOST_CLASSES, LogFile, score_table, show
 
 pytestmark = pytest.mark.fast
 
@@ -69,6 +69,17 @@ def test_a_table_is_logged_in_a_notebook_too(monkeypatch, caplog, capsys):
         show(score_table({"test/miou": 0.5}, "title", []))
     assert row(caplog.text, "miou") == ["0.5000"]
     assert capsys.readouterr().out == ""
+
+
+def test_scores_of_very_many_classes_are_left_out():
+    classes = [f"c{index}" for index in range(MOST_CLASSES + 1)]
+    scores = {"val/accuracy": 0.5, **{f"val/f1/{name}": 0.1 for name in classes}}
+    text = printed(scores, classes)
+    assert "accuracy" in text
+    assert "c7" not in text
+    assert "without a row for each of the 201 classes" in " ".join(text.split())
+    few = {name: value for name, value in scores.items() if name != f"val/f1/{classes[-1]}"}
+    assert "c7" in printed(few, classes[:-1])
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

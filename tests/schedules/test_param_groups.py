@@ -147,10 +147,11 @@ def test_optimizer_applies_the_scales() -> None:
 def test_config_options_reach_the_parameter_groups(
     compose: Callable[..., DictConfig], tiny: list[str], tmp_path: Path
 ) -> None:
-    config = compose(*tiny, "optimizer.layer_decay=0.5", "optimizer.decay_norms=true")
+    words = ["optimizer.layer_decay=0.5", "optimizer.decay_norms=true", "optimizer.layers=blocks"]
+    config = compose(*tiny, *words)
     module = build.run(config, tmp_path).module
     optimizer = cast(torch.optim.Optimizer, module.configure_optimizers())
-    assert {g["scale"] for g in optimizer.param_groups} == {1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32}
+    assert {g["scale"] for g in optimizer.param_groups} == {0.5**n for n in range(6)}
     assert {g["weight_decay"] for g in optimizer.param_groups} == {config.optimizer.weight_decay}
 
 

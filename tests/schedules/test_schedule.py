@@ -63,6 +63,33 @@ def test_warmup_reaches_the_peak_in_a_short_phase() -> None:
     assert [phase.rate("head", s) for s in (0, 1)] == [0.5, 1.0]
 
 
+@pytest.mark.parametrize("curve", ["linear", "polynomial", "cosine"])
+def test_rates_of_parts_with_their_own_warmup(curve: str) -> None:
+    """Each part rises in its own warm-up, and spans the curve over the rest of the phase."""
+    rates, warmups = {"encoder": 0.1, "decoder": 2.0, "head": 1.0}, {"encoder": 12, "decoder": 0, "head": 4}
+    before = {"steps": 5, "lr": 1.0}
+    settings = {"steps": 40, "lr": rates, "curve": curve, "warmup": {"encoder": 0.3, "head": 4}}
+    phase = plan(10, before=before, all=settings).phases[1]
+    falls = {
+        "linear": lambda t: 1 - t,
+        "polynomial": lambda t: (1 - t) ** 0.9,
+        "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2,
+    }[curve]
+    for part, rate in rates.items():
+        rise = warmups[part]
+        expected = [
+            rate * ((step + 1) / (rise + 1) if step < rise else falls((step - rise) / (40 - rise)))
+            for step in range(40)
+        ]
+        assert [phase.rate(part, 5 + step) for step in range(40)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(7, 7), (0, 0), (0.25, 10), (None, 0)])
+def test_warmup_is_a_number_of_steps_or_a_share(warmup: object, steps: int) -> None:
+    phase = plan(1, all={"steps": 40, "lr": 1.0, "warmup": warmup}).phases[0]
+    assert phase.warmup == dict.fromkeys(PARTS, steps)
+
+
 @pytest.mark.parametrize(
     ("size", "data_size", "expected"),
     [
@@ -96,6 +123,10 @@ def test_crop_size_is_pixels_or_a_share(size: object, data_size: object, expecte
         ({"epochs": 1, "lr": 1.0, "curve": "cosin"}, "no curve 'cosin'"),
         ({"epochs": 1, "lr": 1.0, "warmup": 1.0}, r"phases\.all\.warmup"),
         ({"epochs": 1, "lr": 1.0, "warmup": "long"}, r"phases\.all\.warmup"),
+        ({"epochs": 1, "lr": 1.0, "warmup": -1}, r"phases\.all\.warmup"),
+        ({"epochs": 1, "lr": 1.0, "warmup": 10}, r"phases\.all\.warmup[\s\S]*10 steps in a phase of 10"),
+        ({"epochs": 1, "lr": 1.0, "warmup": {"encoder": 0.1, "neck": 0.1}}, "no part 'neck'"),
+        ({"epochs": 1, "lr": 1.0, "warmup": {"head": 1.5}}, r"phases\.all\.warmup\.head"),
         ({"epochs": 0.25, "lr": 1.0}, r"phases\.all\.epochs[\s\S]*2\.5 steps"),
         ({"epochs": "two", "lr": 1.0}, r"phases\.all\.epochs"),
         ({"epochs": 1, "lr": 1.0, "freeze": "decodr"}, r"no part 'decodr'[\s\S]*expected: decoder"),

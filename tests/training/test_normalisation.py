@@ -104,7 +104,7 @@ def test_loss_of_a_split_is_the_loss_of_all_its_pixels(
         overrides = [*words, f"task={task}", "data.source.counts={train:4,val:7,test:4}"]
     run = built(compose, tmp_path / "run", overrides, build.evaluation)
     samples = predictions(run)
-    for name in ["bce"] if task == "tagging" else [name for name in NAMES if name != "bce"]:
+    for name in ["bce"] if task == "tagging" else NAMES:
         loss = configured(name)
         loss = loss if isinstance(loss, WeightedSum) else WeightedSum({name: loss})
         run.module.losses[-1] = loss

@@ -37,14 +37,14 @@ def test_run_resumed_in_any_phase_ends_equal(compose: Callable[..., DictConfig],
         *[
             f"{second}.epochs=null",
             f"+{second}.steps=3",
-            "+schedule.phases.end={steps:2,lr:1e-4,freeze:[head]}",
+            "+schedule.phases.end={steps:3,lr:1e-2,freeze:[head],warmup:{encoder:2}}",
         ],
         "callbacks=[default,ema]",
         "callbacks.ema.decay=0.9",
         "augmentation=strong",
     ]
     unbroken = _train_to_the_end(compose(*overrides), tmp_path / "unbroken")
-    for step in (2, 3, 4, 7):
+    for step in (2, 3, 4, 7, 8):
         start = tmp_path / f"unbroken/{step}.ckpt"
         resumed = _train_to_the_end(compose(*overrides), tmp_path / str(step), start)
         assert resumed["rows"] == [row for row in unbroken["rows"] if int(row["step"]) >= step]

@@ -13,7 +13,7 @@ from pixelwise.cli.options import options
 from pixelwise.models import Composition
 from pixelwise.reports.schedule_figure import ScheduleOutline, describe_augmentation, describe_loss
 from pixelwise.schedules.freezing import parameter_counts
-from pixelwise.schedules.param_groups import parameter_groups
+from pixelwise.schedules.param_groups import GROUPING, parameter_groups
 from pixelwise.schedules.schedule import Plan
 
 
@@ -29,7 +29,7 @@ def outline_of(plan: Plan, model: Composition, config: Mapping[str, Any]) -> Sch
     presets = augmentation_presets(config["data"])
     full_size = config["data"]["crop_size"]
     crops = [phase.crop_size or full_size for phase in plan.phases]
-    groups = parameter_groups(model, config["optimizer"].get("layer_decay"))
+    groups = parameter_groups(model, **{k: v for k, v in config["optimizer"].items() if k in GROUPING})
     scales = {part: [g["scale"] for g in groups if g["part"] == part] or [1.0] for part in Composition.PARTS}
     return ScheduleOutline(
         plan=plan,
@@ -54,8 +54,9 @@ def outline_of(plan: Plan, model: Composition, config: Mapping[str, Any]) -> Sch
 def augmentation_presets(data: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `conf/augmentation` for a data set, except those that need other parts of the config."""
     presets: dict[str, Any] = {}
+    settings = OmegaConf.create({"data": data})  # once, as data can have a thousand names of classes
     for name, file in options("augmentation").items():
         with suppress(OmegaConfBaseException):
-            settings = OmegaConf.create({"data": data, "preset": OmegaConf.load(file)})
+            settings.preset = OmegaConf.load(file)
             presets[name] = OmegaConf.to_container(settings.preset, resolve=True)
     return presets

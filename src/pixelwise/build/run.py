@@ -34,7 +34,7 @@ from pixelwise.reports.schedule_figure import ScheduleOutline
 from pixelwise.runtime.device import memory_format
 from pixelwise.runtime.warnings import hide_warnings
 from pixelwise.schedules.freezing import check_something_trains
-from pixelwise.schedules.param_groups import parameter_groups
+from pixelwise.schedules.param_groups import GROUPING, parameter_groups
 from pixelwise.schedules.schedule import Plan, make_plan
 from pixelwise.training.callbacks.checkpoint import check_monitor, known_scores
 from pixelwise.training.module import Module
@@ -42,9 +42,6 @@ from pixelwise.training.run import Run
 from pixelwise.types import Source
 
 log = logging.getLogger(__name__)
-
-GROUPING = ("layer_decay", "decay_norms")
-"""Keys of `optimizer` that define its parameter groups; they are no arguments of the optimizer class."""
 
 
 def run(config: DictConfig, folder: Path) -> Run:
@@ -158,9 +155,7 @@ def module(
         scores=make(config.task.scores, "task.scores", classes=data_module.classes),
         optimizer=make({k: v for k, v in config.optimizer.items() if k not in GROUPING}, "optimizer"),
         memory_format=memory_format(config.memory_format),
-        groups=partial(
-            parameter_groups, **{k: config.optimizer[k] for k in GROUPING if k in config.optimizer}
-        ),
+        groups=partial(parameter_groups, **{k: v for k, v in config.optimizer.items() if k in GROUPING}),
         protocol=data_module.protocol,
     )
     built.config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]

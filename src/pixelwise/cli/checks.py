@@ -147,6 +147,15 @@ def _own(config: DictConfig, group: str) -> list[str]:
 
 def check_requirements(config: DictConfig) -> None:
     """Refuse settings that the task does not support, such as a decoder for classification."""
+    tasks = config.data.get("tasks")
+    if tasks and config.task.name not in tasks:
+        choices = " or ".join(f"task={task}" for task in tasks)
+        raise UserError(
+            "data.tasks: the data set has no labels for this task",
+            found=f"task={config.task.name}",
+            expected=choices,
+            fix=choices,
+        )
     for key, allowed in (config.task.get("requires") or {}).items():
         found = OmegaConf.select(config, key)
         if found not in allowed:

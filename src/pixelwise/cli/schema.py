@@ -53,6 +53,7 @@ class Data(TypedDict, total=False):
     eval: Mapping[str, Any] | None
     source: Mapping[str, Any]
     monitor: str
+    tasks: Sequence[str] | None
 
 
 class Card(TypedDict, total=False):
@@ -98,8 +99,10 @@ class Optimizer(TypedDict, total=False):
     lr: NonNegative
     weight_decay: NonNegative
     momentum: NonNegative
+    max_grad_norm: Positive | None
     layer_decay: Annotated[float, Range(above=0, high=1)] | None
     decay_norms: bool
+    layers: Literal["stages", "blocks"]
 
 
 class Callback(TypedDict, total=False):

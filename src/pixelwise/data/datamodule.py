@@ -230,7 +230,7 @@ class DataModule(L.LightningDataModule):
         """
         order = Permutation(self.samples_per_epoch, self.seed)
         if self.balance:
-            order = class_order(self["train"], self.seed, self.balance)
+            order = class_order(self["train"], self.seed, self.balance, len(self.classes))
         batches = TrainingBatches(order, self.batch_size, self._phase_of, self.rank, self._in_step)
         mix = MixRows(self._mixings, self.seed) if self._mixings else None
         if mix is not None:

@@ -49,8 +49,7 @@ def suggest_fix(
         return f"class indices are whole numbers: create the masks again{threshold}"
     ignore = f"{ignore_override(unknown, key)} ignores them"
     if list(unknown) == [str(len(classes))] and not has_zero:
-        remap = ",".join(f"{index + 1}:{index}" for index in range(len(classes)))
-        return f"'{labels}.remap={{{remap}}}' if the labels start at 1; otherwise {ignore}"
+        return f"{labels}.first=1 if the labels start at 1; otherwise {ignore}"
     if len(unknown) >= MANY and not any(label.startswith("(") for label in unknown):
         return f"if the masks were interpolated, create them again by nearest neighbour; otherwise {ignore}"
     return f"{ignore}; or add their class to data.classes"

@@ -13,7 +13,7 @@ from pixelwise.data.io.label_files import open_labels, pack
 from pixelwise.data.io.nodata import equals
 from pixelwise.data.label_advice import IGNORE_KEY, ignore_override, is_smooth, suggest_fix
 from pixelwise.errors import UserError, counted, guess, some
-from pixelwise.kinds import Colour
+from pixelwise.kinds import Colour, Whole
 from pixelwise.types import IGNORE
 
 _UNKNOWN = 254  # marks a stored value without a meaning: a byte table then decodes and checks in one look-up
@@ -45,7 +45,7 @@ class Labels:
 
     1. a value in `ignore` becomes 255, the ignored label;
     2. a value in `remap` becomes the class given there;
-    3. 255 stays 255, and 0…K-1 stay unchanged.
+    3. 255 stays 255, and `first`, `first` + 1, … are the K classes in their order.
 
     Without a palette, *numbers* of any type are read, if they are whole: the values of a grey image; the
     indices, not the colours, of an image with a colour table; the channels of an RGB image if all three are
@@ -58,6 +58,7 @@ class Labels:
         palette: one [r, g, b] per stored value, if the masks store colours; may be longer than `classes`.
         remap: stored value → class index, class name or 255. For masks of 0 and 255: `{255: 1}`.
         ignore: stored values, or colours [r, g, b], that become 255.
+        first: stored value of the first class: 1 if masks hold 1…K and not 0…K-1.
         threshold: for two classes: values from here on are the second class, smaller ones the first. For
             masks of 0 and 255 that were interpolated or saved as JPEG. `ignore` and `remap` take precedence.
 
@@ -74,13 +75,15 @@ class Labels:
         remap: Mapping[float, int | str] | None = None,
         ignore: Sequence[float | Colour] = (),
         threshold: float | None = None,
+        first: Whole = 0,
     ) -> None:
         self.classes = [str(name) for name in classes]
         if not 2 <= len(self.classes) <= MAX_CLASSES or len(set(self.classes)) < len(self.classes):
             expected = f"2 to {MAX_CLASSES} different names, such as [background, road] for a binary task"
-            raise UserError("data.classes", found=self.classes, expected=expected)
+            found = f"{len(self.classes)} names: {some(self.classes)}" if self.classes else "none"
+            raise UserError("data.classes", found=found, expected=expected)
         self.has_palette = palette is not None
-        meanings = {index: index for index in range(len(self.classes))} | {IGNORE: IGNORE}
+        meanings = {first + index: index for index in range(len(self.classes))} | {IGNORE: IGNORE}
         self._chosen = {_whole(value): self._class_index(meaning) for value, meaning in (remap or {}).items()}
         self._chosen |= {_whole(value): IGNORE for value in ignore if not isinstance(value, Sequence)}
         meanings |= self._chosen

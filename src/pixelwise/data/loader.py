@@ -17,7 +17,7 @@ from pixelwise.data.io.nodata import filled
 from pixelwise.data.mixing import MixRows
 from pixelwise.data.samplers import SampleIndex, TrainingBatches, generator
 from pixelwise.errors import UserError
-from pixelwise.types import IGNORE, NODATA, Batch, Raw, Sample, Split
+from pixelwise.types import IGNORE, NODATA, Batch, Raw, Sample, Split, ignored_label
 
 Made = TypeVar("Made", Sample, Batch)
 
@@ -170,7 +170,7 @@ def count_labels(
     """Count the labelled pixels (or images) of each class, then the images with a label.
 
     Args:
-        target: (B, H, W) or (B,) class indices with `IGNORE`; or (B, K) with `IGNORE` where unknown.
+        target: (B, H, W) or (B,) class indices with the ignored label; or (B, K) with `IGNORE` where unknown.
         classes: number K of classes.
         second: the other target of soft targets, see `Batch`.
         share: (B,) share of the first target; given together with `second`.
@@ -178,13 +178,14 @@ def count_labels(
     Returns:
         (K + 1,) int64; float32 for soft targets, whose pixels are counted by their shares.
     """
-    labelled = target != IGNORE
+    ignored = IGNORE if target.ndim == 2 else ignored_label(classes)
+    labelled = target != ignored
     if second is not None:
-        labelled &= second != IGNORE
+        labelled &= second != ignored
     if target.ndim == 2:
         by_class = labelled.sum(0)
     elif second is None or share is None:
-        by_class = torch.bincount(target.flatten().long(), minlength=IGNORE + 1)[:classes]
+        by_class = torch.bincount(target.flatten().long(), minlength=ignored + 1)[:classes]
     else:
         weight = share.double().view(-1, *[1] * (target.ndim - 1)).expand_as(target)
         parts = [

@@ -11,7 +11,7 @@ from pixelwise.data.samplers import Balanced
 from pixelwise.data.statistics import in_threads
 from pixelwise.data.subset import Subset
 from pixelwise.errors import UserError, some
-from pixelwise.types import Raw, Split
+from pixelwise.types import IGNORE, Raw, Split, ignored_label
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class RareCrops(Subset):
         return raw._replace(focus=(int(columns[chosen]), int(rows[chosen])))
 
 
-def class_order(split: Split, seed: int, strength: float) -> Balanced:
+def class_order(split: Split, seed: int, strength: float, classes: int = IGNORE) -> Balanced:
     """Return an order of the images of a split with more of the rare classes.
 
     Raises:
@@ -97,4 +97,4 @@ def class_order(split: Split, seed: int, strength: float) -> Balanced:
             "data.balance: images with masks have no class of their own",
             fix="'data.rare=[car]' data.rare_share=0.25 places crops on rare classes",
         )
-    return Balanced(labels, seed, strength)
+    return Balanced(labels, seed, strength, ignored_label(classes))

@@ -84,15 +84,16 @@ class Balanced(Permutation):
     sample is used once more before each was used equally often.
 
     Args:
-        labels: class index of each sample; samples labelled `IGNORE` are not used.
+        labels: class index of each sample; samples with the ignored label are not used.
         seed: seed of the run.
         strength: 0 keeps the shares of the classes, 1 makes them equal.
+        ignored: the ignored label.
     """
 
-    def __init__(self, labels: Sequence[int], seed: int, strength: float) -> None:
+    def __init__(self, labels: Sequence[int], seed: int, strength: float, ignored: int = IGNORE) -> None:
         super().__init__(len(labels), seed)
         array = np.array(labels)
-        self.members = [np.flatnonzero(array == label) for label in np.unique(array) if label != IGNORE]
+        self.members = [np.flatnonzero(array == label) for label in np.unique(array) if label != ignored]
         sizes = np.array([len(members) for members in self.members], np.float64) ** (1 - strength)
         self.ends = np.append(0.0, sizes.cumsum() / sizes.sum()) * self.length
 

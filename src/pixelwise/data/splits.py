@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from pixelwise import checks
 from pixelwise.data.io.listing import left_out, subfolders
@@ -22,7 +22,13 @@ RANDOM_VAL_FIX = "data.source.split.val=0.15, with three images or more"
 _NEARLY = (*NAMES, "training", "testing")
 
 
-def split_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, Path]:
+SplitFolders = Mapping[Literal["train", "val", "test"], str]
+"""Names of the folders of the splits, as in `data.source.split_folders`."""
+
+
+def find_splits(
+    folder: Path, others: Sequence[str] = (), folders: SplitFolders | None = None
+) -> dict[str, Path]:
     """Return the folders of train, val and test inside a folder, as far as they exist.
 
     The folder of val may also be called valid, validation or dev.
@@ -30,17 +36,22 @@ def split_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, Path]:
     Args:
         folder: the folder that contains them; it may be missing.
         others: names of folders that are not splits, such as classes.
+        folders: names of the folders by split, if they have others; a split without a name has no folder.
 
     Raises:
         UserError: a folder has a similar name, such as "Train" or "testing", and would be ignored silently,
             or two folders are the same split.
     """
+    if folders:
+        return {split: folder / name for split, name in folders.items() if (folder / name).is_dir()}
     found: dict[str, Path] = {}
     names = set(subfolders(folder)) - {*others}
     for name in sorted(names):
         if name not in NAMES and name.lower() in _NEARLY:
             raise UserError(
-                f"{folder / name} is not the name of a split", expected="train, val (or valid, dev) or test"
+                f"{folder / name} is not the name of a split",
+                expected="train, val (or valid, dev) or test",
+                fix="rename it; or data.source.split_folders={train:…,val:…}, for images with masks",
             )
         if split := NAMES.get(name):
             if split in found:

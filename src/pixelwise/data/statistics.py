@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.errors import UserError
-from pixelwise.types import FULL_SCALE, IGNORE, Split
+from pixelwise.types import FULL_SCALE, Split, ignored_label
 
 
 class Histogram:
@@ -30,11 +30,12 @@ class Histogram:
 
     def add(self, target: np.ndarray | int) -> None:
         """Count one (H, W) uint8 mask, or one class index."""
-        counts = np.bincount(np.ravel(target), minlength=IGNORE + 1)
+        ignored = ignored_label(len(self.classes))
+        counts = np.bincount(np.ravel(target), minlength=ignored + 1)
         by_class = counts[: len(self.classes)]
         self.pixels += by_class
         self.images += by_class > 0
-        self.ignored += int(counts[IGNORE])
+        self.ignored += int(counts[ignored])
 
     @property
     def shares(self) -> np.ndarray:

@@ -18,7 +18,7 @@ from pixelwise.losses.reduction import (
 )
 from pixelwise.losses.region_statistics import RegionStatistics
 from pixelwise.losses.sums import MeanLoss
-from pixelwise.types import IGNORE
+from pixelwise.types import ignored_label
 
 
 @checked
@@ -53,11 +53,12 @@ class CrossEntropy(MeanLoss):
             logits,
             target,
             weights,
-            ignore_index=IGNORE,
+            ignore_index=ignored_label(logits.shape[1]),
             reduction="sum",
             label_smoothing=self.label_smoothing,
         )
-        return torch.stack([total, pixel_weights(target, weights).sum().to(total.dtype)])
+        weight = pixel_weights(target, weights, logits.shape[1]).sum()
+        return torch.stack([total, weight.to(total.dtype)])
 
     def _soft_sums(self, logits: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
         """Total and weight (2,) for a soft target of the shape of the logits."""

@@ -18,7 +18,7 @@ from pixelwise.losses.reduction import (
     weights_for,
 )
 from pixelwise.losses.sums import MeanLoss
-from pixelwise.types import IGNORE
+from pixelwise.types import ignored_label
 
 
 @checked
@@ -50,8 +50,9 @@ class Focal(MeanLoss):
             nll = -logits.log_softmax(1)
         else:
             check_one_label(logits, target)
-            weights = pixel_weights(target, by_class)
-            nll = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
+            weights = pixel_weights(target, by_class, logits.shape[1])
+            ignored = ignored_label(logits.shape[1])
+            nll = F.cross_entropy(logits, target, ignore_index=ignored, reduction="none")
         # 1 - p_t without cancellation. The lower limit keeps the gradient of the power finite at p_t = 1 for
         # gamma < 1.
         one_minus_pt = -torch.expm1(-nll)

@@ -15,7 +15,7 @@ from pixelwise.losses.reduction import (
     weights_for,
     weights_tensor,
 )
-from pixelwise.types import IGNORE
+from pixelwise.types import ignored_label
 
 
 @checked
@@ -53,7 +53,8 @@ class Lovasz(nn.Module):
         classes = torch.arange(logits.shape[1], device=target.device)
         truth = target.unsqueeze(1) == classes[:, None]  # (G, K, N)
         present = truth.any(2)
-        errors = (probability - truth.to(probability.dtype)).abs() * (target != IGNORE).unsqueeze(1)
+        labelled = (target != ignored_label(len(classes))).unsqueeze(1)
+        errors = (probability - truth.to(probability.dtype)).abs() * labelled
         grad = torch.zeros_like(errors)
         for image, label in present.nonzero().tolist():
             grad[image, label] = lovasz_grad(errors[image, label].detach(), truth[image, label])

@@ -17,7 +17,7 @@ from pixelwise.losses.reduction import (
     weights_for,
     weights_tensor,
 )
-from pixelwise.types import IGNORE
+from pixelwise.types import ignored_label
 
 
 @checked
@@ -50,9 +50,10 @@ class OHEMCrossEntropy(nn.Module):
         """Scalar loss of (B, K[, H, W]) logits and a (B[, H, W]) target."""
         check_one_label(logits, target)
         logits = full_precision(logits)
-        nll = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
-        weights = pixel_weights(target, weights_for(logits, self.class_weights))
-        weights = weights * self.hard(nll.detach(), target != IGNORE)
+        classes, ignored = logits.shape[1], ignored_label(logits.shape[1])
+        nll = F.cross_entropy(logits, target, ignore_index=ignored, reduction="none")
+        weights = pixel_weights(target, weights_for(logits, self.class_weights), classes)
+        weights = weights * self.hard(nll.detach(), target != ignored)
         return mean_over((weights * nll).sum(), weights.sum())
 
     def hard(self, nll: Tensor, labelled: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pixelwise.errors import UserError
 from pixelwise.kinds import ClassWeights
-from pixelwise.types import IGNORE
+from pixelwise.types import IGNORE, ignored_label
 
 
 def is_soft(target: Tensor) -> bool:
@@ -81,17 +81,18 @@ def weights_for(logits: Tensor, class_weights: Tensor | None, name: str = "class
     return class_weights.to(logits.dtype)
 
 
-def pixel_weights(target: Tensor, class_weights: Tensor | None) -> Tensor:
+def pixel_weights(target: Tensor, class_weights: Tensor | None, classes: int) -> Tensor:
     """Weight of each pixel in a mean: that of its class (1 without class weights), 0 for ignored pixels.
 
     Args:
-        target: class indices with `IGNORE`, of any shape.
+        target: class indices with the ignored label, of any shape.
         class_weights: (K,) or None.
+        classes: K.
 
     Returns:
         The weights in the shape of `target`; bool without class weights.
     """
-    labelled = target != IGNORE
+    labelled = target != ignored_label(classes)
     if class_weights is None:
         return labelled
     return class_weights[target.where(labelled, 0)] * labelled

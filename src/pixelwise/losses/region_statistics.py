@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pixelwise.losses.reduction import check_one_label, full_precision, is_soft, soft_shares
-from pixelwise.types import IGNORE
+from pixelwise.types import ignored_label
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class _RegionStatistics(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Statistics (B, K) each, of (B, K, H, W) logits and a (B, H, W) target."""
-        labelled = target != IGNORE
+        labelled = target != ignored_label(logits.shape[1])
         target = target.where(labelled, 0)
         # The softmax is computed in place, in one new tensor that keeps the memory format of the logits
         # (torch.softmax returns NCHW for channels-last logits). Half precision becomes float32.

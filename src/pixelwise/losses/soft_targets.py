@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pixelwise.types import IGNORE
+from pixelwise.types import IGNORE, ignored_label
 
 
 def takes_soft_targets(loss: nn.Module) -> bool:
@@ -23,7 +23,7 @@ def blend(target: Tensor, second: Tensor, share: Tensor, classes: int) -> Tensor
     A pixel or label that is ignored in either target is ignored in the result.
 
     Args:
-        target: class indices (B,) or (B, H, W) with `IGNORE`; or several labels per image (B, K).
+        target: class indices (B,) or (B, H, W) with the ignored label; or several labels per image (B, K).
         second: the same of the images that were mixed in.
         share: (B,) from 0 to 1.
         classes: number K of classes.
@@ -32,7 +32,8 @@ def blend(target: Tensor, second: Tensor, share: Tensor, classes: int) -> Tensor
         The soft target (B, K[, H, W]) in float32.
     """
     target, second = target.long(), second.long()
-    ignored = (target == IGNORE) | (second == IGNORE)
+    ignored_value = IGNORE if target.ndim == 2 else ignored_label(classes)
+    ignored = (target == ignored_value) | (second == ignored_value)
     share = share.float().view(-1, *[1] * (target.ndim - 1))
     if target.ndim == 2:
         return (share * target + (1 - share) * second).masked_fill(ignored, IGNORE)

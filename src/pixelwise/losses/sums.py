@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from pixelwise.losses.reduction import mean_over, weights_for, weights_tensor
-from pixelwise.types import IGNORE
+from pixelwise.types import IGNORE, ignored_label
 
 
 class Labels(NamedTuple):
@@ -103,7 +103,8 @@ def sums_of(loss: nn.Module, logits: Tensor, target: Tensor, each_image: bool = 
         pairs = zip(logits.split(1), target.split(1), strict=True)
         return torch.stack([sums_of(loss, *pair) for pair in pairs]).sum(0)
     value = loss(logits, target)
-    images = target.reshape(len(target), -1).ne(IGNORE).any(1).sum()
+    ignored = ignored_label(logits.shape[1]) if target.ndim < logits.ndim else IGNORE
+    images = target.reshape(len(target), -1).ne(ignored).any(1).sum()
     return torch.stack([value * images, images.to(value.dtype)])
 
 

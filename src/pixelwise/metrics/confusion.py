@@ -20,35 +20,36 @@ from torchmetrics import Metric
 
 from pixelwise.errors import UserError
 from pixelwise.protocol import EVALUATION
-from pixelwise.types import ERODED, IGNORE
+from pixelwise.types import ERODED, IGNORE, ignored_label
 
 MEANS = ("miou", "mean_f1")
 """The means over classes from which a protocol may exclude classes."""
 
 
 def confusion_matrix(prediction: Tensor, target: Tensor, classes: int) -> Tensor:
-    """Count the pairs of true and predicted class where the target is not `IGNORE`.
+    """Count the pairs of true and predicted class where the target is not the ignored label.
 
     Args:
         prediction: int64 class indices below `classes`.
-        target: class indices or `IGNORE`, of the same shape; uint8 or int64.
+        target: class indices or `ignored_label(classes)`, of the same shape; uint8 or int64.
         classes: the number of classes K.
 
     Returns:
         (K, K) int64: rows are the truth, columns the prediction.
 
     Raises:
-        UserError: a label is neither a class index nor `IGNORE`.
+        UserError: a label is neither a class index nor the ignored label.
     """
     # Every label has a row: ignored pixels are counted in the last row, so no costly selection is needed.
     pairs = torch.add(prediction, target, alpha=classes).flatten()
-    size = (IGNORE + 1) * classes
+    ignored = ignored_label(classes)
+    size = (ignored + 1) * classes
     counts = torch.bincount(pairs, minlength=size)
-    if len(counts) > size or counts[classes * classes : IGNORE * classes].any():
+    if len(counts) > size or counts[classes * classes : ignored * classes].any():
         raise UserError(
             "the labels contain values that are not class indices",
-            found=sorted(set(target.unique().tolist()) - {*range(classes), IGNORE}),
-            expected=f"0 to {classes - 1}, or {IGNORE} for ignored pixels",
+            found=sorted(set(target.unique().tolist()) - {*range(classes), ignored}),
+            expected=f"0 to {classes - 1}, or {ignored} for ignored pixels",
         )
     return counts[: classes * classes].view(classes, classes)
 
@@ -89,7 +90,7 @@ class ConfusionMetric(Metric):
     """Accumulates the confusion matrix; a subclass defines the scores that are computed from it.
 
     Args:
-        classes: the class names, in the order of the indices; at most 255, because 255 is `IGNORE`.
+        classes: the class names, in the order of the indices.
     """
 
     full_state_update = False
@@ -104,10 +105,6 @@ class ConfusionMetric(Metric):
         super().__init__()
         self.classes = tuple(str(name) for name in classes)
         count = len(self.classes)
-        if count > IGNORE:
-            raise UserError(
-                f"too many classes: label {IGNORE} means ignored", found=count, expected=f"at most {IGNORE}"
-            )
         for name in ("matrix", "border"):
             self.add_state(name, torch.zeros(count, count, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -123,12 +120,13 @@ class ConfusionMetric(Metric):
 
         Args:
             logits: (B, K) or (B, K, H, W).
-            target: (B,) or (B, H, W), int64 or uint8, with `IGNORE`.
+            target: (B,) or (B, H, W), int64 or uint8, with the ignored label.
             valid: (B,) bool, False for padding rows, which are ignored.
             border: (B, H, W) bool, True for pixels that the scores of eroded labels ignore.
         """
         if valid is not None:
-            target = target.where(valid.view(-1, *[1] * (target.ndim - 1)), IGNORE)
+            rows = valid.view(-1, *[1] * (target.ndim - 1))
+            target = target.where(rows, ignored_label(len(self.classes)))
         prediction = self.predict_labels(logits)
         self.matrix = self.matrix + confusion_matrix(prediction, target, len(self.classes))
         if border is not None:
@@ -187,11 +185,18 @@ class SegmentationScores(ConfusionMetric):
             excluded class still count in the accuracies and as errors of other classes.
 
     Raises:
-        UserError: a protocol excludes an unknown class or all classes, or a name is already used.
+        UserError: there are more than 255 classes, a protocol excludes an unknown class or all classes, or a
+            name is already used.
     """
 
     def __init__(self, classes: Sequence[str], protocols: Mapping[str, Sequence[str]] | None = None) -> None:
         super().__init__(classes)
+        if len(self.classes) > IGNORE:
+            raise UserError(
+                f"too many classes: label {IGNORE} of a mask means ignored",
+                found=len(self.classes),
+                expected=f"at most {IGNORE}",
+            )
         self.protocols = {name: tuple(left_out) for name, left_out in (protocols or {}).items()}
         for name, left_out in self.protocols.items():
             if name in (ERODED, "loss") or EVALUATION.fullmatch(name):

@@ -60,6 +60,9 @@ class Encoder(FrozenNorms):
         frozen_batchnorm: keep the statistics, scale and shift of all batch-norms fixed, as is usual for a
             pretrained encoder with small batches.
         drop_rate: dropout before the classifier, or where timm's model has it; None: the model's default.
+        drop_path_rate: probability that a residual branch is dropped in training, in most models that of the
+            last block (stochastic depth, Huang et al., ECCV 2016, arXiv:1603.09382); None: the model's
+            default.
         blocks: of a model with a single scale, the blocks that give maps: the last n, or a list of indices;
             None: four blocks, at each quarter of the depth. Other models ignore it.
         neck: make four scales of the maps of a single scale. Without it, they keep the model's stride.
@@ -68,8 +71,8 @@ class Encoder(FrozenNorms):
             further channels, which the decoder projects.
         final: return `[forward_features(image)]` for a `ClassifierHead`, in timm's own layout: tokens
             (B, N, D) of a transformer with the class token, or a map.
-        **options: options for `timm.create_model`, such as `drop_path_rate`, or `img_size` for a model
-            that accepts images of one size only.
+        **options: options for `timm.create_model`, such as `img_size` for a model that accepts images of one
+            size only.
 
     Raises:
         UserError: timm cannot build this model with these options, or the weights cannot be loaded.
@@ -85,6 +88,7 @@ class Encoder(FrozenNorms):
         output_stride: Stride = 32,
         frozen_batchnorm: bool = False,
         drop_rate: Fraction | None = None,
+        drop_path_rate: Fraction | None = None,
         blocks: Count | Sequence[int] | None = None,
         neck: bool = True,
         readout: Literal["ignore", "add", "project"] = "ignore",
@@ -94,8 +98,8 @@ class Encoder(FrozenNorms):
         super().__init__()
         architecture, hub_options = resolve_hub(name)
         options = {**hub_options, **options}
-        if drop_rate is not None:
-            options["drop_rate"] = drop_rate
+        rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
+        options |= {key: rate for key, rate in rates.items() if rate is not None}
         if not timm.is_model(architecture):
             near = nearest(name, timm.list_models(), 5)
             raise UnknownName(

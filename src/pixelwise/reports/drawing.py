@@ -23,8 +23,11 @@ LARGEST = 400
 
 
 def colours(count: int, palette: Sequence[Sequence[int]] | None = None) -> np.ndarray:
-    """A (256, 3) uint8 colour table: the palette or distinct hues, and white for ignored pixels."""
-    table = np.full((256, 3), 255, np.uint8)
+    """A uint8 colour table (256, 3): the palette or distinct hues, and white for ignored pixels.
+
+    It is longer for more classes, which only images have.
+    """
+    table = np.full((max(256, count), 3), 255, np.uint8)
     for index in range(count):
         hue = (index * 0.61803398875) % 1.0  # the golden angle gives neighbours distinct hues
         table[index] = [round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.75, 0.95)]

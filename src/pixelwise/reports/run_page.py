@@ -118,14 +118,15 @@ def confusion(run: RunReader) -> dict[str, Any]:
         shares = counts / counts.sum(1, keepdims=True)
     errors = [
         (int(counts[t, p]), float(shares[t, p]), recorded["classes"][t], recorded["classes"][p])
-        for t, p in np.ndindex(*counts.shape)
-        if t != p and counts[t, p] > 0
+        for t, p in np.argwhere(counts > 0).tolist()
+        if t != p
     ]
-    rows = zip(recorded["classes"], shares.tolist(), counts.astype(int).tolist(), strict=True)
-    cells = [(label, list(zip(share, count, strict=True))) for label, share, count in rows]
     errors.sort(reverse=True)
-    small = len(counts) <= MOST_CELLS
-    return {**recorded, "rows": cells if small else [], "largest": errors[:10]}
+    cells = []
+    if len(counts) <= MOST_CELLS:
+        rows = zip(recorded["classes"], shares.tolist(), counts.astype(int).tolist(), strict=True)
+        cells = [(label, list(zip(share, count, strict=True))) for label, share, count in rows]
+    return {**recorded, "rows": cells, "largest": errors[:10]}
 
 
 def samples(run: RunReader) -> dict[str, Any]:

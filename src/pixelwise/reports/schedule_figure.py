@@ -156,10 +156,11 @@ def _shade(axes: Axes, plan: Plan) -> None:
 
 
 def sample(phase: Phase, most: int = 1000) -> list[int]:
-    """Steps of a phase to draw, with its first and last step and both steps at the end of the warm-up."""
+    """Steps of a phase to draw, with its first and last step and both steps at the end of each warm-up."""
     steps = np.linspace(phase.start, phase.stop - 1, min(most, phase.stop - phase.start)).round()
-    edge = [s for s in (phase.start + phase.warmup - 1, phase.start + phase.warmup) if s >= phase.start]
-    return sorted({int(step) for step in [*steps, *edge]})
+    ends = {phase.start + length for length in phase.warmup.values()}
+    edges = [step for end in ends for step in (end - 1, end) if step >= phase.start]
+    return sorted({int(step) for step in [*steps, *edges]})
 
 
 # ----------------------------------------------------------------------------------------- the table
@@ -178,8 +179,9 @@ def table(outline: ScheduleOutline) -> Table:
         layers = "" if low == high else f"\n×{low:.2g} … {high:.2g}"
         grid.add_row(part + layers, *[_rate(phase, part) for phase in plan.phases])
     grid.add_row("curve", *[str(phase.curve) for phase in plan.phases])
-    if any(phase.warmup for phase in plan.phases):
-        grid.add_row("warm-up", *[f"{phase.warmup} steps" if phase.warmup else "" for phase in plan.phases])
+    warmups = [_warmup(phase, outline.parts) for phase in plan.phases]
+    if any(warmups):
+        grid.add_row("warm-up", *warmups)
     if any(phase.weight_decay is not None for phase in plan.phases):
         decays = [phase.weight_decay for phase in plan.phases]
         grid.add_row("weight decay", *["optimizer's" if d is None else f"{d:g}" for d in decays])
@@ -192,6 +194,15 @@ def table(outline: ScheduleOutline) -> Table:
 def _length(phase: Phase, plan: Plan) -> str:
     epochs = (phase.stop - phase.start) / plan.steps_per_epoch
     return f"{phase.start} … {phase.stop - 1}, {epochs:.3g} epochs"
+
+
+def _warmup(phase: Phase, parts: Sequence[str]) -> str:
+    """Steps of the warm-up: one number, or one for each part that has a warm-up if they differ."""
+    lengths = {part: phase.warmup[part] for part in parts if part not in phase.freeze}
+    if len({*lengths.values()}) == 1:
+        length = next(iter(lengths.values()))
+        return f"{length} steps" if length else ""
+    return "\n".join(f"{part} {length} steps" for part, length in lengths.items() if length)
 
 
 def _rate(phase: Phase, part: str) -> str:

@@ -78,12 +78,12 @@ class RunReader:
                 return scores
         return {}
 
-    @property
+    @cached_property
     def means(self) -> dict[str, float]:
         """The scores over all classes, and the loss."""
         return {name: value for name, value in self.scores.items() if self.parsed(name).class_name is None}
 
-    @property
+    @cached_property
     def by_class(self) -> dict[str, dict[str, float]]:
         """The scores of each class: score → class → value."""
         table: dict[str, dict[str, float]] = {}

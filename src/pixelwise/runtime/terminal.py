@@ -81,12 +81,16 @@ def show(content: RenderableType) -> None:
     log.info("%s", "\n" + buffer.getvalue().rstrip())
 
 
+MOST_CLASSES = 200
+"""Largest number of classes whose scores a table shows one by one."""
+
+
 def score_table(scores: Mapping[str, float], title: str, classes: Sequence[str]) -> Table:
     """Return one table of scores by flat name (`ScoreName`): means first, then a row for each class.
 
     The title names the evaluation protocol. Scores with eroded labels get their own columns. A score of a
     class without labels that is not NaN has a mark: it is 0 because the class was predicted, and it counts in
-    the mean.
+    the mean. More than `MOST_CLASSES` classes are left out.
     """
     rows: dict[str, dict[str, float]] = {}
     marked: set[tuple[str, str]] = set()
@@ -96,8 +100,11 @@ def score_table(scores: Mapping[str, float], title: str, classes: Sequence[str])
         for name, (_, protocol, score, label, _) in parsed.items()
         if label is not None and score in NAN_WITHOUT_LABELS and math.isnan(scores[name])
     }
+    has_many = len(classes) > MOST_CLASSES
     for name, value in scores.items():
         _, protocol, score, label, _ = parsed[name]
+        if has_many and label is not None:
+            continue
         eroded, convention = protocol.startswith(ERODED), protocol.removeprefix(ERODED).strip("/")
         mean = f"{convention}: {score}" if convention else score
         row, column = (mean.replace("_", " "), "score") if label is None else (f"  {label}", mean)
@@ -110,6 +117,8 @@ def score_table(scores: Mapping[str, float], title: str, classes: Sequence[str])
     evaluations = dict.fromkeys(name.evaluation for name in parsed.values() if name.evaluation)
     title = "; ".join([title, *(f"evaluated by {name}" for name in evaluations)])
     caption = "* no labels of this class: the score is 0 and lowers the mean" if marked else None
+    if has_many:
+        caption = f"without a row for each of the {len(classes):,} classes"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption=caption)
     table.caption_justify = "left"
     for column in ("", *columns):

@@ -13,8 +13,11 @@ from typing import Annotated, Any, TypedDict
 
 from pixelwise import checks
 from pixelwise.errors import UserError, nearest
-from pixelwise.kinds import Count, Fraction, NonNegative, Positive, Range, Size, sides
+from pixelwise.kinds import Count, Fraction, NonNegative, Positive, Range, Size, Whole, sides
 from pixelwise.schedules.curves import CURVES
+
+Warmup = Whole | Fraction
+"""A number of steps, or a share of the steps of the phase."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Phase:
         start: the first optimizer step of the phase.
         stop: the first optimizer step after the phase.
         lr: peak learning rate of each part.
-        curve: (step, steps) → factor of the learning rate in the steps after the warm-up.
-        warmup: number of steps over which the learning rate rises linearly to its peak.
+        curve: (step, steps) → factor of the learning rate in the steps after the warm-up of a part.
+        warmup: number of steps over which the learning rate of each part rises linearly to its peak.
         freeze: parts whose weights and batch-norm statistics do not change.
         weight_decay: weight decay of the groups that decay; None keeps that of the optimizer.
         crop_size: (height, width) of the training images; None keeps that of the data.
@@ -38,7 +41,7 @@ class Phase:
     stop: int
     lr: Mapping[str, float]
     curve: Callable[[int, int], float]
-    warmup: int
+    warmup: Mapping[str, int]
     freeze: frozenset[str]
     weight_decay: float | None = None
     crop_size: tuple[int, int] | None = None
@@ -48,9 +51,10 @@ class Phase:
         if part in self.freeze:
             return 0.0
         step -= self.start
-        if step < self.warmup:
-            return self.lr[part] * (step + 1) / (self.warmup + 1)
-        return self.lr[part] * self.curve(step - self.warmup, self.stop - self.start - self.warmup)
+        warmup = self.warmup[part]
+        if step < warmup:
+            return self.lr[part] * (step + 1) / (warmup + 1)
+        return self.lr[part] * self.curve(step - warmup, self.stop - self.start - warmup)
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class PhaseSettings(TypedDict, total=False):
     steps: Count | None
     lr: NonNegative | Mapping[str, NonNegative]
     curve: str | Callable[[int, int], float] | None
-    warmup: Fraction | None
+    warmup: Warmup | Mapping[str, Warmup] | None
     freeze: str | Sequence[str] | None
     weight_decay: NonNegative | None
     augmentation: Any
@@ -170,14 +174,13 @@ def _phase(
         raise UserError(f"{key}.{unknown}: a phase has no such setting", expected=_similar(unknown, KEYS))
     steps = _length(key, settings, steps_per_epoch)
     freeze = _frozen(f"{key}.freeze", settings.get("freeze") or (), parts)
-    warmup = settings.get("warmup") or 0.0
     return Phase(
         name=name,
         start=start,
         stop=start + steps,
         lr=_rates(key, settings.get("lr"), parts, freeze),
         curve=_curve(key, settings.get("curve") or "constant"),
-        warmup=min(round(warmup * steps), steps - 1),
+        warmup=_warmups(f"{key}.warmup", settings.get("warmup"), parts, steps),
         freeze=freeze,
         weight_decay=settings.get("weight_decay"),
         crop_size=_crop(settings.get("crop_size"), crop_size),
@@ -230,6 +233,22 @@ def _rates(key: str, lr: Any, parts: Sequence[str], freeze: frozenset[str]) -> d
     for part in trained:
         checks.check(f"{key}.lr: the learning rate of {part}", lr.get(part), NonNegative)
     return {part: lr[part] for part in trained}
+
+
+def _warmups(key: str, warmup: Any, parts: Sequence[str], steps: int) -> dict[str, int]:
+    """Return the steps of the warm-up of each part; a share leaves at least one step at the peak."""
+    given = warmup if isinstance(warmup, Mapping) else dict.fromkeys(parts, warmup or 0)
+    for part, length in given.items():
+        if part not in parts:
+            raise UserError(f"{key}: no part {part!r}", expected=_similar(part, parts))
+        if isinstance(length, int) and length >= steps:
+            raise UserError(
+                f"{key}: the warm-up is as long as the phase",
+                found=f"{length} steps in a phase of {steps}",
+                expected="a smaller number of steps, or a share of them, such as 0.05",
+            )
+    lengths = {part: given.get(part, 0) for part in parts}
+    return {p: n if isinstance(n, int) else min(round(n * steps), steps - 1) for p, n in lengths.items()}
 
 
 def _crop(size: Any, data_size: Any) -> tuple[int, int] | None:

@@ -20,7 +20,7 @@ from pixelwise.metrics import Sum
 from pixelwise.models import Composition
 from pixelwise.protocol import EvaluationProtocol
 from pixelwise.schedules.param_groups import parameter_groups
-from pixelwise.types import IGNORE, Batch
+from pixelwise.types import IGNORE, Batch, ignored_label
 
 T = TypeVar("T")
 
@@ -111,12 +111,14 @@ class Module(L.LightningModule):
         return self.model(image)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
-        """Convert and normalise a batch on the device, and set the targets of padding rows to `IGNORE`."""
+        """Convert and normalise a batch on the device; the targets of padding rows are ignored."""
         image = self.model.normalize(batch["image"]).contiguous(memory_format=self.memory_format)
         valid = batch["valid"]
         target = batch["target"].long()
         rows = valid.view(-1, *[1] * (target.ndim - 1))
-        target = torch.where(rows, target, IGNORE)
+        classes = len(getattr(self.scores["val"], "classes", ()))
+        ignored = IGNORE if target.ndim == 2 else ignored_label(classes)  # several labels, or one
+        target = torch.where(rows, target, ignored)
         return cast(Batch, {**batch, "image": image, "target": target})
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -61,6 +61,21 @@ def find_images(folder: Path, suffix: str = "", without: str | None = None) -> d
     return images
 
 
+def expand(folder: Path) -> dict[str, Path]:
+    """Return the folders that a path with `*` means, by what stands in place of `*`.
+
+    For "Train/*/images" they are {"rural": Train/rural/images, "urban": Train/urban/images}. An existing
+    folder is returned as {"": folder}.
+    """
+    depth = next((depth for depth, part in enumerate(folder.parts) if "*" in part), None)
+    if folder.is_dir() or depth is None:
+        return {"": folder} if folder.is_dir() else {}
+    pattern = folder.parts[depth:]
+    found = sorted(path for path in Path(*folder.parts[:depth]).glob("/".join(pattern)) if path.is_dir())
+    wild = [depth + place for place, part in enumerate(pattern) if "*" in part]
+    return {"/".join(path.parts[place] for place in wild): path for path in found}
+
+
 def key_of(path: Path) -> str:
     """Return a path as a key; "é" is one character in it, as macOS may store it as two (Unicode's NFC)."""
     return unicodedata.normalize("NFC", path.as_posix())

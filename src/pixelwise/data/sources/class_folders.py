@@ -14,7 +14,7 @@ from pixelwise.data.io.listing import existing_root, find_images, image_files, k
 from pixelwise.data.io.orientation import Exif
 from pixelwise.data.remarks import orientation_remarks
 from pixelwise.data.sources.file_split import FolderSplit, Item
-from pixelwise.data.splits import NAMES, RANDOM_VAL_FIX, Shares, note_unused, random_split, split_folders
+from pixelwise.data.splits import NAMES, RANDOM_VAL_FIX, Shares, find_splits, note_unused, random_split
 from pixelwise.errors import UserError, nearest, some
 from pixelwise.kinds import Count, FilePath, PathText
 from pixelwise.types import Source
@@ -38,6 +38,8 @@ class FolderClassification(Source):
         split: shares of "val" and "test", and a "seed", if neither folders nor the table define the splits.
         exif: "apply" rotates images by their EXIF orientation, as viewers show them; "ignore" reads them as
             stored.
+        class_folders: names of the class folders, or the labels in the table, in the order of `classes`;
+            None: those of the classes.
 
     Raises:
         UserError: the root is missing, or the labels do not match the classes.
@@ -52,9 +54,16 @@ class FolderClassification(Source):
         skip: Sequence[str] = (),
         split: Shares | None = None,
         exif: Exif = "apply",
+        class_folders: Sequence[str] | None = None,
     ) -> None:
         self.root = existing_root(root)
-        self.classes = [str(name) for name in classes]
+        self.classes = [str(name) for name in (classes if class_folders is None else class_folders)]
+        if len(self.classes) != len(classes):
+            raise UserError(
+                "data.source.class_folders",
+                found=len(self.classes),
+                expected=f"{len(classes)} names, one a class",
+            )
         self.reader = ImageReader(channels, exif=exif)
         self.skip = {str(name) for name in skip}
         self.shares: dict[str, Any] = {**(split or {})}
@@ -105,7 +114,7 @@ class FolderClassification(Source):
         return f"data.root={self.root / 'train'} data.source.split.test=0 splits val off train at random"
 
     def _list_folders(self) -> None:
-        parents = split_folders(self.root, others=self.classes) or {"": self.root}
+        parents = find_splits(self.root, others=self.classes) or {"": self.root}
         for split, parent in parents.items():
             if split == "test" and not subfolders(parent) and image_files(parent):
                 self.unlabelled = parent

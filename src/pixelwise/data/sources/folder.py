@@ -6,7 +6,7 @@ few seconds. A random split reads all masks as well, to be stratified by their c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,20 @@ import numpy as np
 
 from pixelwise.checks import checked
 from pixelwise.data.io.images import Header, ImageReader
-from pixelwise.data.io.listing import existing_root, find_images, image_files, read_headers
+from pixelwise.data.io.listing import existing_root, expand, find_images, image_files, read_headers
 from pixelwise.data.io.orientation import Exif
 from pixelwise.data.labels import LabelError, Labels
-from pixelwise.data.remarks import colour_table_remarks, exif_fix, lossy_remarks, orientation_remarks
+from pixelwise.data.remarks import colour_table_remarks, lossy_remarks, orientation_remarks
 from pixelwise.data.sources.file_split import FolderSplit, Item
+from pixelwise.data.sources.pairs import check_listed, check_pairs, check_sizes
 from pixelwise.data.split_files import read_split_files
 from pixelwise.data.splits import (
     RANDOM_VAL_FIX,
     Shares,
+    SplitFolders,
+    find_splits,
     note_unused,
     random_split,
-    split_folders,
     stratified_split,
 )
 from pixelwise.data.statistics import in_threads
@@ -44,7 +46,8 @@ class FolderSegmentation(Source):
 
     Images and masks may share a folder, as in root/train/a.jpg and root/train/a_mask.png, or root/a.jpg and
     root/a_mask.png: `images` and `masks` are then both ".", and `mask_suffix` is "_mask". In the third
-    layout, lists of names may replace the random split: `split_files`.
+    layout, lists of names may replace the random split: `split_files`. A `*` in the names of both folders
+    means all folders that match: "*/images" and "*/masks" for root/train/scene/images/a.jpg.
 
     Subfolders are allowed. A split without a folder, or with a share of 0, does not exist. Test images
     without masks are there to predict, as `describe` says, and are no split.
@@ -62,6 +65,8 @@ class FolderSegmentation(Source):
             replace `split` and folders of splits; files in no list are left out.
         exif: "apply" rotates images by their EXIF orientation, as viewers show them; "ignore" reads them as
             stored. Masks are always read as stored.
+        split_folders: name of the folder of each split, if they are not train, val and test; other folders
+            are no splits.
 
     Raises:
         UserError: the root is missing, or its folders match none of the layouts.
@@ -82,6 +87,7 @@ class FolderSegmentation(Source):
         split: Shares | None = None,
         exif: Exif = "apply",
         split_files: Mapping[str, PathText] | None = None,
+        split_folders: SplitFolders | None = None,
     ) -> None:
         self.root = existing_root(root)
         self.labels = labels
@@ -95,6 +101,8 @@ class FolderSegmentation(Source):
                 fix="data.source.mask_suffix=_mask for masks named like a_mask.png",
             )
         self.files = split_files or {}
+        self.names = split_folders
+        """Names of the folders of the splits, if they have other names."""
         self.lists = read_split_files(self.root, self.files, images, image_suffix)
         """Keys by split, if lists define the splits."""
         together = {"": (self.root / images, self.root / masks)}
@@ -116,7 +124,7 @@ class FolderSegmentation(Source):
             return None
         split = FolderSplit(items, self.reader, self.labels.read)
         masks = read_headers([pairs[item.key][1] for item in split.items])
-        _check_sizes(split, masks)
+        check_sizes(split, masks)
         keys = [item.key for item in split.items]
         split.remarks = orientation_remarks(
             dict(zip(keys, split.headers, strict=True)), self.reader.exif, masks
@@ -141,9 +149,9 @@ class FolderSegmentation(Source):
         images, masks = (self._list(folders, index) for index in (0, 1))
         if self.files:
             listed = self.lists[name]
-            _check_listed(listed, images, folders[0], name)
+            check_listed(listed, images, folders[0], name)
             images, masks = ({key: kind[key] for key in listed if key in kind} for kind in (images, masks))
-        _check_pairs(images, masks, folders)
+        check_pairs(images, masks, folders)
         is_random = "" in self.places and not self.files
         keys = self._random_splits(masks)[name] if is_random else images
         return {key: (images[key], masks[key]) for key in keys}
@@ -173,8 +181,13 @@ class FolderSegmentation(Source):
     def _list(self, folders: tuple[Path, Path], index: int) -> dict[str, Path]:
         """List the images (0) or the masks (1) by key; in a shared folder, the longer suffix decides."""
         suffix, other = self.suffixes[index], self.suffixes[1 - index]
-        is_shared = folders[0] == folders[1] and len(other) > len(suffix)
-        return find_images(folders[index], suffix, without=other if is_shared else None)
+        without = other if folders[0] == folders[1] and len(other) > len(suffix) else None
+        places = expand(folders[index]) or {"": folders[index]}  # a missing folder is an error there
+        return {
+            f"{place}/{key}" if place else key: path
+            for place, folder in places.items()
+            for key, path in find_images(folder, suffix, without).items()
+        }
 
     def describe(self) -> str:
         """Describe the origin of the splits, for the start of a run."""
@@ -187,7 +200,7 @@ class FolderSegmentation(Source):
             origin = f"splits drawn at random{by_class}: data.source.split={self.shares}"
         else:
             origin = f"splits from the folders {', '.join(self.places)}"
-        folders = (folder for pair in self.places.values() for folder in pair)
+        folders = (found for pair in self.places.values() for path in pair for found in expand(path).values())
         return origin + note_unused(self.root, folders, self.unlabelled)
 
     def fix_missing_val(self) -> str | None:
@@ -213,30 +226,36 @@ class FolderSegmentation(Source):
             del self.lists["test"]
         if "test" not in self.places:
             return None
-        images = images if images.is_dir() else images.parent
-        found, end = image_files(images), self.suffixes[1]
-        has_masks = any(path.stem.endswith(end) for path in found) if images == masks else image_files(masks)
+        places = expand(images) or {"": images.parent}
+        found = [path for folder in places.values() for path in image_files(folder)]
+        if images == masks:
+            has_masks = any(path.stem.endswith(self.suffixes[1]) for path in found)
+        else:
+            has_masks = any(map(image_files, expand(masks).values()))
         if has_masks or not found:
             return None
         del self.places["test"]
-        return images
+        return images if images.is_dir() else next(p for p in images.parents if "*" not in str(p))
 
     def _find_places(self, images: str, masks: str) -> dict[str, tuple[Path, Path]]:
         """Find the folders of images and masks by split; the name "" means all splits together."""
         root, all_images, all_masks = self.root, self.root / images, self.root / masks
-        by_split = {name: (path / images, path / masks) for name, path in split_folders(root).items()}
-        by_kind = {name: (path, all_masks / path.name) for name, path in split_folders(all_images).items()}
-        together = {"": (all_images, all_masks)} if all_images.is_dir() else {}
-        places = by_split or by_kind or together
+        by_split, by_kind = (find_splits(path, folders=self.names) for path in (root, all_images))
+        places = {name: (path / images, path / masks) for name, path in by_split.items()}
+        places = places or {name: (path, all_masks / path.name) for name, path in by_kind.items()}
+        if not places and not self.names and expand(all_images):
+            places = {"": (all_images, all_masks)}
         in_one_folder = None
-        if not any(folder.is_dir() for folder, _ in places.values()):
+        if not any(expand(folder) for folder, _ in places.values()):
             in_one_folder = _fix_for_one_folder(root)
         if places and not in_one_folder:
             return places
+        train = (self.names or {}).get("train", "train")
         raise UserError(
             f"data.root={root} has none of the known layouts",
             found=f"in the root: {some(sorted(path.name for path in root.iterdir()))}",
-            expected=f"train/{images} + train/{masks}; {images}/train + {masks}/train; or {images} + {masks}",
+            expected=f"{train}/{images} + {train}/{masks}; {images}/{train} + {masks}/{train}; "
+            f"or {images} + {masks}",
             fix=in_one_folder or "set the names of your folders: data.source.images=… data.source.masks=…",
         )
 
@@ -249,47 +268,3 @@ def _fix_for_one_folder(root: Path) -> str | None:
             if path.name.endswith(suffix) and path.with_name(path.name.removesuffix(suffix)) in stems:
                 return f"data.source.images=. data.source.masks=. data.source.mask_suffix={suffix}"
     return None
-
-
-def _check_listed(keys: Sequence[str], images: Mapping[str, Path], folder: Path, split: str) -> None:
-    if missing := [key for key in keys if key not in images]:
-        raise UserError(
-            f"data.source.split_files: {len(missing):,} of {len(keys):,} names of {split} have no image",
-            found=some(missing),
-            expected=f"names of images in {folder}, such as {next(iter(images))}",
-            every=missing,
-        )
-
-
-def _check_pairs(images: dict[str, Path], masks: dict[str, Path], folders: tuple[Path, Path]) -> None:
-    unpaired = {"a mask": images.keys() - masks.keys(), "an image": masks.keys() - images.keys()}
-    found = [
-        f"{len(keys):,} without {other}: {some(sorted(keys))}" for other, keys in unpaired.items() if keys
-    ]
-    if found:
-        raise UserError(
-            f"images in {folders[0]} and masks in {folders[1]} do not match",
-            found="; ".join(found),
-            expected="one mask per image, with the same name except for the suffix",
-            fix="add or remove files; data.source.mask_suffix=_mask for masks named like a_mask.png",
-            every=[f"{key} without {other}" for other, keys in unpaired.items() for key in sorted(keys)],
-        )
-
-
-def _check_sizes(split: FolderSplit, masks: Sequence[Header]) -> None:
-    """Check that each mask has the size of its image; the message says if only EXIF causes the difference."""
-    exif = split.reader.exif
-    differing: list[str] = []
-    advice: list[str] = []
-    for item, header, mask in zip(split.items, split.headers, masks, strict=True):
-        (height, width), mask_size = header.size(exif), mask.stored
-        if (height, width) != mask_size:
-            differing.append(f"{item.key} (image {height}×{width}, mask {mask_size[0]}×{mask_size[1]})")
-            advice += filter(None, [exif_fix(header, mask_size, exif)])
-    if differing:
-        raise UserError(
-            f"{len(differing):,} of {len(split):,} masks differ in size from their image",
-            found=f"{some(differing)} (height×width)",
-            fix=f"{advice[0]} ({len(advice):,} of these)" if advice else "create the masks again",
-            every=differing,
-        )

@@ -88,7 +88,7 @@ class Pictures(EvaluationCallback):
         elif "second" in batch:
             columns.append(batch["second"])
             shares = batch["share"][:count].tolist()
-        labels = np.stack([column[:count].cpu().numpy().astype(np.uint8) for column in columns], axis=1)
+        labels = np.stack([column[:count].cpu().numpy() for column in columns], axis=1)
         labels = labels[..., ::step, ::step] if labels.ndim == 4 else labels
         tiles = [self.tile(rgb(image), label) for image, label in zip(images, labels, strict=True)]
         if shares is None:

@@ -25,7 +25,7 @@ class SamplePrediction:
     Attributes:
         key: the sample's name.
         image: (H, W, 3) uint8.
-        target: (H, W) or () class indices with `IGNORE`, or (K,) labels 0 and 1; uint8.
+        target: (H, W) class indices with `IGNORE`, uint8; or () a class index, or (K,) labels 0 and 1, int64.
         prediction: like `target`.
         score: the score that `sample_scores` gives.
     """
@@ -83,7 +83,8 @@ def predict_samples(
         scores, predictions = sample_scores(logits, targets), module.predict_labels(logits)
         for row, draw in enumerate(draws):
             target, prediction = (
-                labels[row].cpu().numpy().astype(np.uint8) for labels in (targets, predictions)
+                labels[row].cpu().numpy().astype(np.uint8 if labels.ndim == 3 else np.int64)
+                for labels in (targets, predictions)
             )
             predicted[draw.sample] = SamplePrediction(
                 batch["key"][row], rgb(images[row]), target, prediction, float(scores[row])

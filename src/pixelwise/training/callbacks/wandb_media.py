@@ -193,7 +193,7 @@ def panel(split: Split, classes: int, most: int) -> list[int]:
     """
     spread = np.unique(np.linspace(0, len(split) - 1, min(256, len(split))).round().astype(int))
     targets = (np.asarray(split[int(index)].target).ravel() for index in spread)
-    shares = np.stack([np.bincount(t, minlength=IGNORE + 1)[:classes] / t.size for t in targets])
+    shares = np.stack([np.bincount(t, minlength=classes)[:classes] / t.size for t in targets])
     chosen: list[int] = []
     for label in np.argsort((shares > 0).sum(0), kind="stable"):
         if len(chosen) < most and shares[:, label].any() and not shares[chosen, label].any():
