@@ -11,6 +11,7 @@ from pixelwise.runs import checkpoints
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.terminal import score_table, show
 from pixelwise.training.callbacks.evaluation import batches_of, loader_of
+from pixelwise.training.failures import explained
 from pixelwise.training.run import Run
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ def evaluate(
         raise UserError("split", found=split, expected="one of the run's splits, val or test")
     compare(run.data.fingerprint, folder / "data.json")
     checkpoints.load_model(run.module.model, checkpoints.file_of(folder, weights), averaged)
-    scores = score(run, split)
+    with explained(run):
+        scores = score(run, split)
     recorded = folder / "metrics.json"
     if recorded.is_file():
         before = runs.read_scores(recorded)

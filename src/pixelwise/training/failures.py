@@ -6,7 +6,8 @@ import errno
 import inspect
 import shlex
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,45 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pixelwise.data.workers import explain_worker_failure
 from pixelwise.errors import UserError
+from pixelwise.runtime.program import as_started
 from pixelwise.training.run import Run
 
 
-def explain_failure(error: Exception, run: Run, folder: Path, start: Path | None) -> UserError | None:
+@contextmanager
+def explained(run: Run, folder: Path | None = None, start: Path | None = None) -> Iterator[None]:
+    """Replace an error inside the block by one that names the cause and a fix, if the cause is known.
+
+    The arguments are those of `explain_failure`.
+    """
+    try:
+        yield
+    except Exception as error:
+        if explanation := explain_failure(error, run, folder, start):
+            raise explanation from error
+        raise
+
+
+def explain_failure(
+    error: Exception, run: Run, folder: Path | None = None, start: Path | None = None
+) -> UserError | None:
     """Return an error that names the cause and a fix, or None if the cause is unknown.
 
     Args:
-        error: the exception that ended the training.
+        error: the exception that ended the training or the evaluation.
         run: the run that failed.
-        folder: the run folder.
+        folder: the run folder of a training; None for an evaluation.
         start: the checkpoint that training resumed from.
     """
     text = str(error)
     # PyTorch's CPU allocator raises a plain RuntimeError: only the message identifies it
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
         return _out_of_memory(run, text or type(error).__name__)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    resume = f"{as_started('python train.py')} {shlex.quote(f'resume={folder}')}" if folder else ""
+    if explanation := explain_worker_failure(error, run.data.num_workers, resume):
+        return explanation
+    if folder is not None and isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
             f"{folder} cannot be written: the disk is full",
             found=error,

@@ -23,7 +23,7 @@ from pixelwise.schedules.freezing import parameter_counts
 from pixelwise.training.callbacks import checkpoint
 from pixelwise.training.callbacks.ending import EarlyEnd, Ending
 from pixelwise.training.evaluate import score
-from pixelwise.training.failures import explain_failure
+from pixelwise.training.failures import explained
 from pixelwise.training.run import Run
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,8 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
     """
     status = "failed"
     try:
-        best = _fit_and_score(run, folder, start)
+        with explained(run, folder, start):
+            best = _fit_and_score(run, folder, start)
         status = "finished"
     finally:
         _report(run, folder, status)
@@ -63,12 +64,7 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
     kept = next(callback for callback in callbacks if isinstance(callback, checkpoint.Checkpoint))
     if rank() == 0:
         _describe(run, folder, start)
-    try:
-        run.trainer.fit(run.module, datamodule=run.data, ckpt_path=start, weights_only=True)
-    except Exception as error:
-        if explained := explain_failure(error, run, folder, start):
-            raise explained from error
-        raise
+    run.trainer.fit(run.module, datamodule=run.data, ckpt_path=start, weights_only=True)
     early = next(callback.early for callback in callbacks if isinstance(callback, Ending))
     if early is not None:
         log.info("the training ended early: %s", early.why)
