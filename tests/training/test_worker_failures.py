@@ -104,9 +104,7 @@ def loader(split: Split, timeout: float = 0) -> EvaluationLoader:
 
 def test_a_batch_that_cannot_be_shared_is_an_error() -> None:
     with refused(r"cannot share a batch of 0\.0 MB(.|\n)*--shm-size(.|\n)*data.num_workers=0"):
-        list(
-            loader(Failing("no shared memory"), timeout=20)
-        )  # without which a failing test would wait forever
+        list(loader(Failing("no shared memory"), timeout=20))  # instead of waiting forever
 
 
 def test_only_failures_of_workers_are_explained() -> None:

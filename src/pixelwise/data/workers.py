@@ -1,4 +1,4 @@
-"""Worker processes of data loaders: their settings, the memory they share with training, and their failures."""
+"""Worker processes of data loaders: their settings, the memory that they share, and their failures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch.utils.data import get_worker_info
 from pixelwise.errors import UserError
 from pixelwise.types import Batch
 
-SHARED = Path("/dev/shm")  # noqa: S108 the file system in which Linux keeps shared memory
-"""Its size is half of the memory by default, but 64 MB in a Docker container."""
+SHARED = Path("/dev/shm")
+"""The file system of shared memory in Linux: half of the memory by default, 64 MB in a Docker container."""
 
 
 def worker_settings(num_workers: int, seed: int) -> dict[str, Any]:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import errno
 import inspect
 import shlex
+import signal
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import nn
 from torch.nn import functional
 
 from pixelwise.data.workers import explain_worker_failure
 from pixelwise.errors import UserError
+from pixelwise.runtime.processes import PATIENCE, end
 from pixelwise.runtime.program import as_started
 from pixelwise.training.run import Run
 
@@ -25,14 +29,48 @@ from pixelwise.training.run import Run
 def explained(run: Run, folder: Path | None = None, start: Path | None = None) -> Iterator[None]:
     """Replace an error inside the block by one that names the cause and a fix, if the cause is known.
 
-    The arguments are those of `explain_failure`.
+    An error in one process ends all processes. The arguments are those of `explain_failure`.
     """
     try:
         yield
-    except Exception as error:
-        if explanation := explain_failure(error, run, folder, start):
+    except BaseException as error:
+        is_error = isinstance(error, Exception) and not isinstance(error, UserError)
+        explanation = explain_failure(error, run, folder, start) if is_error else None
+        failed = end_others(run.trainer, 0 if explanation or isinstance(error, UserError) else PATIENCE)
+        if is_error and (explanation := explanation or failed):
             raise explanation from error
         raise
+
+
+def end_others(trainer: L.Trainer, patience: float) -> UserError | None:
+    """End the processes that Lightning has started from this one, which wait for it.
+
+    Lightning itself does so only if one of them fails, and then kills this process, too. torchrun and SLURM
+    end all processes by themselves.
+
+    Args:
+        trainer: the trainer that has failed in this process.
+        patience: seconds that they have to end by themselves.
+
+    Returns:
+        An error if one of them has failed before.
+    """
+    launcher = trainer.strategy.launcher
+    if not isinstance(launcher, _SubprocessScriptLauncher):
+        return None
+    others = [*launcher.procs]
+    launcher.procs.clear()  # the list that Lightning watches, to kill this process
+    failed = end(others, patience)
+    if not failed:
+        return None
+    position, status = next(iter(failed.items()))
+    killed = (
+        f"{signal.Signals(-status).name}; the kernel sends SIGKILL if memory is used up" if status < 0 else ""
+    )
+    return UserError(
+        f"rank {position + 1} of {len(others) + 1} processes has failed, so the others were ended",
+        found=killed or f"exit status {status}; its own message is above",
+    )
 
 
 def explain_failure(

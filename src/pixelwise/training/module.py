@@ -223,10 +223,18 @@ class Module(L.LightningModule):
         if not torch.isfinite(loss):
             raise UserError(
                 f"the training loss is {loss.item()} at step {self.global_step}; checkpoints are unchanged",
-                found="samples " + ", ".join(keys),
+                found="samples " + ", ".join(self._of_all_processes(keys)),
                 fix="a lower optimizer.lr, trainer.gradient_clip_val=1 or trainer.precision=32-true; "
                 "check these samples with scripts/audit.py",
             )
+
+    def _of_all_processes(self, keys: list[str]) -> list[str]:
+        """Return the keys of the samples of all processes, in which the loss is the same."""
+        if self.trainer.world_size == 1:
+            return keys
+        gathered: list[Any] = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(gathered, keys)
+        return [key for own in gathered for key in own]
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation split."""
