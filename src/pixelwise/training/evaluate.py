@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 from pixelwise import runs
@@ -63,6 +64,9 @@ def score(run: Run, split: str) -> dict[str, float]:
         )
     evaluate = {"test": run.trainer.test, "val": run.trainer.validate}[split]
     evaluate(run.module, datamodule=run.data, verbose=False)
+    if all(math.isnan(value) for value in run.module.results.values()):
+        log.warning("%s: no image has a label, so it is predicted, but not scored", split)
+        return dict(run.module.results)
     facts = [f"{split}: {run.module.summary}"]
     done, total = batches_of(run.trainer, split), len(loader_of(run.trainer, split))
     if done < total:

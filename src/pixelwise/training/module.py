@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -254,6 +255,8 @@ class Module(L.LightningModule):
         self._sums.clear()
         by_name = {name: float(term) for name, term in terms.items()}
         losses = self._named(stage, float(self.loss.total(terms)), by_name)
+        if all(math.isnan(score) for score in scores.values()):  # no labels, of which the loss is 0
+            losses = dict.fromkeys(losses, math.nan)
         self.results = {f"{stage}/{name}": float(score) for name, score in scores.items()}
         self.log_dict({name: torch.tensor(value) for name, value in (losses | self.results).items()})
         self.results[f"{stage}/loss"] = losses[f"{stage}/loss"]

@@ -25,6 +25,7 @@ from pixelwise.training.callbacks.ending import EarlyEnd, Ending
 from pixelwise.training.evaluate import score
 from pixelwise.training.failures import explained
 from pixelwise.training.run import Run
+from pixelwise.types import IGNORE
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,9 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
         )
         normalize = run.module.model.normalize
         statistics = {"mean": normalize.mean.tolist(), "std": normalize.std.tolist()}
-        files.write_json(folder / "data.json", survey(run.data) | statistics)
+        surveyed = survey(run.data)
+        check_labels(run)
+        files.write_json(folder / "data.json", surveyed | statistics)
     else:
         log.info("resuming from %s", start)
         compare(run.data.fingerprint, folder / "data.json")
@@ -111,6 +114,25 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
     environment = files.read_json(folder / "environment.json")
     for logger in run.trainer.loggers:
         logger.log_hyperparams(run.config | {"environment": environment})
+
+
+def check_labels(run: Run) -> None:
+    """Refuse a training without a label in the train split, or in the val split that selects the best epoch.
+
+    A test split without labels is predicted, but not scored.
+    """
+    unlabelled = [name for name, histogram in run.data.histograms.items() if not histogram.pixels.any()]
+    found = f"only pixels or images without a label (index {IGNORE})"
+    if "train" in unlabelled:
+        raise UserError(
+            "train: no image has a label", found=found, fix="correct data.source.labels or the masks"
+        )
+    monitor = run.config["task"]["monitor"]
+    if "val" in unlabelled and monitor in checkpoint.own_scores(run.module):
+        fix = "another val split, or task.monitor=val/… of your own that needs no labels"
+        raise UserError(
+            f"val: no image has a label, so {monitor} cannot select an epoch", found=found, fix=fix
+        )
 
 
 def _compare_processes(folder: Path, now: int) -> None:
