@@ -111,8 +111,7 @@ def check_finite(weights: Mapping[str, Tensor], file: Path) -> None:
             f"{file}: some weights are NaN or infinite",
             found=some(broken, 3),
             expected="finite numbers",
-            fix="other weights: checkpoint=best, checkpoint=last or checkpoint=previous; or train again with a "
-            "lower optimizer.lr",
+            fix="other weights: checkpoint=best, last or previous; or train again with a lower optimizer.lr",
         )
 
 

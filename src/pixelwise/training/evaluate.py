@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pixelwise import runs
 from pixelwise.errors import UserError
-from pixelwise.runs import checkpoints
+from pixelwise.runs import checkpoints, records
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.terminal import score_table, show
 from pixelwise.training.callbacks.evaluation import batches_of, loader_of
@@ -44,8 +44,7 @@ def evaluate(
     with explained(run):
         scores = score(run, split)
     recorded = folder / "metrics.json"
-    if recorded.is_file():
-        before = runs.read_scores(recorded)
+    if before := records.tolerant(lambda: runs.read_scores(recorded)):
         changed = [name for name, value in before.items() if str(scores.get(name)) != str(value)]
         if before.keys() != scores.keys():
             log.info("%s cannot be compared: it has different score names", recorded)

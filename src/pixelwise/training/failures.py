@@ -34,11 +34,13 @@ def explained(run: Run, folder: Path | None = None, start: Path | None = None) -
     try:
         yield
     except BaseException as error:
-        is_error = isinstance(error, Exception) and not isinstance(error, UserError)
-        explanation = explain_failure(error, run, folder, start) if is_error else None
-        failed = end_others(run.trainer, 0 if explanation or isinstance(error, UserError) else PATIENCE)
-        if is_error and (explanation := explanation or failed):
-            raise explanation from error
+        explanation = None
+        if isinstance(error, Exception) and not isinstance(error, UserError):
+            explanation = explain_failure(error, run, folder, start)
+        known = explanation or isinstance(error, UserError)
+        failed = end_others(run.trainer, 0 if known else PATIENCE)
+        if explanation or (failed and isinstance(error, Exception) and not known):
+            raise (explanation or failed) from error  # type: ignore[misc]
         raise
 
 

@@ -14,7 +14,7 @@ from pixelwise.errors import UserError
 from pixelwise.reports.drawing import save_picture
 from pixelwise.reports.run_page import write
 from pixelwise.reports.schedule_figure import draw, to_json
-from pixelwise.runs import checkpoints
+from pixelwise.runs import checkpoints, records
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.device import device_name, name_of
 from pixelwise.runtime.processes import leave_process_group, rank
@@ -111,7 +111,7 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
         _compare_processes(folder, run.trainer.world_size)
     files.write_json(folder / "plan.json", to_json(run.outline))
     save_picture(draw(run.outline), folder / "pictures/plan.png")
-    environment = files.read_json(folder / "environment.json")
+    environment = records.read(folder / "environment.json", records.Environment)
     for logger in run.trainer.loggers:
         logger.log_hyperparams(run.config | {"environment": environment})
 
@@ -137,7 +137,7 @@ def check_labels(run: Run) -> None:
 
 def _compare_processes(folder: Path, now: int) -> None:
     """Warn if the number of processes differs from that at the start of the run."""
-    before = files.read_json(folder / "environment.json").get("processes", now)
+    before = records.read(folder / "environment.json", records.Environment).get("processes", now)
     if before != now:
         log.warning(
             "processes: %d when this run was started, %d now; weights stay equal up to rounding, except with "
