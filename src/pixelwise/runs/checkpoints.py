@@ -59,11 +59,13 @@ def read(file: Path) -> dict[str, Any]:
         )
     try:
         checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        checkpoint["state_dict"]
+        for weights in (checkpoint["state_dict"], checkpoint.get("current_model_state", {})):
+            if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+                raise TypeError("weights that are not tensors")
     except Exception as error:  # damaged files raise errors of many types
         raise UserError(
             f"{file} cannot be read as a checkpoint",
-            found=error,
+            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
             fix="use other weights: checkpoint=last or checkpoint=previous",
         ) from error
     return checkpoint

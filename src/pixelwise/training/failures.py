@@ -15,6 +15,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from torch import nn
 from torch.nn import functional
 
@@ -105,6 +106,16 @@ def explain_failure(
             found="; ".join(line.strip()[:200] for line in text.splitlines()[1:4]),
             fix="the same model; for another one, start a new run with encoder.weights=RUN",
         )
+    if start is not None and _raised_in(
+        error,
+        _CheckpointConnector._restore_modules_and_callbacks,
+        _CheckpointConnector.restore_training_state,
+    ):
+        return UserError(
+            f"{start} does not hold the state of this training",
+            found=f"{type(error).__name__}: {error}",
+            fix="a run folder of another version needs the commit in its environment.json",
+        )
     if isinstance(error, ValueError) and _raised_in(error, functional.batch_norm):
         return UserError(
             f"batch-norm gets only one value per channel with data.batch_size={run.data.batch_size}",
@@ -114,10 +125,10 @@ def explain_failure(
     return None
 
 
-def _raised_in(error: Exception, function: Callable[..., Any]) -> bool:
-    """Return whether the error was raised in a function or in a call that it made."""
-    code = inspect.unwrap(function).__code__
-    return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
+def _raised_in(error: Exception, *functions: Callable[..., Any]) -> bool:
+    """Return whether the error was raised in one of these functions or in a call that they made."""
+    codes = [inspect.unwrap(function).__code__ for function in functions]
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _out_of_memory(run: Run, text: str) -> UserError:
