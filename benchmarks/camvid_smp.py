@@ -39,8 +39,8 @@ class CamVid(Dataset):
         if self.flip and random.random() < 0.5:
             image, mask = image[:, ::-1], mask[:, ::-1]
         pixels = (image.astype(np.float32) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
-        pixels = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)
-        return pixels, torch.from_numpy(mask.astype(np.int64))
+        tensor = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)
+        return tensor, torch.from_numpy(mask.astype(np.int64))
 
 
 def main(root: Path, seed: int) -> None:

@@ -50,6 +50,7 @@ def measure(file: Path, output: Path, probabilities: bool, arguments: argparse.N
     import torch
 
     from pixelwise.augmentation import CenterCrop
+    from pixelwise.data.io.images import ImageReader
     from pixelwise.inference import D4, Tiling
     from pixelwise.models import Composition, Encoder, Normalize, PixelHead
     from pixelwise.models.decoders import UNet
@@ -61,8 +62,8 @@ def measure(file: Path, output: Path, probabilities: bool, arguments: argparse.N
     decoder = UNet(encoder.channels, encoder.strides)
     head = PixelHead(decoder.out_channels, len(CLASSES))
     model = Composition(encoder, decoder, head, Normalize([0.5] * 3, [0.25] * 3)).eval()
-    maps = MapOptions(Tiling(arguments.window, 0.25), probabilities)
-    writer = MaskWriter(output, CLASSES, None, 3, CenterCrop(None), maps)
+    maps = MapOptions(Tiling(arguments.window, 0.25), probabilities, ImageReader(), mean=None)
+    writer = MaskWriter(output, CLASSES, None, CenterCrop(None), maps)
     output.mkdir(exist_ok=True)
     bf16 = precision(arguments.precision, "cpu").startswith("bf16")
     with torch.inference_mode():  # the first forward pass loads kernels, which belong to the idle process

@@ -22,13 +22,13 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import timm
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder
 from torch import nn
 
 from pixelwise import build
 from pixelwise.models import ClassifierHead, Composition, Encoder, Normalize, PixelHead
-from pixelwise.models.decoders import Linear
+from pixelwise.models.decoders import DPT, Linear
 
 REFERENCES: dict[str, tuple[type[nn.Module], dict[str, object]]] = {
     "unet": (smp.Unet, {}),
@@ -97,6 +97,7 @@ TOLERANCE = 1e-4
 def build_ours(decoder: str, encoder: str, readout: str = "ignore", classes: int = 3) -> Composition:
     """Return the composition with a decoder of conf/, random norm parameters and logits of the order of 1."""
     config = OmegaConf.load(CONF / f"{decoder}.yaml")
+    assert isinstance(config, DictConfig)
     if "encoder_readout" in config:
         config.encoder_readout = readout
     options = {key: config[f"encoder_{key}"] for key in ENCODER_OPTIONS if f"encoder_{key}" in config}
@@ -113,7 +114,7 @@ def build_ours(decoder: str, encoder: str, readout: str = "ignore", classes: int
     with torch.no_grad():
         deviation = model.train()(torch.randn(2, 3, 64, 96)).std()
         for parameter in model.head.parameters():
-            parameter /= deviation
+            parameter.div_(deviation)
     return model.eval()
 
 
@@ -156,6 +157,7 @@ def largest_difference_of_dpt(encoder: str, readout: str = "ignore") -> float:
     """
     torch.manual_seed(0)
     ours = build_ours("dpt", encoder, readout)
+    assert isinstance(ours.encoder, Encoder) and isinstance(ours.decoder, DPT)
     size = (64, 96)
     with torch.no_grad():
         maps = ours.encoder(torch.randn(2, 3, *size))

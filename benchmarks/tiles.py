@@ -19,6 +19,7 @@ from PIL import Image
 from pixelwise.augmentation import Augmentation
 from pixelwise.data.loader import Samples
 from pixelwise.data.samplers import SampleIndex
+from pixelwise.data.splits import Split
 from pixelwise.drawn.city.potsdam_release import PALETTE, PotsdamSynthetic
 
 CLASSES = ["impervious", "building", "low_vegetation", "tree", "car", "clutter"]
@@ -29,8 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name, value in (("size", 6000), ("crop", 512), ("tiles", 2), ("seconds", 5)):
-        parser.add_argument(f"--{name}", type=int, default=value)
+    for name, default in (("size", 6000), ("crop", 512), ("tiles", 2), ("seconds", 5)):
+        parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,16 +64,16 @@ def main() -> None:
             for name, read in ways.items():
                 rates[name].append(rate(read, options.seconds / 3))
     medians = {name: float(np.median(values)) for name, values in rates.items()}
-    for name, value in medians.items():
-        print(f"{name:<20} {value:8.1f} a second   {medians['crops from tiles'] / value:5.2f}×")
+    for name, median in medians.items():
+        print(f"{name:<20} {median:8.1f} a second   {medians['crops from tiles'] / median:5.2f}×")
 
 
-def save_patches(root: Path, split: object, size: int) -> list[tuple[Path, Path]]:
+def save_patches(root: Path, split: Split, size: int) -> list[tuple[Path, Path]]:
     """Cut the windows of a split into PNG files, image and label."""
     patches = []
-    for index in range(len(split)):  # type: ignore[arg-type]
-        raw = split[index]  # type: ignore[index]
-        assert raw.target.shape == (size, size)
+    for index in range(len(split)):
+        raw = split[index]
+        assert isinstance(raw.target, np.ndarray) and raw.target.shape == (size, size)
         both = root / f"{index}.png", root / f"{index}_label.png"
         Image.fromarray(raw.image).save(both[0])
         Image.fromarray(raw.target).save(both[1])

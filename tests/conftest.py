@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from statistics import mean
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -26,8 +27,26 @@ import pixelwise
 ROOT = Path(__file__).parents[1]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run files with long tests first, so that no process has to finish a long one alone at the end."""
+CASES_OF_FAST = 6
+"""`pytest -m fast` runs this many cases of a parametrized test; `make test` runs all of them."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run files with long tests first, so that no process has to finish a long one alone at the end.
+
+    `-m fast` keeps few cases of each test: always the same, and from the whole range of its parameters.
+    """
+    if config.option.markexpr == "fast":
+        cases: dict[tuple[Path, str], list[pytest.Item]] = defaultdict(list)
+        for item in items:
+            if item.get_closest_marker("fast"):
+                cases[item.path, item.nodeid.partition("[")[0]].append(item)
+        for group in cases.values():
+            group.sort(key=lambda item: crc32(item.nodeid.encode()))
+        kept = {item for group in cases.values() for item in group[:CASES_OF_FAST]}
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
+        return
     quick: dict[Path, list[bool]] = defaultdict(list)
     for item in items:
         quick[item.path].append(item.get_closest_marker("fast") is not None)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -34,7 +35,7 @@ class MaskWriter:
     get `…_probabilities.tif` with a band for each class, in which 255 means a probability of 1.
     """
 
-    IGNORED_KEYS = ()
+    IGNORED_KEYS: ClassVar[tuple[str, ...]] = ()
     OVERVIEW = 1500
     """Longest side in pixels of a raster's overlay."""
 

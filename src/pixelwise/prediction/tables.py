@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from pixelwise.prediction.writer import MapOptions, PredictionCost
 class ProbabilityWriter:
     """Writes `probabilities.csv`: file, predicted class, and the probability of each class."""
 
-    IGNORED_KEYS = ("window", "overlap", "batch_size", "probabilities")
+    IGNORED_KEYS: ClassVar[tuple[str, ...]] = ("window", "overlap", "batch_size", "probabilities")
 
     def __init__(
         self,
