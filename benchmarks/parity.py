@@ -157,7 +157,8 @@ def largest_difference_of_dpt(encoder: str, readout: str = "ignore") -> float:
     """
     torch.manual_seed(0)
     ours = build_ours("dpt", encoder, readout)
-    assert isinstance(ours.encoder, Encoder) and isinstance(ours.decoder, DPT)
+    assert isinstance(ours.encoder, Encoder)
+    assert isinstance(ours.decoder, DPT)
     size = (64, 96)
     with torch.no_grad():
         maps = ours.encoder(torch.randn(2, 3, *size))

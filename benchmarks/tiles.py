@@ -73,7 +73,8 @@ def save_patches(root: Path, split: Split, size: int) -> list[tuple[Path, Path]]
     patches = []
     for index in range(len(split)):
         raw = split[index]
-        assert isinstance(raw.target, np.ndarray) and raw.target.shape == (size, size)
+        assert isinstance(raw.target, np.ndarray)
+        assert raw.target.shape == (size, size)
         both = root / f"{index}.png", root / f"{index}_label.png"
         Image.fromarray(raw.image).save(both[0])
         Image.fromarray(raw.target).save(both[1])

@@ -55,6 +55,16 @@ Size = Annotated[
         lambda v: isinstance(v, Integral) or len(v) == 2, "a positive number of pixels, or [height, width]"
     ),
 ]
+Resize = Annotated[
+    float | Sequence[Count],
+    Where(
+        lambda v: (
+            len(v) == 2 if isinstance(v, Sequence) else v >= 16 if isinstance(v, Integral) else 0 < v <= 8
+        ),
+        "a whole number from 16, the shorter side in pixels; a factor up to 8 with a decimal point, such as "
+        "0.5 or 2.0; or [height, width]",
+    ),
+]
 Interval = Annotated[
     Sequence[Positive],
     Where(lambda v: len(v) == 2 and v[0] <= v[1], "[low, high] with 0 < low <= high"),

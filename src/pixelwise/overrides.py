@@ -9,6 +9,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from pixelwise.protocol import scored
+
 _HERE = Path(__file__).parent
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parents[1] / "conf"
 """The folder of the project's config files: in the installed package, or at the root of a clone."""
@@ -50,6 +52,7 @@ def mode_of(monitor: str, of: str = "", mode: str = "max") -> str:
 
 
 OmegaConf.register_new_resolver("mode_of", mode_of, replace=True)
+OmegaConf.register_new_resolver("scored", scored, replace=True)
 
 
 def quoted(value: str) -> str:

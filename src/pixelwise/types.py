@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, NotRequired, TypedDict
 
+from pixelwise.protocol import EVALUATION
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -133,10 +135,11 @@ ERODED = "eroded"
 
 
 class ScoreName(NamedTuple):
-    """The parts of a score's name: `split[/protocol]/score[/class]`.
+    """The parts of a score's name: `split[/evaluation][/protocol]/score[/class]`.
 
     "test/iou/car" is the IoU of cars, "test/eroded/iou/car" the same without pixels near another class,
-    "val/five_class/miou" a mean over some of the classes, "val/loss/dice" a term of the loss.
+    "val/five_class/miou" a mean over some of the classes, "val/loss/dice" a term of the loss, and
+    "test/short512/iou/car" the IoU of cars in images whose shorter side is resized to 512 pixels.
     """
 
     split: str
@@ -146,6 +149,8 @@ class ScoreName(NamedTuple):
     """Name of the score itself; "loss" for the loss, and "loss/dice" for one of its terms."""
     class_name: str | None = None
     """None if the score does not belong to a single class."""
+    evaluation: str = ""
+    """Name of the evaluation protocol, see `pixelwise.protocol`; "" for unchanged images."""
 
     @classmethod
     def parse(cls, name: str, classes: Iterable[str]) -> ScoreName:
@@ -158,15 +163,17 @@ class ScoreName(NamedTuple):
         split, _, rest = name.partition("/")
         if rest == "loss" or rest.startswith("loss/"):
             return cls(split, "", rest)
+        first, _, after = rest.partition("/")
+        evaluation, rest = (first, after) if EVALUATION.fullmatch(first) else ("", rest)
         eroded = rest.startswith(f"{ERODED}/")
         rest = rest.removeprefix(f"{ERODED}/")
         label = max((label for label in classes if rest.endswith(f"/{label}")), key=len, default=None)
         convention, _, score = rest.removesuffix(f"/{label}" if label is not None else "").rpartition("/")
-        return cls(split, "/".join(filter(None, (ERODED * eroded, convention))), score, label)
+        return cls(split, "/".join(filter(None, (ERODED * eroded, convention))), score, label, evaluation)
 
     @property
     def kind(self) -> str:
-        """Protocol and score, without split and class: "eroded/iou"."""
+        """Protocol and score, without split, evaluation protocol and class: "eroded/iou"."""
         return "/".join(filter(None, (self.protocol, self.score)))
 
     @property
@@ -175,7 +182,8 @@ class ScoreName(NamedTuple):
         return self.score.partition("/")[0] == "loss"
 
     def __str__(self) -> str:
-        return "/".join(part for part in self if part)
+        parts = (self.split, self.evaluation, self.protocol, self.score, self.class_name)
+        return "/".join(part for part in parts if part)
 
 
 class Sample(TypedDict):

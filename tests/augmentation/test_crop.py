@@ -9,6 +9,7 @@ from tests.helpers import refused
 
 from pixelwise.augmentation import CenterCrop, Geometry, RandomCrop, warp
 from pixelwise.augmentation.crop import class_share
+from pixelwise.protocol import EvaluationProtocol
 from pixelwise.types import IGNORE, NODATA
 
 pytestmark = pytest.mark.fast
@@ -288,6 +289,24 @@ def test_a_centre_crop_keeps_the_middle_of_the_image(shape, size):
     assert np.abs(cropped[inside].astype(int) - PALETTE[labels[inside]]).max(initial=0) <= 1
     again, _ = CenterCrop(size)(image, mask, np.random.default_rng(1))
     np.testing.assert_array_equal(cropped, again)
+
+
+@pytest.mark.parametrize("shape", [(100, 160), (160, 100), (30, 200)])
+@pytest.mark.parametrize(("size", "resize", "resized"), [(56, 64, None), ((48, 80), [64, 96], (64, 96))])
+def test_a_centre_crop_of_a_resized_image_is_its_middle(shape, size, resize, resized):
+    """Shorter side 64 for a crop of 56 is `crop_pct=0.875` of timm."""
+    image, mask = labelled_scene(*shape)
+    cropped, labels = CenterCrop(size, EvaluationProtocol(resize))(image, mask)
+    expected = resized or tuple(int(side * 64 / min(shape) + 0.5) for side in shape)
+    height, width = (size, size) if isinstance(size, int) else size
+    assert cropped.shape == (height, width, 3)
+    top, left = ((side - crop) // 2 for side, crop in zip(expected, (height, width), strict=True))
+    whole, unchanged = CenterCrop(None, EvaluationProtocol(resize))(image, mask)
+    assert whole.shape[:2] == expected
+    assert unchanged is mask
+    np.testing.assert_array_equal(cropped, whole[top : top + height, left : left + width])
+    inside = interior(labels, radius=4)
+    assert np.abs(cropped[inside].astype(int) - PALETTE[labels[inside]]).max(initial=0) <= 1
 
 
 def test_the_same_seed_gives_the_same_crop():

@@ -279,7 +279,7 @@ def test_typos_and_options_without_effect_are_named(
     tmp_path: Path,
 ) -> None:
     file = tiff("tile.tif", noise(40, 40, 3))
-    done = script("predict.py", f"run={trained}", f"input={file}", "output=out", "tta=flip")
+    done = script("predict.py", f"run={trained}", f"input={file}", "output=out", "tta=flis")
     assert done.returncode == 2
     assert "did you mean tta=flips?" in done.stderr
     with refused("window=64 has no effect: task=classification"):

@@ -25,10 +25,13 @@ pytestmark = pytest.mark.fast
 CLASSES = ["car", "iou/car", "red/car", "loss", "eroded", "iou", "kappa"]
 """Some contain slashes, some equal names of scores or protocols."""
 
+EVALUATIONS = ["", "short512_slide512s341_tta-d4"]
+
 PARTS = [
-    ScoreName(split, "/".join(filter(None, (eroded, convention))), score, label)
-    for split, eroded, (convention, score, label) in itertools.product(
+    ScoreName(split, "/".join(filter(None, (eroded, convention))), score, label, evaluation)
+    for split, evaluation, eroded, (convention, score, label) in itertools.product(
         ["val", "test"],
+        EVALUATIONS,
         ["", "eroded"],
         [
             ("", "kappa", None),
@@ -64,23 +67,40 @@ def test_names_of_the_metric_are_parsed(classes: list[str], protocols: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("classes", "protocol"), [(["a", "miou"], "two"), (["a", "b"], "eroded"), (["a", "b"], "loss")]
+    ("classes", "protocol"),
+    [(["a", "miou"], "two"), (["a", "b"], "eroded"), (["a", "b"], "loss"), (["a", "b"], "short512")],
 )
 def test_ambiguous_names_are_refused(classes: list[str], protocol: str) -> None:
     with refused(r"data\.(protocols|classes)"):
         SegmentationScores(classes, {protocol: classes[:1]})
 
 
-@pytest.fixture
-def scores() -> dict[str, float]:
-    return {str(parts): index / 100 for index, parts in enumerate(PARTS)}
+@pytest.fixture(params=EVALUATIONS)
+def evaluation(request: pytest.FixtureRequest) -> str:
+    """The protocol of all scores of a run."""
+    return request.param
 
 
 @pytest.fixture
-def run(tmp_path: Path, scores: dict[str, float]) -> RunReader:
+def own(evaluation: str) -> list[ScoreName]:
+    return [parts for parts in PARTS if parts.is_loss or parts.evaluation == evaluation]
+
+
+@pytest.fixture
+def scores(own: list[ScoreName]) -> dict[str, float]:
+    return {str(parts): index / 100 for index, parts in enumerate(own)}
+
+
+@pytest.fixture
+def monitor(evaluation: str) -> str:
+    return str(ScoreName("val", "", "miou", evaluation=evaluation))
+
+
+@pytest.fixture
+def run(tmp_path: Path, scores: dict[str, float], monitor: str) -> RunReader:
     folder = tmp_path / "sweep" / "0"
     folder.mkdir(parents=True)
-    config: dict[str, Any] = {"data": {"classes": CLASSES}, "task": {"monitor": "val/miou", "mode": "max"}}
+    config: dict[str, Any] = {"data": {"classes": CLASSES}, "task": {"monitor": monitor, "mode": "max"}}
     OmegaConf.save(config, folder / "config.yaml")
     OmegaConf.save([], folder / "overrides.yaml")
     write_json(folder / "metrics.json", scores)
@@ -88,16 +108,18 @@ def run(tmp_path: Path, scores: dict[str, float]) -> RunReader:
     return RunReader(folder)
 
 
-def test_pages_tables_and_cards_agree(run: RunReader, scores: dict[str, float]) -> None:
-    of_class = {str(parts) for parts in PARTS if parts.class_name is not None}
+def test_pages_tables_and_cards_agree(
+    run: RunReader, own: list[ScoreName], scores: dict[str, float], monitor: str, evaluation: str
+) -> None:
+    of_class = {str(parts) for parts in own if parts.class_name is not None}
     assert {*run.means} == {*scores} - of_class
     kinds = ("iou", "f1", "eroded/iou", "eroded/f1")
     assert {kind: [*labels] for kind, labels in run.by_class.items()} == dict.fromkeys(kinds, CLASSES)
 
     ordered = score_names(read(run.folder.parent))
-    assert ordered[0] == f"{BEST}val/miou"
+    assert ordered[0] == f"{BEST}{monitor}"
     assert {*ordered[1 : -len(of_class)]} == {*scores} - of_class
-    assert shown_scores(read(run.folder.parent)) == [ordered[0], "test/miou", "val/miou"]
+    assert shown_scores(read(run.folder.parent)) == [ordered[0], monitor.replace("val", "test"), monitor]
 
     names = [run.parsed(name) for name in scores]
     shown = ["miou", "kappa", "five_class/miou", "eroded/kappa", "eroded/miou", "eroded/five_class/miou"]
@@ -110,8 +132,10 @@ def test_pages_tables_and_cards_agree(run: RunReader, scores: dict[str, float]) 
     assert {"five class: miou", "miou", "kappa", "loss"} < {*rows}
     headers = {str(column.header) for column in table.columns}
     assert headers == {"", "score", "iou", "f1", "eroded\nscore", "eroded\niou", "eroded\nf1"}
+    assert evaluation in str(table.title)
 
     subject: Any = type("Subject", (), {"scores": scores, "model": type("Model", (), {"classes": CLASSES})})
     hub = Hub("mit", None, "image-segmentation", {"miou": "mean_iou", "kappa": "kappa", "iou": "iou"})
     results = [(result.dataset_split, result.metric_name) for result in hub.results(subject)]
-    assert sorted(results) == [(split, name) for split in ("test", "val") for name in ("kappa", "miou")]
+    names_on_hub = [f"{evaluation}/{name}".lstrip("/") for name in ("kappa", "miou")]
+    assert sorted(results) == [(split, name) for split in ("test", "val") for name in names_on_hub]

@@ -209,6 +209,7 @@ def test_a_table_of_predictions_is_continued_in_spite_of_formulas(
         "${a.${b}}",
         "${.monitor}",
         "${mode_of:${.monitor},${task.monitor}}",
+        "${scored:${data.eval},val/${oc.select:data.monitor,miou}}",
         "${a[0].b}",
         "$",
         "{}",

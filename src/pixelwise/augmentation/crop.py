@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import gt
+
 import cv2
 import numpy as np
 
@@ -9,7 +12,9 @@ from pixelwise.augmentation import warp
 from pixelwise.augmentation.geometry import Geometry
 from pixelwise.augmentation.transform import Pair
 from pixelwise.checks import checked
+from pixelwise.errors import UserError
 from pixelwise.kinds import Share, Size, sides
+from pixelwise.protocol import EvaluationProtocol
 from pixelwise.types import IGNORE, NODATA
 
 TRIES = 10
@@ -101,15 +106,27 @@ class CenterCrop:
     """The crop for evaluation, without randomness: the full image, or its centre at a fixed size.
 
     Args:
-        size: None keeps the image unchanged (for segmentation). A side, or [height, width], resizes the image
-            so that it just covers that size, and crops the centre (for image classification).
+        size: None keeps the full image (for segmentation). A side, or [height, width], crops the centre (for
+            image classification) of the image, which is first resized by `protocol` or, without that, so that
+            it just covers this size.
+        protocol: how images are resized; None does not. The mask of a full image keeps its size.
 
     Raises:
-        UserError: `size` is not an image size.
+        UserError: `size` is not an image size, or an image would be resized to less than it.
     """
 
-    def __init__(self, size: Size | None = None) -> None:
+    def __init__(self, size: Size | None = None, protocol: EvaluationProtocol | None = None) -> None:
         self.size = None if size is None else sides(size)
+        self.protocol = protocol or EvaluationProtocol()
+        resize = self.protocol.resize
+        smallest = sides(resize) if isinstance(resize, int | Sequence) else (0, 0)
+        if self.size is not None and resize is not None and any(map(gt, self.size, smallest)):
+            raise UserError(
+                "data.eval.resize: the centre of data.eval_size is cropped from the resized image",
+                found=resize,
+                expected=f"at least {max(self.size)}, the shorter side, or [height, width] of at least that",
+                fix="data.eval.resize=null, which covers the crop",
+            )
 
     def __call__(
         self,
@@ -119,13 +136,15 @@ class CenterCrop:
         focus: tuple[int, int] | None = None,
     ) -> Pair:
         """Crop the centre of image (H, W, C) and mask (H, W); `rng` and `focus` are not used."""
+        height, width = self.protocol.size(image.shape[:2])
+        if self.size is not None and self.protocol.resize is None:
+            zoom = _cover(image, self.size)
+            height, width = (round(side * zoom) for side in image.shape[:2])
+        if changed := (height, width) != image.shape[:2]:
+            image = warp.resize(image, (height, width))
         if self.size is None:
             return image, mask
-        zoom = _cover(image, self.size)
-        height, width = (round(side * zoom) for side in image.shape[:2])
-        if zoom != 1:
-            image = warp.resize(image, (height, width))
-        if zoom != 1 and mask is not None:
+        if changed and mask is not None:
             mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
         top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2

@@ -1,7 +1,7 @@
 """From a checked config to objects; only this package calls the classes that a config names."""
 
 from pixelwise.build.instantiate import make
-from pixelwise.build.model import model, resolve_statistics, without_downloads
+from pixelwise.build.model import evaluation_protocol, model, resolve_statistics, without_downloads
 from pixelwise.build.prediction import image_reader, prediction_identity, prediction_settings, views, writer
 from pixelwise.build.run import (
     augmentations,
@@ -22,6 +22,7 @@ __all__ = [
     "check_optimizer",
     "data",
     "evaluation",
+    "evaluation_protocol",
     "image_reader",
     "loss",
     "make",

@@ -13,6 +13,7 @@ from pixelwise.data.datamodule import DataModule
 from pixelwise.data.statistics import channel_statistics
 from pixelwise.errors import UserError
 from pixelwise.models import AuxiliaryHeads, Composition, InnerMaps, Normalize
+from pixelwise.protocol import EvaluationProtocol
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,12 @@ def model(config: DictConfig, training: bool = False) -> Composition:
             raise UserError(f"data.{key}", found=_plain(numbers), expected=expected)
     auxiliary = auxiliary_heads(config, encoder, decoder) if training else None
     return Composition(encoder, decoder, head, Normalize(mean, std), auxiliary)
+
+
+def evaluation_protocol(config: DictConfig) -> EvaluationProtocol:
+    """The protocol by which a run is evaluated."""
+    node = config.data.get("eval")
+    return EvaluationProtocol() if node is None else make(node, "data.eval")
 
 
 def auxiliary_settings(config: DictConfig) -> dict[str, DictConfig]:

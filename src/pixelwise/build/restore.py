@@ -18,6 +18,7 @@ from torch import Tensor
 from pixelwise import build
 from pixelwise.augmentation import CenterCrop
 from pixelwise.errors import UserError
+from pixelwise.inference import Evaluated
 from pixelwise.models import Composition
 from pixelwise.runs import checkpoints
 from pixelwise.runs.untrusted import check_config
@@ -31,7 +32,7 @@ class Predictor(Composition):
     Attributes:
         classes: class names, in the order of the logits.
         channels: number of channels of the images.
-        view: preprocessing of an image in evaluation: unchanged, or resized and cropped to a fixed size.
+        view: preprocessing of an image in evaluation: unchanged, resized, or also cropped to a fixed size.
         config: the part of the run's config that builds the model, in plain containers.
     """
 
@@ -40,16 +41,17 @@ class Predictor(Composition):
         self.config = model_config(config)
         self.classes = tuple(str(name) for name in config.data.classes)
         self.channels = int(config.data.channels)
-        self.view = CenterCrop(config.data.eval_size)
+        self.view = CenterCrop(config.data.eval_size, build.evaluation_protocol(config))
         self.eval()
 
     def forward(self, image: Tensor | np.ndarray) -> Tensor:
         """Logits (B, K) or (B, K, H, W) of raw images.
 
         Args:
-            image: an array (H, W, C) or (B, H, W, C), to which `view` is applied; or a tensor (C, H, W) or
-                (B, C, H, W), which keeps its size. The values are those of the image files: uint8, uint16,
-                or float32 on the scale of the training images.
+            image: an array (H, W, C) or (B, H, W, C), which is predicted as in evaluation: `view` is applied,
+                and logits of pixels have the size of the array; or a tensor (C, H, W) or (B, C, H, W), which
+                the network gets as a whole, at its size. The values are those of the image files: uint8,
+                uint16, or float32 on the scale of the training images.
 
         Raises:
             UserError: the image has another shape.
@@ -61,9 +63,10 @@ class Predictor(Composition):
                 found=f"{type(image).__name__} of shape {tuple(image.shape)}",
                 expected=f"an array (H, W, {self.channels}) or a tensor ({self.channels}, H, W), or a batch",
             )
-        pixels = image if isinstance(image, Tensor) else self._preprocess(image)
-        pixels = pixels[None] if pixels.ndim == 3 else pixels
-        return super().forward(self.normalize(pixels))
+        if isinstance(image, Tensor):
+            return super().forward(self.normalize(image[None] if image.ndim == 3 else image))
+        pixels = self.normalize(self._preprocess(image))
+        return Evaluated(self.view.protocol)(super().forward, pixels, image.shape[-3:-1])
 
     @torch.inference_mode()
     def probabilities(self, image: Tensor | np.ndarray) -> Tensor:
@@ -125,7 +128,7 @@ def model_config(config: DictConfig) -> dict[str, Any]:
         part: OmegaConf.to_container(config[part], resolve=True)
         for part in ("encoder", "decoder", "task", "data")
     }
-    data = ("channels", "classes", "palette", "mean", "std", "eval_size")
+    data = ("channels", "classes", "palette", "mean", "std", "eval_size", "eval")
     parts["task"] = {key: parts["task"][key] for key in ("name", "head")}
     parts["data"] = {key: parts["data"].get(key) for key in data}
     return parts

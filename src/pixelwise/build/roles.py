@@ -37,6 +37,7 @@ AUGMENTATION = Role(
 MIXING = Role("a mixing of images", ("pixelwise.augmentation.Mixing",))
 MIX = Role("a way of mixing", ("pixelwise.augmentation.mixing.mix.Mix",))
 DATA = Role("a data module", ("pixelwise.data.DataModule",))
+EVALUATION = Role("an evaluation protocol", ("pixelwise.protocol.EvaluationProtocol",))
 SOURCE = Role("a data source", ("pixelwise.types.Source",))
 LABELS = Role("a decoder of labels", ("pixelwise.data.Labels", "pixelwise.data.CropSampling"))
 TARGET = Role("a function of a mask", ("collections.abc.Callable",))
@@ -64,6 +65,7 @@ ROLES: Sequence[tuple[str, tuple[Role, ...]]] = (
     (r"(schedule\.phases\..+\.)?mixing", (MIXING, MIX)),
     (r"data", (DATA, SOURCE, LABELS, TARGET)),
     (r"data\.source", (SOURCE, LABELS)),
+    (r"data\.eval", (EVALUATION,)),
     (r"task\.scores", (SCORES,)),
     (r"task\.prediction", (WRITER,)),
     (r"optimizer", (OPTIMIZER,)),

@@ -15,7 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from pixelwise.build import class_weights, lightning_options
 from pixelwise.build.instantiate import check_classes, make
 from pixelwise.build.mixing import check_losses, mixings
-from pixelwise.build.model import auxiliary_settings, model, resolve_statistics, without_downloads
+from pixelwise.build.model import (
+    auxiliary_settings,
+    evaluation_protocol,
+    model,
+    resolve_statistics,
+    without_downloads,
+)
 from pixelwise.build.outline import outline_of
 from pixelwise.build.trainer import check_trainer, evaluation_loop, training_loop
 from pixelwise.cli.checks import phases
@@ -155,6 +161,7 @@ def module(
         groups=partial(
             parameter_groups, **{k: config.optimizer[k] for k in GROUPING if k in config.optimizer}
         ),
+        protocol=data_module.protocol,
     )
     built.config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     return built
@@ -195,22 +202,10 @@ def source(config: DictConfig) -> Source:
 
 def data(config: DictConfig) -> DataModule:
     """The data module of a config."""
-    keys = [
-        "_target_",
-        "source",
-        "classes",
-        "batch_size",
-        "num_workers",
-        "eval_size",
-        "train_samples",
-        "verify",
-        "cache",
-        "target",
-        "balance",
-        "rare",
-        "rare_share",
-    ]
+    keys = ["_target_", "source", "classes", "batch_size", "num_workers", "eval_size", "eval"]
+    keys += ["train_samples", "verify", "cache", "target", "balance", "rare", "rare_share"]
     settings = {key: config.data[key] for key in keys if key in config.data}
+    evaluation_protocol(config)  # an error names its key, not that of the data module
     return make(settings, "data", seed=config.seed)
 
 

@@ -110,6 +110,7 @@ class Data(TypedDict, total=False):
     std: Sequence[Positive] | None
     crop_size: Size
     eval_size: Size | None
+    eval: Mapping[str, Any] | None
     source: Mapping[str, Any]
     monitor: str
 

@@ -5,6 +5,8 @@
     python evaluate.py run=RUN data.root=DIR       data in another folder
     python evaluate.py run=RUN output=scores.json  and write scores.json
     python evaluate.py run=RUN tta=d4              with test-time augmentation
+    python evaluate.py run=RUN data.eval.window=512 data.eval.stride=341
+                                                   in sliding windows
 
 RUN is the run folder that train.py printed; it may have been moved. Single
 values of its config can be overridden. checkpoint=last uses the last weights
@@ -35,7 +37,7 @@ def main(config: DictConfig) -> None:
     if rank() == 0:
         print(f"run folder: {folder}, weights {config.checkpoint}")
     run = build.evaluation(config, folder)
-    run.module.views = build.views(config)
+    run.module.evaluated.views = build.views(config)
     scores = evaluate(run, folder, config.split, config.checkpoint, config.averaged)
     if config.output is not None and rank() == 0:
         runs.write_scores(Path(config.output), scores)

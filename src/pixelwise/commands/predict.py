@@ -14,6 +14,7 @@ A segmentation model writes for each image, at its original size:
 
 Images larger than window=768 pixels are predicted in overlapping, blended
 windows; for a run on tiles, in the windows that its tiles were scored with. A
+run with data.eval predicts them by it, and maps keep the size of the image. A
 classification or tagging model writes probabilities.csv.
 
 A second call continues an interrupted prediction. probabilities=true also
@@ -54,6 +55,8 @@ def main(config: DictConfig) -> None:
     compare({"classes": [str(name) for name in config.data.classes]}, folder / "data.json")
     writer = build.writer(config, output, overrides(), model.normalize.mean.tolist())
     prepare_output(output, weights, build.prediction_identity(config), images)
+    if protocol := str(build.evaluation_protocol(config)):
+        log.info("images are predicted as the run is evaluated: %s (data.eval)", protocol)
     count = predict(model, images, writer, output, **build.prediction_settings(config))
     log.info("run folder: %s, weights %s", folder, config.checkpoint)
     log.info("%d prediction%s in %s", count, "" if count == 1 else "s", output)

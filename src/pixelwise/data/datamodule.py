@@ -27,7 +27,9 @@ from pixelwise.data.statistics import Histogram, fingerprint
 from pixelwise.data.subset import InMemory, random_subset
 from pixelwise.data.workers import worker_settings
 from pixelwise.errors import UserError
+from pixelwise.inference.tiling import Tiling
 from pixelwise.kinds import Count, Share, Size, Whole
+from pixelwise.protocol import EvaluationProtocol
 from pixelwise.runtime.device import workers
 from pixelwise.types import Source, Split
 
@@ -45,7 +47,8 @@ class DataModule(L.LightningDataModule):
             of each process.
         num_workers: number of processes that read and augment; results do not depend on it. "auto" depends
             on the machine.
-        eval_size: None keeps each image's own size in evaluation; a size resizes and centre-crops.
+        eval_size: None keeps the full image in evaluation; a size crops its centre. Not for masks.
+        eval: how images are resized, and in which windows masks are predicted; None: unchanged, as a whole.
         verify: read every image once before training, to find damaged ones and leakage between splits.
         cache: keep every item in memory after it was read; for data sets that are small or slow to read.
         target: function that turns an augmented mask into the target; None uses the mask itself.
@@ -64,6 +67,7 @@ class DataModule(L.LightningDataModule):
         batch_size: Count,
         num_workers: Whole | Literal["auto"] = 0,
         eval_size: Size | None = None,
+        eval: EvaluationProtocol | None = None,
         train_samples: Count | None = None,
         verify: bool = False,
         cache: bool = False,
@@ -82,7 +86,8 @@ class DataModule(L.LightningDataModule):
         self.classes = tuple(classes)
         self.batch_size = batch_size
         self.num_workers = workers(num_workers)
-        self.view = CenterCrop(eval_size)
+        self.protocol = eval or EvaluationProtocol()
+        self.view = CenterCrop(eval_size, eval)
         self.verify = verify
         self.target = target
         self.balance = balance
@@ -93,12 +98,7 @@ class DataModule(L.LightningDataModule):
         for name in ("train", "val"):
             if not self.splits[name]:
                 raise missing_split(source, name)
-            if target is None and self.view.size and self[name].tile_of:
-                raise UserError(
-                    "data.eval_size: large images are scored as a whole, at their own size",
-                    found=list(self.view.size),
-                    fix="data.eval_size=null; data.source.window sets the size of the windows",
-                )
+        self._check_evaluation()
         if train_samples is not None:
             self.splits["train"] = random_subset(self["train"], train_samples, seed)
         if cache:
@@ -117,6 +117,32 @@ class DataModule(L.LightningDataModule):
         self._in_step: Callable[[int], int] | None = None
         self._mean: Callable[[], Sequence[float]] | None = None
 
+    def _check_evaluation(self) -> None:
+        """Refuse a protocol that contradicts the data."""
+        has_tiles = self["val"].tile_of is not None
+        if self.view.size is not None and self.has_masks:
+            raise UserError(
+                "data.eval_size: labels of pixels are scored at their own size",
+                found=list(self.view.size),
+                fix="data.eval_size=null; data.eval.resize resizes images and keeps their labels",
+            )
+        for key in ("window", "resize"):
+            value = getattr(self.protocol, key)
+            if value is None:
+                continue
+            if key == "window" and not self.has_masks:
+                raise UserError(
+                    "data.eval.window: windows are for labels of pixels",
+                    found=value,
+                    fix="data.eval.window=null",
+                )
+            if has_tiles and self.has_masks:
+                raise UserError(
+                    f"data.eval.{key}: tiles are scored at their own size, in the windows of the data set",
+                    found=value,
+                    fix=f"data.eval.{key}=null; data.source.window and overlap set the windows",
+                )
+
     def __getitem__(self, name: str) -> Split:
         """A split that exists."""
         split = self.splits[name]
@@ -127,6 +153,20 @@ class DataModule(L.LightningDataModule):
     def has_masks(self) -> bool:
         """Whether the target of an image is a mask."""
         return self.target is None and isinstance(self["train"].target(0), np.ndarray)
+
+    def evaluation_cost(self, name: str) -> str:
+        """What the protocol costs on a split in words: windows, and pixels compared with whole images."""
+        sizes = [self[name].size(i) for i in range(len(self[name]))]
+        seen = [self.view.size or self.protocol.size(size) for size in sizes]
+        window, windows, pixels = self.protocol.window, len(seen), sum(h * w for h, w in seen)
+        if window is not None:
+            tiling = Tiling(window, stride=self.protocol.steps)
+            spans = [tiling.spans(size) for size in seen]
+            windows = sum(len(rows) * len(columns) for rows, columns in spans)
+            pixels = sum(sum(r.size for r in rows) * sum(c.size for c in columns) for rows, columns in spans)
+        ratio = pixels / sum(h * w for h, w in sizes)
+        counted = f"{windows} windows of " if window is not None else ""
+        return f"{counted}{len(sizes)} images, {ratio:.3g} times the pixels of unchanged images"
 
     @property
     def final_split(self) -> str:

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from safetensors.torch import save
 
 from pixelwise import __version__
+from pixelwise.augmentation import CenterCrop
 from pixelwise.build import restore
 from pixelwise.export.format import Network, Subject
 from pixelwise.export.timm_twin import write_twin
@@ -79,7 +80,7 @@ class Hub:
             scores=f"| score | split | value |\n|---|---|---|\n{scores}\n" if results else "Not scored.\n",
             ignore=IGNORE,
             version=__version__,
-            size=_describe(model.view.size),
+            size=_describe(model.view),
         )
         return f"---\n{metadata.to_yaml()}\n---\n{text}{TIMM if has_twin else ''}"
 
@@ -89,6 +90,7 @@ class Hub:
         for name, value in subject.scores.items():
             parsed = ScoreName.parse(name, subject.model.classes)
             score = parsed.kind if parsed.class_name is None else ""
+            named = "/".join(filter(None, (parsed.evaluation, score)))
             if score in self.metrics and value == value:  # undefined scores are NaN
                 results.append(
                     EvalResult(
@@ -97,7 +99,7 @@ class Hub:
                         dataset_name=self.dataset,
                         dataset_split=parsed.split,
                         metric_type=self.metrics[score],
-                        metric_name=score,
+                        metric_name=named,
                         metric_value=value,
                         metric_args={
                             "classes": list(subject.model.classes),
@@ -126,10 +128,12 @@ def config(model: restore.Predictor) -> dict[str, Any]:
     }
 
 
-def _describe(size: tuple[int, int] | None) -> str:
+def _describe(view: CenterCrop) -> str:
+    size, protocol = view.size, str(view.protocol)
     if size is None:
-        return "Images keep their size."
-    return f"Images are resized so that they just cover {size[0]}×{size[1]}, and the centre is cropped."
+        return f"In evaluation: {protocol}." if protocol else "Images keep their size."
+    resized = protocol or f"images resized so that they just cover {size[0]}×{size[1]}"
+    return f"In evaluation: {resized}; the centre of {size[0]}×{size[1]} is cropped."
 
 
 CARD = """

@@ -73,10 +73,10 @@ class Blender:
 
         Args:
             window: the next window. The first window of an image discards the rest of an unfinished image.
-            logits: (K, h, w) float32 logits of the window.
+            logits: (..., h, w) float32 logits of the window.
 
         Returns:
-            (K, `row.done`, `column.done`) finished logits of the window's upper left part.
+            (..., `row.done`, `column.done`) finished logits of the window's upper left part.
         """
         row, column = window
         if row.start == column.start == 0:
@@ -87,10 +87,10 @@ class Blender:
         self._side = part[..., column.done :].clone()
         part = part[..., : column.done]
         if row.kept:
-            part[:, : row.kept] += self._below.popleft().to(part.device)
+            part[..., : row.kept, :] += self._below.popleft().to(part.device)
         if row.done < row.size:
-            self._below.append(part[:, row.done :].clone())
-        return part[:, : row.done]
+            self._below.append(part[..., row.done :, :].clone())
+        return part[..., : row.done, :]
 
 
 @torch.inference_mode()

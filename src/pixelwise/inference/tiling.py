@@ -2,6 +2,9 @@
 
 The weights of neighbouring windows follow the slopes of a Hann window, as in Pielawski and Wählby,
 "Introducing Hann windows for reducing edge-effects in patch-based image segmentation", PLoS ONE 15(3), 2020.
+With a stride, windows and weights are those of mmsegmentation instead: windows start at multiples of the
+stride, the last one is moved back into the image, and all windows of a pixel have the same weight.
+
 Along each axis the weights of all windows sum to 1 at every pixel, so that no division is needed afterwards.
 A pixel in one window only keeps exactly the logits of that window.
 """
@@ -11,11 +14,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise, product
+from operator import gt
 from typing import NamedTuple
 
 import numpy as np
 
 from pixelwise.checks import checked
+from pixelwise.errors import UserError
 from pixelwise.kinds import Count, Fraction, Size, sides
 
 GRID = 32
@@ -57,6 +62,8 @@ class Tiling:
         window: side, or [height, width], in pixels. An image that is not larger is predicted as one window.
         overlap: smallest overlap of neighbouring windows, as a fraction of the window, from 0 to below 1.
         batch_size: number of windows per forward pass.
+        stride: distance between the starts of neighbouring windows, one number or [vertical, horizontal], at
+            most the window; it replaces `overlap`. None: evenly spaced windows with smooth weights.
 
     Raises:
         UserError: an argument is out of its range.
@@ -65,11 +72,23 @@ class Tiling:
     window: Size = 768
     overlap: Fraction = 0.25
     batch_size: Count = 1
+    stride: Size | None = None
+
+    def __post_init__(self) -> None:
+        if self.stride is not None and any(map(gt, sides(self.stride), sides(self.window))):
+            raise UserError("Tiling.stride", found=self.stride, expected=f"at most window={self.window}")
 
     def spans(self, shape: tuple[int, int]) -> tuple[list[Span], list[Span]]:
         """Return the windows along both axes of an image (H, W)."""
+        windows = sides(self.window)
+        if self.stride is None:
+            starts = [_starts(n, side, self.overlap) for n, side in zip(shape, windows, strict=True)]
+        else:
+            axes = zip(shape, windows, sides(self.stride), strict=True)
+            starts = [[*range(0, n - side, step), max(0, n - side)] for n, side, step in axes]
         rows, columns = (
-            _spans(n, side, self.overlap) for n, side in zip(shape, sides(self.window), strict=True)
+            _spans(n, min(n, side), at, smooth=self.stride is None)
+            for n, side, at in zip(shape, windows, starts, strict=True)
         )
         return rows, columns
 
@@ -87,17 +106,16 @@ class Tiling:
         return 4 * classes * shape[1] * max(span.kept for span in self.spans(shape)[0])
 
 
-def _spans(length: int, window: int, overlap: float) -> list[Span]:
-    """Return the smallest number of windows along an axis, evenly spaced, all but the last on the grid."""
-    starts = _starts(length, window, overlap)
-    size = min(window, length)
+def _spans(length: int, size: int, starts: list[int], smooth: bool) -> list[Span]:
+    """Return the windows of one axis with their weights: equal ones, or with the slopes of a Hann window."""
     kept = [0, *(start + size - later for start, later in pairwise(starts))]
     shared = [*kept[1:], 0]
     weights = []
     for before, after in zip(kept, shared, strict=True):
         weight = np.ones(size)
-        weight[:before] *= _rise(before)
-        weight[size - after :] *= _rise(after)[::-1]
+        if smooth:
+            weight[:before] *= _rise(before)
+            weight[size - after :] *= _rise(after)[::-1]
         weights.append(weight)
     total = np.zeros(length)
     for start, weight in zip(starts, weights, strict=True):
@@ -109,6 +127,7 @@ def _spans(length: int, window: int, overlap: float) -> list[Span]:
 
 
 def _starts(length: int, window: int, overlap: float) -> list[int]:
+    """Return the starts of the smallest number of windows, evenly spaced, all but the last on the grid."""
     if length <= window:
         return [0]
     step = max(1, window - math.ceil(window * overlap))

@@ -22,7 +22,10 @@ Network = Callable[[Tensor], Tensor]
 
 
 class TTA(Protocol):
-    """A test-time augmentation. To add one, write a class like this and name it in conf/views.yaml."""
+    """A test-time augmentation. To add one, write a class like this and name it in conf/views.yaml.
+
+    An attribute `name` replaces the name of the class in the names of scores.
+    """
 
     def __call__(self, network: Network, image: Tensor) -> Tensor:
         """Return mean logits, in the shape that the network returns for these images."""
@@ -55,8 +58,19 @@ class Symmetries:
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 
+class HorizontalFlip(Symmetries):
+    """TTA with two copies: unchanged and flipped horizontally, for photographs."""
+
+    name = "hflip"
+
+    def __init__(self) -> None:
+        super().__init__([(False, flips) for flips in FLIPS[:2]])
+
+
 class Flips(Symmetries):
     """TTA with four copies: unchanged, flipped horizontally, vertically, and both."""
+
+    name = "flips"
 
     def __init__(self) -> None:
         super().__init__([(False, flips) for flips in FLIPS])
@@ -64,6 +78,8 @@ class Flips(Symmetries):
 
 class D4(Symmetries):
     """TTA with all eight symmetries of the square, for images without an upper side, as aerial ones."""
+
+    name = "d4"
 
     def __init__(self) -> None:
         super().__init__([(transpose, flips) for transpose in (False, True) for flips in FLIPS])
@@ -88,6 +104,7 @@ class Scales:
 
     def __init__(self, factors: Factors) -> None:
         self.factors = [float(factor) for factor in factors]
+        self.name = "scales" + "-".join(f"{factor:g}" for factor in self.factors)
 
     def __call__(self, network: Network, image: Tensor) -> Tensor:
         """Return the mean over the scales."""
@@ -104,6 +121,12 @@ class Scales:
 def with_tta(network: Network, views: Sequence[TTA]) -> Network:
     """Return the network with all combinations of these TTAs; the first one is applied outermost."""
     return reduce(lambda inner, tta: partial(tta, inner), reversed(views), network)
+
+
+def tta_name(views: Sequence[TTA]) -> str:
+    """Return the name of these TTAs in the names of scores, such as "tta-d4-scales0.75-1"; "" without any."""
+    names = [getattr(view, "name", type(view).__name__.lower()) for view in views]
+    return "-".join(["tta", *names]) if names else ""
 
 
 def _resize(values: Tensor, size: Sequence[int]) -> Tensor:

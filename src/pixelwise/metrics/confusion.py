@@ -19,6 +19,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from pixelwise.errors import UserError
+from pixelwise.protocol import EVALUATION
 from pixelwise.types import ERODED, IGNORE
 
 MEANS = ("miou", "mean_f1")
@@ -193,7 +194,7 @@ class SegmentationScores(ConfusionMetric):
         super().__init__(classes)
         self.protocols = {name: tuple(left_out) for name, left_out in (protocols or {}).items()}
         for name, left_out in self.protocols.items():
-            if name in (ERODED, "loss"):
+            if name in (ERODED, "loss") or EVALUATION.fullmatch(name):
                 raise UserError(f"data.protocols.{name}", expected="a name that no other score uses")
             if not {*left_out} < {*self.classes}:
                 raise UserError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -19,7 +20,18 @@ from pixelwise.data.io.raster_reader import GeoReference, RasterReader, read_sma
 from pixelwise.data.io.tiff import is_tiff
 from pixelwise.errors import UserError
 from pixelwise.files import whole_files
-from pixelwise.inference import Forward, Pixels, Reader, bands, blend, labels, labels_and_probabilities
+from pixelwise.inference import (
+    Block,
+    Forward,
+    Pixels,
+    Reader,
+    bands,
+    blend,
+    labels,
+    labels_and_probabilities,
+    resized_blocks,
+)
+from pixelwise.inference.sliding import ROWS
 from pixelwise.prediction.areas import Areas
 from pixelwise.prediction.map_file import MapFile
 from pixelwise.prediction.writer import MapOptions, PredictionCost
@@ -47,6 +59,11 @@ class MaskWriter:
         view: CenterCrop,
         maps: MapOptions,
     ) -> None:
+        if view.size is not None:
+            size = list(view.size)
+            raise UserError(
+                "data.eval_size: a map has the size of its image", found=size, fix="data.eval_size=null"
+            )
         self.output = output
         self.classes = list(classes)
         self.table = colours(len(classes), palette)
@@ -62,22 +79,27 @@ class MaskWriter:
     def plan(self, name: str, file: Path) -> PredictionCost:
         """Windows and bytes of an image, from its header."""
         bands = 1 + len(self.classes) * self.maps.probabilities
-        is_raster = is_tiff(file)
+        is_raster, tiling = is_tiff(file), self.maps.tiling
         if is_raster:
-            self._refuse_view(file)
             with self._raster(file) as image:
                 shape = image.shape
             photo = 0
         else:
-            shape = self.view.size or self.reader.describe(file)[0]
+            shape = self.reader.describe(file)[0]
             photo = shape[0] * shape[1] * (self.reader.channels + 4)  # the image, its mask and its overlay
         target = self.output / f"{name}{'.tif' if is_raster else '.png'}"
         if target.exists() and target.samefile(file):
             raise UserError(f"{file} would be overwritten by its own map", fix="choose another output=")
-        rows = self.maps.tiling.spans(shape)[0]
-        band = bands * shape[1] * max(span.done for span in rows)
-        memory = self.maps.tiling.memory(shape, len(self.classes)) + 3 * band + photo
-        return PredictionCost(self.maps.tiling.count(shape), shape[0] * shape[1] * bands, memory)
+        if tiling is None:
+            height, width = self.view.protocol.size(shape)
+            count, rows = -(-shape[0] // ROWS), ROWS
+            logits = 4 * len(self.classes) * (height * width + 2 * rows * shape[1])
+            kept = logits + self.reader.channels * (height * width + shape[0] * shape[1])
+        else:
+            count, rows = tiling.count(shape), max(span.done for span in tiling.spans(shape)[0])
+            kept = tiling.memory(shape, len(self.classes))
+        memory = kept + 3 * bands * shape[1] * rows + photo
+        return PredictionCost(count, shape[0] * shape[1] * bands, memory)
 
     def predict(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
         """Predict one image window by window, and write its files."""
@@ -91,8 +113,7 @@ class MaskWriter:
         image, nodata = self.reader.read(file)
         if nodata is None:
             nodata = np.zeros(image.shape[:2], bool)
-        pixels, invalid = self.view(filled(image, nodata, self.maps.mean), nodata.view(np.uint8))
-        assert invalid is not None
+        pixels = filled(image, nodata, self.maps.mean)
         height, width = pixels.shape[:2]
         mask, drawn = np.empty((height, width), np.uint8), np.empty((height, width, 3), np.uint8)
         suffixes = [*self._extra, ".png", "_overlay.png"]
@@ -100,7 +121,7 @@ class MaskWriter:
             extra = self._open_extra(open_files, part, GeoReference(height, width))
             for top, band in self._bands(Pixels(pixels), forward, advance):
                 rows = np.s_[top : top + band.shape[1]]
-                valid = invalid[rows] == 0
+                valid = ~nodata[rows]
                 mask[rows] = np.where(valid, band[0], np.uint8(IGNORE))
                 background = rgb(pixels[rows] / FULL_SCALE.get(pixels.dtype.name, 1.0))
                 drawn[rows] = overlay(background, mask[rows], self.table)
@@ -112,7 +133,6 @@ class MaskWriter:
             Image.fromarray(drawn).save(part["_overlay.png"], format="PNG")
 
     def _map_raster(self, name: str, file: Path, forward: Forward, advance: Callable[[], None]) -> None:
-        self._refuse_view(file)
         suffixes = [*self._extra, ".tif", "_areas.csv", "_overlay.png"]
         with whole_files(self.output / name, suffixes) as part, self._raster(file) as image:
             areas = Areas(self.classes, image.place)
@@ -145,7 +165,18 @@ class MaskWriter:
             give_back_memory()
             return decode(logits)
 
+        if self.maps.tiling is None:
+            return bands(self._whole(image, forward), finish)
         return bands(blend(image, forward, self.maps.tiling, len(self.classes)), finish)
+
+    def _whole(self, image: Reader, forward: Forward) -> Iterator[Block]:
+        """Predict the whole image, resized as in evaluation; the logits are resized to its own size."""
+        height, width = image.shape
+        logits = torch.zeros(len(self.classes), 1, 1)
+        if (pixels := image.read(0, 0, height, width)) is not None:  # None: only nodata
+            given = np.ascontiguousarray(self.view(pixels)[0])
+            logits = forward(torch.from_numpy(given).permute(2, 0, 1)[None])[0]
+        yield from resized_blocks(logits, (height, width))
 
     def _index(self, file: Path, place: GeoReference) -> MapFile:
         names = {f"CLASS_{index}": name for index, name in enumerate(self.classes)}
@@ -163,14 +194,6 @@ class MaskWriter:
         drawn = overlay(image.thumbnail(*size), mask, self.table)
         drawn[mask == IGNORE] = 255
         return Image.fromarray(drawn)
-
-    def _refuse_view(self, file: Path) -> None:
-        if self.view.size is not None:
-            raise UserError(
-                f"{file}: a map cropped to {self.view.size} pixels would not match the georeference",
-                found=f"data.eval_size={list(self.view.size)}",
-                fix="data.eval_size=null",
-            )
 
 
 def give_back_memory() -> None:

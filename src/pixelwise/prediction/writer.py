@@ -26,13 +26,14 @@ class MapOptions:
     """Options of maps.
 
     Args:
-        tiling: how an image is divided into windows.
+        tiling: how an image is divided into windows; None gives the network the whole image, resized as in
+            evaluation.
         probabilities: also write the probability of each class.
         reader: reads image files as in training.
         mean: mean of each channel in units of `pixelwise.models.Normalize`; it replaces nodata pixels.
     """
 
-    tiling: Tiling
+    tiling: Tiling | None
     probabilities: bool
     reader: ImageReader
     mean: Sequence[float] | None

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pixelwise.errors import UserError
 from pixelwise.files import RESTORE, inside, write_text
+from pixelwise.protocol import EvaluationProtocol
 from pixelwise.reports.html import render
 from pixelwise.reports.run_charts import charts
 from pixelwise.runs.reader import RunReader, kind_of
@@ -73,6 +74,7 @@ def summary(run: RunReader) -> dict[str, str]:
         "loss": kind_of(config["loss"]),
         "optimizer": kind_of(config["optimizer"]),
         "data": f"{kind_of(config['data']['source'])}: {', '.join(images)} images",
+        "evaluation": str(EvaluationProtocol.of(config["data"].get("eval"))),
         "batch": f"{config['data']['batch_size']} samples, crops of {config['data']['crop_size']} px",
         "schedule": ", then ".join(phase["name"] for phase in run.plan.get("phases", [])),
         "seed": str(config["seed"]),

@@ -110,6 +110,9 @@ def open_run(folder: str | Path, key: str = "run") -> Path:
         )
     check_links(folder)
     config = load_config(folder)
+    if missing := [key for key in records.RunConfig.__annotations__ if key not in config]:
+        found = f"no key {', '.join(missing)}"
+        raise UserError(f"{folder / 'config.yaml'} is not the config of a run", found=found, fix=RESTORE)
     records.check(folder / "config.yaml", OmegaConf.to_container(config, resolve=True), records.RunConfig)
     return folder.resolve()
 

@@ -26,7 +26,7 @@ from pixelwise.errors import CONTROL, UserError
 from pixelwise.files import RESTORE
 from pixelwise.overrides import conf_folders
 
-_REFERENCE = re.compile(r"\$\{\s*(?:(?:oc\.select|mode_of)\s*:[^${}]*|[\w.\[\]-]+)\s*\}")
+_REFERENCE = re.compile(r"\$\{\s*(?:(?:oc\.select|mode_of|scored)\s*:[^${}]*|[\w.\[\]-]+)\s*\}")
 """An interpolation that reads only keys of the config, without other interpolations inside."""
 
 _KEY = r"\w[\w$-]*(?:[./]\w[\w$-]*)*"

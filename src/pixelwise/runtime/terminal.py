@@ -59,19 +59,20 @@ def show(content: RenderableType) -> None:
 def score_table(scores: Mapping[str, float], title: str, classes: Sequence[str]) -> Table:
     """Return one table of scores by flat name (`ScoreName`): means first, then a row for each class.
 
-    Scores with eroded labels get their own columns. A score of a class without labels that is not NaN has a
-    mark: it is 0 because the class was predicted, and it counts in the mean.
+    The title names the evaluation protocol. Scores with eroded labels get their own columns. A score of a
+    class without labels that is not NaN has a mark: it is 0 because the class was predicted, and it counts in
+    the mean.
     """
     rows: dict[str, dict[str, float]] = {}
     marked: set[tuple[str, str]] = set()
     parsed = {name: ScoreName.parse(name, classes) for name in scores}
     absent = {
         (protocol.startswith(ERODED), label)
-        for name, (_, protocol, score, label) in parsed.items()
+        for name, (_, protocol, score, label, _) in parsed.items()
         if label is not None and score in NAN_WITHOUT_LABELS and math.isnan(scores[name])
     }
     for name, value in scores.items():
-        _, protocol, score, label = parsed[name]
+        _, protocol, score, label, _ = parsed[name]
         eroded, convention = protocol.startswith(ERODED), protocol.removeprefix(ERODED).strip("/")
         mean = f"{convention}: {score}" if convention else score
         row, column = (mean.replace("_", " "), "score") if label is None else (f"  {label}", mean)
@@ -81,6 +82,8 @@ def score_table(scores: Mapping[str, float], title: str, classes: Sequence[str])
             marked.add((row, column))
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     columns.sort(key=lambda column: ("score" not in column, column.startswith(ERODED)))
+    evaluations = dict.fromkeys(name.evaluation for name in parsed.values() if name.evaluation)
+    title = "; ".join([title, *(f"evaluated by {name}" for name in evaluations)])
     caption = "* no labels of this class: the score is 0 and lowers the mean" if marked else None
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption=caption)
     table.caption_justify = "left"

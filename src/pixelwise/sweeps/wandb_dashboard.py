@@ -82,7 +82,8 @@ def logged(config: DictConfig) -> Logged:
     losses = [list(loss.parts) for loss in build.phase_losses(config)]
     scores = build.make(config.task.scores, "task.scores", classes=data.classes)
     means, by_class = [], dict[str, list[str]]()
-    for name in scores.names():
+    prefix = f"{data.protocol.name}/" if data.protocol.name else ""
+    for name in [prefix + name for name in scores.names()]:
         parsed = ScoreName.parse(f"val/{name}", data.classes)
         if parsed.class_name is None:
             means.append(name)

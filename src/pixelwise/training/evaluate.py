@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from pixelwise import runs
@@ -14,6 +15,7 @@ from pixelwise.runtime.terminal import score_table, show
 from pixelwise.training.callbacks.evaluation import batches_of, loader_of
 from pixelwise.training.failures import explained
 from pixelwise.training.run import Run
+from pixelwise.types import ScoreName
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +45,30 @@ def evaluate(
     checkpoints.load_model(run.module.model, checkpoints.file_of(folder, weights), averaged)
     with explained(run):
         scores = score(run, split)
-    recorded = folder / "metrics.json"
-    if before := records.tolerant(lambda: runs.read_scores(recorded)):
-        changed = [name for name, value in before.items() if str(scores.get(name)) != str(value)]
-        if before.keys() != scores.keys():
-            log.info("%s cannot be compared: it has different score names", recorded)
-        elif changed:
-            log.info("the scores differ from %s in %s", recorded, ", ".join(changed))
-        else:
-            log.info("the scores are equal to %s to the last digit", recorded)
+    if (recorded := folder / "metrics.json").is_file():
+        records.tolerant(lambda: _compare(scores, recorded, run.data.classes))
     return scores
+
+
+def _compare(scores: dict[str, float], recorded: Path, classes: Sequence[str]) -> None:
+    """Log whether the scores are those of the run."""
+    before = runs.read_scores(recorded)
+    changed = [name for name, value in before.items() if str(scores.get(name)) != str(value)]
+    now, then = (
+        {parsed.evaluation for name in names if not (parsed := ScoreName.parse(name, classes)).is_loss}
+        for names in (scores, before)
+    )
+    if now != then:
+        other = ", ".join(name or "unchanged images" for name in then)
+        log.info(
+            "%s has the scores of another evaluation protocol (%s); do not compare them", recorded, other
+        )
+    elif before.keys() != scores.keys():
+        log.info("%s cannot be compared: it has different score names", recorded)
+    elif changed:
+        log.info("the scores differ from %s in %s", recorded, ", ".join(changed))
+    else:
+        log.info("the scores are equal to %s to the last digit", recorded)
 
 
 def score(run: Run, split: str) -> dict[str, float]:
@@ -72,6 +88,7 @@ def score(run: Run, split: str) -> dict[str, float]:
         facts.append(f"only the first {done} of {total} batches, as trainer.limit_{split}_batches says")
     if tiling := run.data[split].tiling:
         facts.append(f"windows of {tiling.window} pixels, overlap {tiling.overlap}")
-    facts += [f"test-time augmentation {type(view).__name__}" for view in run.module.views]
+    facts += filter(None, [str(run.module.evaluated.protocol)])
+    facts += [f"test-time augmentation {type(view).__name__}" for view in run.module.evaluated.views]
     show(score_table(run.module.results, "; ".join(facts), run.data.classes))
     return dict(run.module.results)

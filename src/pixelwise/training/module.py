@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from pixelwise.errors import UserError
-from pixelwise.inference import TTA, Blender, with_tta
+from pixelwise.inference import Blender, Evaluated
 from pixelwise.losses import WeightedSum, blend
 from pixelwise.losses.sums import Labels, counts_images, over_processes, share_of_step
 from pixelwise.metrics import Sum
 from pixelwise.models import Composition
+from pixelwise.protocol import EvaluationProtocol
 from pixelwise.schedules.param_groups import parameter_groups
 from pixelwise.types import IGNORE, Batch
 
@@ -60,6 +61,7 @@ class Module(L.LightningModule):
         groups: model → parameter groups.
         auxiliary_losses: the losses of the model's auxiliary heads, by name; a head that is left out has the
             loss of the phase.
+        protocol: how images are evaluated. (The loader resizes them.)
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Module(L.LightningModule):
         memory_format: torch.memory_format = torch.channels_last,
         groups: Callable[[Composition], list[dict[str, Any]]] = parameter_groups,
         auxiliary_losses: Mapping[str, WeightedSum] | None = None,
+        protocol: EvaluationProtocol | None = None,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=memory_format)
@@ -80,6 +83,7 @@ class Module(L.LightningModule):
         self.optimizer = optimizer
         self.groups = groups
         self.memory_format = memory_format
+        self.evaluated = Evaluated(protocol)
         self.config: dict[str, Any] = {}
         """The resolved config in plain containers; saved in every checkpoint."""
         self.phase = ""
@@ -87,8 +91,6 @@ class Module(L.LightningModule):
         self.index_of_loss = -1
         self.results: dict[str, float] = {}
         """Scores of the last evaluation in full precision, by flat names such as "test/miou"."""
-        self.views: Sequence[TTA] = ()
-        """Test-time augmentation of evaluations."""
         self._sums: dict[str, Sum] = {}
         self._blender = Blender()
         self.summary = ""
@@ -198,7 +200,7 @@ class Module(L.LightningModule):
 
     def _evaluate(self, batch: Batch, stage: str) -> Tensor:
         """Add a batch to the scores and losses of its split and return its logits."""
-        logits = with_tta(self.model, self.views)(batch["image"])
+        logits = self.evaluated(self.model, batch["image"], batch["target"].shape[-2:])
         for part in self._parts(batch, logits):
             cast(Metric, self.scores[stage]).update(part.logits, part.target, part.valid, part.border)
             sums = self.loss.sums(part.logits, part.target, each_image=True)
@@ -257,7 +259,8 @@ class Module(L.LightningModule):
         losses = self._named(stage, float(self.loss.total(terms)), by_name)
         if all(math.isnan(score) for score in scores.values()):  # no labels, of which the loss is 0
             losses = dict.fromkeys(losses, math.nan)
-        self.results = {f"{stage}/{name}": float(score) for name, score in scores.items()}
+        named = self.evaluated.score_name
+        self.results = {named(stage, name): float(score) for name, score in scores.items()}
         self.log_dict({name: torch.tensor(value) for name, value in (losses | self.results).items()})
         self.results[f"{stage}/loss"] = losses[f"{stage}/loss"]
 

@@ -91,6 +91,9 @@ def _go_on(early: EarlyEnd, folder: Path) -> str:
 
 def _describe(run: Run, folder: Path, start: Path | None) -> None:
     """Record the data, the plan and the environment; a resumed run keeps the data and environment records."""
+    if name := run.data.protocol.name:
+        cost = run.data.evaluation_cost("val")
+        log.info("every validation is by %s (%s): %s", name, run.data.protocol, cost)
     if start is None:
         runs.add_to_environment(
             folder,

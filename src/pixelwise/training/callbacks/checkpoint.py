@@ -148,7 +148,8 @@ def own_scores(module: Any) -> list[str]:
         return []
     parts = [f"loss/{part}" for loss in module.losses for part in loss.parts]
     eroded = [f"{ERODED}/{name}" for name in names()]
-    return [f"val/{name}" for name in ("loss", *parts, *names(), *eroded)]
+    losses = [f"val/{name}" for name in ("loss", *parts)]
+    return losses + [module.evaluated.score_name("val", name) for name in (*names(), *eroded)]
 
 
 def check_monitor(key: str, monitor: str, scores: Sequence[str]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
+import numpy as np
 from torch import Tensor
 
 from pixelwise.data.loader import EvaluationLoader
+from pixelwise.inference import resized
 from pixelwise.training.module import Module
 from pixelwise.types import Batch
 
@@ -42,6 +44,13 @@ class EvaluationCallback(L.Callback):
     def on_test_end(self, trainer: L.Trainer, module: Any) -> None:
         """Call `on_evaluation_end` for "test"."""
         self.on_evaluation_end(trainer, module, "test")
+
+
+def pixels_of(module: Module, image: Tensor, target: Tensor) -> np.ndarray:
+    """Return normalised images (B, C, h, w) as (B, H, W, C) in [0, 1], at the size of their masks."""
+    pixels = module.model.normalize.undo(image).float()
+    pixels = resized(pixels, target.shape[-2:]) if target.ndim == 3 else pixels
+    return pixels.cpu().permute(0, 2, 3, 1).numpy()
 
 
 def loader_of(trainer: L.Trainer, split: str) -> EvaluationLoader:

@@ -23,7 +23,7 @@ from pixelwise.reports.drawing import (
     rgb,
     save_picture,
 )
-from pixelwise.training.callbacks.evaluation import EvaluationCallback, batches_of
+from pixelwise.training.callbacks.evaluation import EvaluationCallback, batches_of, pixels_of
 from pixelwise.training.module import Module
 from pixelwise.types import IGNORE, Batch
 
@@ -79,9 +79,9 @@ class Pictures(EvaluationCallback):
     ) -> list[np.ndarray]:
         """Return the images of a batch with their labels and, if logits are given, the predictions."""
         count = min(most, int(batch["valid"].sum()))
-        step = max(1, max(batch["image"].shape[-2:]) // LARGEST)
-        pixels = module.model.normalize.undo(batch["image"][:count, :, ::step, ::step])
-        images = pixels.float().cpu().permute(0, 2, 3, 1).numpy()
+        images = pixels_of(module, batch["image"][:count], batch["target"])
+        step = max(1, max(images.shape[1:3]) // LARGEST)
+        images = images[:, ::step, ::step]
         columns, shares = [batch["target"]], None
         if logits is not None:
             columns.append(module.predict_labels(logits))

@@ -13,6 +13,7 @@ from pixelwise.data.loader import EvaluationLoader, Samples
 from pixelwise.data.samplers import EvaluationBatches, SampleIndex
 from pixelwise.metrics.per_sample import sample_scores
 from pixelwise.reports.drawing import rgb
+from pixelwise.training.callbacks.evaluation import pixels_of
 from pixelwise.training.module import Module
 from pixelwise.types import Batch
 
@@ -76,9 +77,9 @@ def predict_samples(
         drawn = [samples[SampleIndex(0, 0, indices[draw.sample])] for draw in draws]
         batch: Batch = trainer.strategy.batch_to_device(loader.collate_fn(drawn))
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            logits = module(batch["image"])
-        images = module.model.normalize.undo(batch["image"]).float().cpu().permute(0, 2, 3, 1).numpy()
+            logits = module.evaluated(module.model, batch["image"], batch["target"].shape[-2:])
         targets = batch["target"]
+        images = pixels_of(module, batch["image"], targets)
         scores, predictions = sample_scores(logits, targets), module.predict_labels(logits)
         for row, draw in enumerate(draws):
             target, prediction = (
