@@ -119,7 +119,7 @@ def merge(
         raise UserError(
             "the resumed training would differ from the one that was started",
             found="\n            ".join(shown),
-            expected="the settings in the run's config.yaml; its overrides.yaml or conf/ may have changed since",
+            expected="the settings in the run's config.yaml; its overrides.yaml or conf/ may differ now",
             fix="omit these overrides, or accept the change with allow_change=true",
         )
     accepted = [key for key in changed if key in refused or _below(key, tuple(typed))]
