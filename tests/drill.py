@@ -29,6 +29,7 @@ def sabotage() -> None:
     import lightning as L
     import torch
 
+    from pixelwise.errors import UserError
     from pixelwise.training.callbacks import position
 
     class Drill(L.Callback):
@@ -49,6 +50,8 @@ def sabotage() -> None:
                 stream.write(json.dumps(note) + "\n")
             if note["job"] == ORDERS.get("failing_job"):
                 raise RuntimeError("made to fail")
+            if trainer.global_rank == ORDERS.get("failing_rank") and trainer.global_step == ORDERS["step"]:
+                raise {"UserError": UserError, "RuntimeError": RuntimeError}[ORDERS["error"]]("made to fail")
             if self.due(trainer, "batch_start"):
                 die()
 

@@ -146,6 +146,8 @@ def misfit(key: str, value: Any, kind: Any) -> Misfit | None:
         return None
     if typing.is_typeddict(kind) and isinstance(value, Mapping):
         hints = typing.get_type_hints(kind, include_extras=True)
+        if missing := sorted(kind.__required_keys__ - value.keys()):
+            return Misfit(_below(key, missing[0]), None, hints[missing[0]])
         return _first(misfit(_below(key, name), value[name], hints[name]) for name in value if name in hints)
     if not isinstance(value, bool | int | float | str | Mapping | Sequence | None) or is_target(value):
         return None

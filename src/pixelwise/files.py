@@ -31,22 +31,46 @@ def read_json(file: Path) -> dict[str, Any]:
     """The content of a JSON file; {} if the file does not exist."""
     try:
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{file} cannot be read", found=error, fix=f"remove it, {RESTORE}") from error
 
 
-def read_rows(file: Path) -> list[dict[str, float]]:
-    """The rows of a CSV file of numbers, without empty cells; [] if the file does not exist."""
+def read_rows(file: Path, columns: Iterable[str] = ()) -> list[dict[str, float]]:
+    """The rows of a CSV file of numbers, without empty cells; [] if the file does not exist.
+
+    Args:
+        file: the file.
+        columns: the columns without which a row means nothing.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     if not file.is_file():
         return []
     header, *rows = read_cells(file) or [[]]
-    return [{name: float(cell) for name, cell in zip(header, row, strict=False) if cell} for row in rows]
+    try:
+        cells = [[(name, cell) for name, cell in zip(header, row, strict=True) if cell] for row in rows]
+        numbers = [{name: float(cell) for name, cell in row} for row in cells]
+        missing = [column for column in columns if any(column not in row for row in numbers)]
+    except ValueError as error:
+        raise UserError(f"{file} cannot be read", found=error, fix=f"remove it, {RESTORE}") from error
+    if missing:
+        found = f"a row without a value of {missing[0]}"
+        raise UserError(f"{file} is damaged", found=found, fix=f"remove it, {RESTORE}")
+    return numbers
 
 
 def read_cells(file: Path) -> list[list[str]]:
-    """The cells of a CSV file that `write_rows` wrote."""
-    with file.open(newline="", encoding="utf-8") as stream:
-        return [[re.sub(r"^'(?=[=+\-@\t])", "", cell) for cell in row] for row in csv.reader(stream)]
+    """The cells of a CSV file that `write_rows` wrote.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            return [[re.sub(r"^'(?=[=+\-@\t])", "", cell) for cell in row] for row in csv.reader(stream)]
+    except (ValueError, OSError, csv.Error) as error:
+        raise UserError(f"{file} cannot be read", found=error, fix=f"remove it, {RESTORE}") from error
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -97,6 +97,12 @@ class Split:
         """The item's labels, for counting; of overlapping windows, without the pixels of later windows."""
         return self[index].target
 
+    def verify(self) -> None:
+        """Raise `UserError` if a stored copy of the files, such as a prepared tile, is damaged.
+
+        Called where every image is read: by `data.verify=true` and by scripts/audit.py.
+        """
+
     def stored_bytes(self, index: int) -> int:
         """Size of the item's files in bytes, to detect changes; 0 if it is unknown."""
         return 0

@@ -59,7 +59,7 @@ def test_overrides_that_a_run_cannot_take_are_refused(
     [
         ("config.yaml", "a: [1", "config.yaml cannot be read"),
         ("config.yaml", "seed: 1\nseed: 2", "config.yaml cannot be read"),
-        ("config.yaml", "", "config.yaml is not the config of a run\n  found:    no key data, encoder"),
+        ("config.yaml", "", "config.yaml is not the config of a run\n  found:    no key seed, data, encoder"),
         ("config.yaml", "- 1", "config.yaml is not the config of a run\n  found:    a list"),
         ("overrides.yaml", "{", "overrides.yaml cannot be read"),
         ("overrides.yaml", "a: 1", "overrides.yaml is not a list of overrides"),

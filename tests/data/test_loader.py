@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pixelwise.augmentation import Transform
-from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, worker_settings
+from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples
 from pixelwise.data.samplers import (
     EvaluationBatches,
     Permutation,
@@ -19,6 +19,7 @@ from pixelwise.data.samplers import (
     generator,
 )
 from pixelwise.data.subset import InMemory
+from pixelwise.data.workers import worker_settings
 from pixelwise.errors import UserError
 from pixelwise.types import Raw, Split
 

@@ -10,9 +10,10 @@ import torch
 from tests.helpers import refused
 
 from pixelwise.augmentation import CutMix, Mixing, MixUp
-from pixelwise.data.loader import Collate, Loader, Samples, count_labels, worker_settings
+from pixelwise.data.loader import Collate, Loader, Samples, count_labels
 from pixelwise.data.mixing import MixRows
 from pixelwise.data.samplers import SINGLE_PROCESS, Permutation, Rank, TrainingBatches
+from pixelwise.data.workers import worker_settings
 from pixelwise.types import IGNORE, Batch, Raw, Split
 
 pytestmark = pytest.mark.fast

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 from tests.data.test_potsdam import path_of, potsdam, repaint, split_is_refused
 from tests.helpers import refused
+
+from pixelwise.drawn.city.potsdam_release import draw_release
 
 pytestmark = pytest.mark.fast
 
@@ -65,3 +69,18 @@ def test_an_empty_image_is_refused(root):
 def test_a_wrong_argument_is_named(release, tmp_path, options, match):
     with refused(match):
         potsdam(release, **{"prepared": tmp_path} | options).split("train")
+
+
+def test_a_changed_byte_in_a_zip_is_refused(tmp_path):
+    root = tmp_path / "zips"
+    draw_release(root, ["2_10", "2_11", "7_7"], 150, parts=["RGB", "label"], zips=True)
+    file = next(root.rglob("2_Ortho_RGB.zip"))
+    with zipfile.ZipFile(file) as archive:
+        member = next(
+            info for info in archive.infolist() if "2_10" in info.filename and ".tif" in info.filename
+        )
+    content = bytearray(file.read_bytes())
+    content[member.header_offset + 100 + member.compress_size // 2] ^= 1
+    file.write_bytes(content)
+    with refused(r"2_10_RGB\.tif is damaged(.|\n)*download the zip again"):
+        potsdam(root, split={"train": ["2_10"], "val": ["2_11"]}).split("train")

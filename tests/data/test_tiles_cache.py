@@ -107,3 +107,31 @@ def test_other_palettes_get_their_own_folder(root):
     second = train(root, ignore=[[255, 0, 255]])
     assert len(folders(root)) == 2
     assert np.array_equal(first[0].target, second[0].target)
+
+
+def test_checksums_show_a_changed_byte(root):
+    split = train(root)
+    split.verify()
+    file = next((root / "prepared").rglob("image.npy"))
+    with file.open("r+b") as stream:
+        stream.seek(-5, os.SEEK_END)
+        stream.write(bytes([stream.read(1)[0] ^ 1]))
+    with refused(r"image\.npy differs from its checksum"):
+        split.verify()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x93NUMPY", b"noise" * 50, None], ids=["empty", "cut", "noise", "other"]
+)
+@pytest.mark.parametrize("name", ["image", "target"])
+def test_damaged_arrays_are_named(root, name, content):
+    split = train(root)
+    file = next((root / "prepared").rglob(f"{name}.npy"))
+    if content is None:
+        np.save(file, np.zeros((3, 3, 3), np.uint8))
+    else:
+        file.write_bytes(content)
+    with refused("was removed or damaged"):
+        split[0]
+    with refused("was removed or damaged"):
+        split.verify()

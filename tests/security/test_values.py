@@ -94,7 +94,8 @@ def test_a_sweep_shows_overrides_as_they_are(stranger: Path, tmp_path: Path, att
     (tmp_path / "sweep/jobs.json").write_text(json.dumps({"other": ["data.root=${oc.env:SECRET_TOKEN}"]}))
     assert attack("report", "sweep").status == 0
     override(tmp_path / "sweep/job", "+sweep.x=${oc.env:SECRET_TOKEN}")
-    assert_refused(attack("report", "sweep"), "holds an override that does not belong to a run")
+    assert attack("report", "sweep").status == 0  # the report of the other jobs goes on
+    assert "damaged" in (tmp_path / "sweep/jobs.csv").read_text()
 
 
 @pytest.mark.parametrize("value", ["${oc.env:SECRET_TOKEN}", "${oc.decode:1}", "\x1b[2J"])

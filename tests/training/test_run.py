@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from lightning import Trainer
@@ -178,22 +177,6 @@ def test_other_weights_and_splits_can_be_scored(trained: Path) -> None:
     assert all(name.startswith("val/") for name in names)
     with refused("split"):
         evaluate(run, trained, split="holdout")
-
-
-def test_split_with_only_ignored_labels_has_null_scores(fit: Fit, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for split, value in {"train": 1, "val": 0, "test": 255}.items():
-        for kind in ("images", "masks"):
-            (tmp_path / "data" / split / kind).mkdir(parents=True)
-        for name in ("a.png", "b.png"):
-            image = rng.integers(0, 256, (40, 40, 3), np.uint8)
-            Image.fromarray(image).save(tmp_path / "data" / split / "images" / name)
-            Image.fromarray(np.full((40, 40), value, np.uint8)).save(
-                tmp_path / "data" / split / "masks" / name
-            )
-    words = ["data=folder", f"data.root={tmp_path / 'data'}", "data.classes=[background,road]", "epochs=1"]
-    words += ["encoder=test_resnet", "data.crop_size=32", "trainer.accelerator=cpu"]
-    assert json.loads(scores(fit("unlabelled", base=words)))["test/miou"] is None
 
 
 # ---------------------------------------------------------------------------------- refused input

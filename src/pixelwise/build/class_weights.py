@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.data.datamodule import DataModule
 from pixelwise.data.survey import histograms
-from pixelwise.files import read_json
+from pixelwise.runs import records
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def _automatic(node: Any, key: str) -> Iterator[tuple[DictConfig, str]]:
 
 def _shares(data: DataModule, folder: Path) -> tuple[list[float], str]:
     """The share of each class in the training labels, and where the shares come from."""
-    shares = read_json(folder / "data.json").get("train", {}).get("shares", {})
+    shares = records.read(folder / "data.json", records.Data).get("train", {}).get("shares", {})
     if list(shares) == list(data.classes):
         return list(shares.values()), "shares recorded when the run was started"
     return histograms(data)["train"].shares.tolist(), "shares of the training split"

@@ -107,7 +107,12 @@ def load(path: str | Path, weights: str = "best") -> Predictor:
 
 
 def restore(config: DictConfig, weights: Mapping[str, Tensor], file: Path) -> Predictor:
-    """Build the model of a config and load the weights of a file into it."""
+    """Build the model of a config and load the weights of a file into it.
+
+    Raises:
+        UserError: the config builds no model, or the weights do not fit it or are not finite.
+    """
+    checkpoints.check_finite(weights, file)
     try:
         predictor = Predictor(build.model(build.without_downloads(config)), config)
     except OmegaConfBaseException as error:

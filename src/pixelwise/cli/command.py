@@ -34,7 +34,7 @@ from pixelwise.files import disk_error, unwritable
 from pixelwise.overrides import key_of
 from pixelwise.runs.untrusted import check_links
 from pixelwise.runtime.own_packages import find_own_packages
-from pixelwise.runtime.processes import SIGNALS, listen, rank
+from pixelwise.runtime.processes import SIGNALS, listen, rank, start_together
 from pixelwise.runtime.program import arguments, as_started
 
 Job = Callable[[DictConfig], Any]
@@ -84,6 +84,7 @@ def command(
         def main() -> None:
             if rank() == 0:  # the other processes may wait for one that has ended
                 listen()
+            start_together()
             typed[:] = sys.argv
             words = arguments()
             given = {key_of(word) for word in words}

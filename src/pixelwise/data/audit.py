@@ -38,6 +38,7 @@ class SplitAudit:
     """
 
     def __init__(self, name: str, split: Split, classes: Sequence[str], show_progress: bool = False) -> None:
+        split.verify()
         self.name = name
         self.histogram = Histogram(classes)
         self.sizes = Counter(split.size(index) for index in range(len(split)))

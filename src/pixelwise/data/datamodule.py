@@ -12,14 +12,7 @@ import numpy as np
 
 from pixelwise.augmentation import CenterCrop, Mixing, Transform
 from pixelwise.checks import checked, class_indices
-from pixelwise.data.loader import (
-    Collate,
-    EvaluationLoader,
-    Loader,
-    Samples,
-    raise_error,
-    worker_settings,
-)
+from pixelwise.data.loader import Collate, EvaluationLoader, Loader, Samples, raise_error
 from pixelwise.data.mixing import MixRows
 from pixelwise.data.rare import RareCrops, check_sampling, class_order
 from pixelwise.data.samplers import (
@@ -32,6 +25,7 @@ from pixelwise.data.samplers import (
 from pixelwise.data.splits import SPLITS, get_split, missing_split
 from pixelwise.data.statistics import Histogram, fingerprint
 from pixelwise.data.subset import InMemory, random_subset
+from pixelwise.data.workers import worker_settings
 from pixelwise.errors import UserError
 from pixelwise.inference.tiling import Tiling
 from pixelwise.kinds import Count, Share, Size, Whole

@@ -7,7 +7,6 @@ from copy import copy
 from itertools import islice
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -16,6 +15,7 @@ from pixelwise.augmentation import Transform
 from pixelwise.data.io.nodata import filled
 from pixelwise.data.mixing import MixRows
 from pixelwise.data.samplers import SampleIndex, TrainingBatches, generator
+from pixelwise.data.workers import shared
 from pixelwise.errors import UserError
 from pixelwise.types import IGNORE, NODATA, Batch, Raw, Sample, Split, ignored_label
 
@@ -158,7 +158,7 @@ class Collate:
             batch["labels"] = count_labels(
                 batch["target"], self.classes, batch.get("second"), batch.get("share")
             )
-        return batch
+        return shared(batch)
 
 
 def count_labels(
@@ -247,21 +247,3 @@ def raise_error(made: Made | UserError) -> Made:
     if isinstance(made, UserError):
         raise copy(made)
     return made
-
-
-def worker_settings(num_workers: int, seed: int) -> dict[str, Any]:
-    """Return the arguments that all loaders share; the generator leaves torch's global one unchanged."""
-    if num_workers > 0:
-        cv2.setNumThreads(1)  # before the fork: a child process would hang when ending threads of its parent
-    return {
-        "num_workers": num_workers,
-        "persistent_workers": num_workers > 0,
-        "pin_memory": torch.cuda.is_available(),
-        "generator": torch.Generator().manual_seed(seed),
-        "worker_init_fn": _one_thread,
-    }
-
-
-def _one_thread(worker: int) -> None:
-    """Turn off OpenCV's threads in a worker, as the workers already run in parallel."""
-    cv2.setNumThreads(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from pixelwise.data.io.listing import image_files, is_image
 from pixelwise.errors import UserError, some
 from pixelwise.files import unwritable, write_json
 from pixelwise.prediction.writer import PredictionCost
+from pixelwise.runs import records
 
 
 def find_images(pattern: str, output: Path | None = None) -> dict[str, Path]:
@@ -85,7 +85,7 @@ def prepare_output(
                 fix="choose another output=",
             )
         output.mkdir(parents=True, exist_ok=True)
-        recorded = json.loads(record.read_text()) if record.exists() else identity
+        recorded = records.read(record, records.Prediction) or identity
         kept = [file for file in output.iterdir() if file != record and file.suffix not in (".log", ".lock")]
         if recorded != identity and kept:
             changed = ", ".join(key for key in identity if recorded.get(key) != identity[key])

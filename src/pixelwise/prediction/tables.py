@@ -36,7 +36,8 @@ class ProbabilityWriter:
         self.reader, self.mean = maps.reader, maps.mean
         self.rows: dict[str, list[str]] = {}
         if self.file.exists():
-            self.rows = {row[0]: row for row in read_cells(self.file)[1:]}
+            complete = (row for row in read_cells(self.file)[1:] if len(row) == len(self.classes) + 2)
+            self.rows = {row[0]: row for row in complete}
 
     def done(self, name: str) -> bool:
         """Whether the table has a row for this image."""

@@ -51,7 +51,7 @@ def write(folder: Path, output: Path | None = None) -> Path:
 
 def reached(run: RunReader) -> str:
     """The progress of the run in words."""
-    if run.finished and (early := run.json("environment.json").get("early_end")):
+    if run.finished and (early := run.environment.get("early_end")):
         return f"ended early: {early['why']}"
     if run.finished and run.stopped_at is None:
         return "finished"
@@ -61,7 +61,7 @@ def reached(run: RunReader) -> str:
 
 def summary(run: RunReader) -> dict[str, str]:
     """Task, model, data, schedule, duration and origin of the run, by title."""
-    config, facts, data = run.config, run.json("environment.json"), run.json("data.json")
+    config, facts, data = run.config, run.environment, run.data
     encoder = config["encoder"]
     start = encoder.get("weights") or ("pretrained" if encoder.get("pretrained") else "from scratch")
     images = [f"{data[split]['images']} {split}" for split in ("train", "val", "test") if split in data]
@@ -110,7 +110,7 @@ def speed(run: RunReader) -> dict[str, str]:
 
 def confusion(run: RunReader) -> dict[str, Any]:
     """The confusion matrix with shares of each row, if it is small enough, and the largest confusions."""
-    recorded = run.json("confusion.json")
+    recorded = run.confusion
     if not recorded:
         return {}
     counts = np.array(recorded["matrix"], float)
@@ -131,7 +131,7 @@ def confusion(run: RunReader) -> dict[str, Any]:
 
 def samples(run: RunReader) -> dict[str, Any]:
     """The recorded samples with inlined pictures and their descriptions."""
-    recorded = run.json("samples.json")
+    recorded = run.samples
     for sample in recorded.get("samples", []):
         masks = {}
         for name in ("truth", "prediction"):

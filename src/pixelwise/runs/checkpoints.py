@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, some
 from pixelwise.models import Composition
 
 log = logging.getLogger(__name__)
@@ -59,18 +59,28 @@ def read(file: Path) -> dict[str, Any]:
         )
     try:
         checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        checkpoint["state_dict"]
+        for weights in (checkpoint["state_dict"], checkpoint.get("current_model_state", {})):
+            if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+                raise TypeError("weights that are not tensors")
     except Exception as error:  # damaged files raise errors of many types
         raise UserError(
             f"{file} cannot be read as a checkpoint",
-            found=error,
+            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
             fix="use other weights: checkpoint=last or checkpoint=previous",
         ) from error
     return checkpoint
 
 
-def load_model(model: Composition, file: Path, averaged: bool = True) -> Composition:
+def load_model(
+    model: Composition, file: Path, averaged: bool = True, must_be_finite: bool = False
+) -> Composition:
     """Load the weights of a checkpoint file into a model and return the model.
+
+    Args:
+        model: the model.
+        file: the checkpoint.
+        averaged: whether to use the moving average of the weights, if the run has one.
+        must_be_finite: whether to refuse weights that are NaN or infinite; otherwise they are logged.
 
     Raises:
         UserError: the weights do not fit the model, or `averaged` is false and the run kept no average.
@@ -80,8 +90,31 @@ def load_model(model: Composition, file: Path, averaged: bool = True) -> Composi
         raise UserError(
             f"averaged=false: {file} holds one set of weights only", expected="a run with callbacks=ema"
         )
-    fill(model, model_weights(state, averaged), file)
+    weights = model_weights(state, averaged)
+    fill(model, weights, file)
+    try:
+        check_finite(weights, file)
+    except UserError as error:
+        if must_be_finite:
+            raise
+        log.warning("%s", error)
     return model
+
+
+def check_finite(weights: Mapping[str, Tensor], file: Path) -> None:
+    """Refuse weights that are NaN or infinite, whose predictions mean nothing.
+
+    Raises:
+        UserError: the first of them, with the file.
+    """
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise UserError(
+            f"{file}: some weights are NaN or infinite",
+            found=some(broken, 3),
+            expected="finite numbers",
+            fix="other weights: checkpoint=best, last or previous; or train again with a lower optimizer.lr",
+        )
 
 
 def model_weights(state: Mapping[str, Any], averaged: bool = True) -> dict[str, Tensor]:

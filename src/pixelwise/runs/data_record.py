@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pixelwise.files import read_json
+from pixelwise.runs import records
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,8 @@ def compare(now: Mapping[str, Any], recorded: Path) -> None:
         now: the `DataModule.fingerprint` of the data set, or some of its keys.
         recorded: path of the run's `data.json`.
     """
-    if not (before := read_json(recorded)):
+    before = records.tolerant(lambda: records.read(recorded, records.Data))
+    if not before:
         return
     for name, new in now.items():
         old = before.get(name)

@@ -11,7 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pixelwise.files import read_json, write_json
+from pixelwise.files import write_json
+from pixelwise.runs import records
 from pixelwise.runtime.program import CLONE, is_installed_program
 
 PACKAGES = (
@@ -44,7 +45,7 @@ def environment() -> dict[str, Any]:
 def add_to_environment(folder: Path, **facts: Any) -> None:
     """Add facts that are known only after torch is imported."""
     file = folder / "environment.json"
-    write_json(file, read_json(file) | facts)
+    write_json(file, records.read(file, records.Environment) | facts)
 
 
 def _command() -> list[str]:

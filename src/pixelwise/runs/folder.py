@@ -31,13 +31,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pixelwise.errors import UserError
-from pixelwise.files import RESTORE, read_json, write_json, write_text
+from pixelwise.files import RESTORE, write_json, write_text
 from pixelwise.overrides import key_of, typed
+from pixelwise.runs import records
 from pixelwise.runs.environment import _git, environment
 from pixelwise.runs.untrusted import check_config, check_links, check_overrides, is_reference
-
-PARTS = ("data", "encoder", "decoder", "task", "trainer", "schedule")
-"""Some keys that the config of every run has."""
 
 
 def create(folder: Path, config: DictConfig, overrides: Sequence[str]) -> Path:
@@ -119,9 +117,10 @@ def open_run(folder: str | Path, key: str = "run") -> Path:
         )
     check_links(folder)
     config = load_config(folder)
-    if missing := [part for part in PARTS if part not in config]:
+    if missing := [key for key in records.RunConfig.__annotations__ if key not in config]:
         found = f"no key {', '.join(missing)}"
         raise UserError(f"{folder / 'config.yaml'} is not the config of a run", found=found, fix=RESTORE)
+    records.check(folder / "config.yaml", OmegaConf.to_container(config, resolve=True), records.RunConfig)
     return folder.resolve()
 
 
@@ -158,7 +157,7 @@ def write_scores(file: Path, scores: Mapping[str, float]) -> None:
 
 def read_scores(file: Path) -> dict[str, float]:
     """Read scores written by `write_scores`; null becomes NaN."""
-    scores = read_json(file)
+    scores = records.read(file, records.Scores)
     return {name: math.nan if value is None else value for name, value in scores.items()}
 
 

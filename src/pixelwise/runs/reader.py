@@ -1,4 +1,4 @@
-"""Reading the files of a run folder for its report. Missing files are read as empty."""
+"""Reading the files of a run folder for its report. Missing and damaged files are read as empty."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pixelwise.files import inside, read_json, read_rows
+from pixelwise.files import inside, read_rows
+from pixelwise.runs import records
 from pixelwise.runs.folder import load_config, read_scores
 from pixelwise.types import ScoreName
 
@@ -19,7 +20,7 @@ Rows = list[dict[str, float]]
 
 @dataclass(frozen=True)
 class RunReader:
-    """The files of a run folder.
+    """The files of a run folder. A damaged file is logged and left out, except for `config.yaml`.
 
     Attributes:
         folder: the run folder.
@@ -40,17 +41,37 @@ class RunReader:
     @cached_property
     def plan(self) -> dict[str, Any]:
         """Phases and learning rates, as `schedule_figure.to_json` returns them."""
-        return self.json("plan.json")
+        return self._json("plan.json", records.Plan)
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The fingerprint of the data, and the shares of the classes."""
+        return self._json("data.json", records.Data)
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """How and where the run was started."""
+        return self._json("environment.json", records.Environment)
+
+    @cached_property
+    def confusion(self) -> dict[str, Any]:
+        """The confusion matrix of the last evaluation."""
+        return self._json("confusion.json", records.Confusion)
+
+    @cached_property
+    def samples(self) -> dict[str, Any]:
+        """Samples of the last evaluation."""
+        return self._json("samples.json", records.Samples)
 
     @cached_property
     def rows(self) -> Rows:
         """All logged values, a row for each step."""
-        return read_rows(inside(self.folder, "metrics.csv"))
+        return self._rows("metrics.csv", records.LOGGED)
 
     @cached_property
     def speed(self) -> Rows:
         """Time, images/s, waiting time and memory, a row for each epoch."""
-        return read_rows(inside(self.folder, "speed.csv"))
+        return self._rows("speed.csv", records.SPEED)
 
     @property
     def finished(self) -> bool:
@@ -71,8 +92,9 @@ class RunReader:
     @cached_property
     def scores(self) -> dict[str, float]:
         """The final scores by flat name, or those of the last validation if the run is unfinished."""
-        if self.finished:
-            return read_scores(self.folder / "metrics.json")
+        file = self.folder / "metrics.json"
+        if self.finished and (scores := records.tolerant(lambda: read_scores(file))):
+            return scores
         for row in reversed(self.rows):
             if scores := {name: value for name, value in row.items() if self.parsed(name).split == "val"}:
                 return scores
@@ -101,14 +123,18 @@ class RunReader:
         """Points (epoch, value) of one column; the epoch counts completed steps."""
         return [((row["step"] + 1) / per_epoch, row[name]) for row in self.rows if name in row]
 
-    def json(self, name: str) -> dict[str, Any]:
-        """Content of a JSON file; empty if the file is missing."""
-        return read_json(inside(self.folder, name))
-
     def text(self, name: str) -> str:
         """Content of a text file; empty if the file is missing."""
         file = inside(self.folder, name)
-        return file.read_text() if file.is_file() else ""
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+    def _json(self, name: str, kind: Any) -> dict[str, Any]:
+        file = inside(self.folder, name)
+        return records.tolerant(lambda: records.read(file, kind)) or {}
+
+    def _rows(self, name: str, columns: tuple[str, ...]) -> Rows:
+        file = inside(self.folder, name)
+        return records.tolerant(lambda: read_rows(file, columns)) or []
 
 
 def kind_of(node: Mapping[str, Any] | None) -> str:

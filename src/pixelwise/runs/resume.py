@@ -12,10 +12,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from pixelwise import files, runs
+from pixelwise import runs
 from pixelwise.errors import UserError
 from pixelwise.overrides import key_of, nodes
-from pixelwise.runs import trust, untrusted
+from pixelwise.runs import records, trust, untrusted
 from pixelwise.runtime import program
 from pixelwise.runtime.processes import rank
 from pixelwise.runtime.program import as_started
@@ -73,7 +73,7 @@ def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictCo
     given = overrides if config.resume is None else program.arguments()
     trust.check_classes(kept, folder, given, ("callbacks", "logger", "trainer", "encoder"))
     scores = folder / "metrics.json"
-    early = files.read_json(folder / "environment.json").get("early_end")
+    early = records.read(folder / "environment.json", records.Environment).get("early_end")
     ended = early is not None and not any(_below(key, (early["key"],)) for key in accepted)
     if scores.is_file() and (ended or not accepted):
         log.info("run folder: %s", folder)
@@ -119,7 +119,7 @@ def merge(
         raise UserError(
             "the resumed training would differ from the one that was started",
             found="\n            ".join(shown),
-            expected="the settings in the run's config.yaml; conf/ may have been edited since the start",
+            expected="the settings in the run's config.yaml; its overrides.yaml or conf/ may differ now",
             fix="omit these overrides, or accept the change with allow_change=true",
         )
     accepted = [key for key in changed if key in refused or _below(key, tuple(typed))]
@@ -134,7 +134,7 @@ def merge(
 
 def as_first_chosen(config: DictConfig, folder: Path) -> DictConfig:
     """Replace `auto` by its value on the first machine, so that the arithmetic stays the same."""
-    chosen = files.read_json(folder / "environment.json")
+    chosen = records.read(folder / "environment.json", records.Environment)
     for key, place in (("precision", "trainer.precision"), ("memory_format", "memory_format")):
         if key in chosen and OmegaConf.select(config, place) == "auto":
             log.info("%s=%s, as at the start of this run", place, chosen[key])

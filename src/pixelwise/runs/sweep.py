@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from pixelwise import files, runs
 from pixelwise.errors import UserError
 from pixelwise.overrides import key_of
-from pixelwise.runs import untrusted
+from pixelwise.runs import records, untrusted
 from pixelwise.types import ScoreName
+
+log = logging.getLogger(__name__)
 
 BEST = "best "
 """Prefix of the monitored score at the best epoch: `best val/miou`."""
@@ -29,7 +34,7 @@ class Job:
     choices: dict[str, str]
     """Values of its overrides by key."""
     state: str
-    """One of: not started, unfinished, failed, pruned, finished."""
+    """One of: not started, unfinished, failed, pruned, finished, damaged."""
     why: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     """Final scores by flat name, and the monitored score at the best epoch, as "best val/miou"."""
@@ -78,7 +83,8 @@ def note(folder: Path, state: str, why: str) -> None:
 def read(sweep: Path) -> list[Job]:
     """All jobs in the folder of a sweep, and those that its last command planned and that never started."""
     untrusted.check_links(sweep)
-    planned: dict[str, list[str]] = files.read_json(sweep / "jobs.json")
+    planned: dict[str, list[str]]
+    planned = records.tolerant(lambda: records.read(sweep / "jobs.json", records.Jobs)) or {}
     if elsewhere := [name for name in planned if Path(name).name != name or name == ".."]:
         found = f"the job {elsewhere[0]!r}, which is no name of a folder in it"
         raise UserError(f"{sweep / 'jobs.json'} does not belong to a sweep", found=found, fix=files.RESTORE)
@@ -88,17 +94,28 @@ def read(sweep: Path) -> list[Job]:
 
 
 def _job(folder: Path, planned: Iterable[str]) -> Job:
+    try:
+        return _read_job(folder, planned)
+    except UserError as error:  # the report of the other jobs goes on
+        log.warning("%s", error)
+        choices = {key_of(word): word.partition("=")[2] for word in planned}
+        return Job(folder.name, choices, "damaged", str(error))
+
+
+def _read_job(folder: Path, planned: Iterable[str]) -> Job:
     overrides = folder / "overrides.yaml"
     typed = runs.load_overrides(folder) if overrides.is_file() else planned
     choices = {key_of(str(o)): str(o).partition("=")[2] for o in typed}
     final = folder / "metrics.json"
-    outcome = files.read_json(folder / OUTCOME)
+    outcome = records.read(folder / OUTCOME, records.Outcome)
     if not outcome and not final.is_file():
         return Job(folder.name, choices, "unfinished" if overrides.is_file() else "not started")
     scores: dict[str, float] = {}
     classes: tuple[str, ...] = ()
     if (folder / "config.yaml").is_file():
         config = runs.load_config(folder)
+        plain = OmegaConf.to_container(config, resolve=True)
+        records.check(folder / "config.yaml", plain, records.JobConfig)
         classes = tuple(map(str, config.data.classes))
         if values := validations(folder, config.task.monitor):
             scores[BEST + config.task.monitor] = best_of(values, config.task.mode)
@@ -109,7 +126,8 @@ def _job(folder: Path, planned: Iterable[str]) -> Job:
 
 def validations(folder: Path, monitor: str) -> list[float]:
     """The monitored score of a run after each validation so far."""
-    return [row[monitor] for row in files.read_rows(folder / "metrics.csv") if monitor in row]
+    rows = files.read_rows(folder / "metrics.csv", records.LOGGED)
+    return [row[monitor] for row in rows if monitor in row]
 
 
 def best_of(values: Sequence[float], mode: str) -> float:

@@ -5,11 +5,14 @@ This module does not import torch; it uses it if it is already imported.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -19,6 +22,12 @@ LAUNCHED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT
 
 RUN = "PIXELWISE_RUN"
 """Environment variable with the run folder of the process that starts the others."""
+
+PARENT = "PIXELWISE_PARENT"
+"""Environment variable with the number of the process that starts the others."""
+
+PATIENCE = 10.0
+"""Seconds that the other processes of a training have to end by themselves."""
 
 _before = {name: os.environ.get(name) for name in LAUNCHED}
 
@@ -37,6 +46,39 @@ def leave_process_group() -> None:
     for name, value in _before.items():
         if value is None:
             os.environ.pop(name, None)
+
+
+def start_together() -> None:
+    """Let the kernel end this process as soon as the process that has started it ends, even by SIGKILL.
+
+    Otherwise it would wait for the other one in a collective operation until its timeout. Only Linux can do
+    so, and only for the processes that Lightning's launcher starts.
+    """
+    if rank() == 0:
+        os.environ[PARENT] = str(os.getpid())
+    elif os.environ.get(PARENT) == str(os.getppid()) and sys.platform == "linux":
+        end_with_parent = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+        ctypes.CDLL(None).prctl(end_with_parent, signal.SIGKILL)
+
+
+def end(processes: Sequence[subprocess.Popen[bytes]], patience: float) -> dict[int, int]:
+    """Wait for processes, then kill those that have not ended.
+
+    Args:
+        processes: the processes.
+        patience: seconds to wait.
+
+    Returns:
+        The exit status of each process that has failed by itself, by its position.
+    """
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and any(process.poll() is None for process in processes):
+        time.sleep(0.05)
+    failed = {i: process.returncode for i, process in enumerate(processes) if process.poll()}
+    for process in processes:
+        process.kill()
+        process.wait()
+    return failed
 
 
 @contextmanager

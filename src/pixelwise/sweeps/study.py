@@ -11,7 +11,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from pixelwise.build.instantiate import class_of, make
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, counted
+from pixelwise.files import RESTORE
 from pixelwise.runs import trust
 from pixelwise.runs.untrusted import texts
 
@@ -29,25 +30,38 @@ def open_study(config: DictConfig, fixed: Sequence[str], folder: Path) -> Any:
     _check_sampler(config, folder)
     storage = f"sqlite:///{folder / 'study.db'}"
     directions = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
-    study = optuna.create_study(
-        study_name=folder.name,
-        storage=storage,
-        direction=directions[config.task.mode],
-        load_if_exists=True,
-    )
+    try:
+        study = optuna.create_study(
+            study_name=folder.name,
+            storage=storage,
+            direction=directions[config.task.mode],
+            load_if_exists=True,
+        )
+        trials = len(study.get_trials(deepcopy=False))
+        recorded = study.user_attrs.get("search", {})
+    except Exception as error:  # of SQLite, SQLAlchemy or Optuna, of many types
+        raise UserError(
+            f"{folder / 'study.db'} cannot be read as a study",
+            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            fix=f"{RESTORE}; or another sweep.name",
+        ) from error
+    following = f"trial-{trials:04d}"
+    if (folder / following / "config.yaml").is_file():
+        raise UserError(
+            f"{folder / 'study.db'} does not belong to this folder",
+            found=f"{counted(trials, 'trial')} in it, but a run in {following}",
+            fix=f"{RESTORE}; or another sweep.name",
+        )
     # with the same seed at each start, a sampler would repeat its first proposals
-    study.sampler = make(
-        config.search.sampler, "search.sampler", seed=config.seed + len(study.get_trials(deepcopy=False))
-    )
+    study.sampler = make(config.search.sampler, "search.sampler", seed=config.seed + trials)
     study.pruner = make(config.search.pruner, "search.pruner")
     described = {"space": OmegaConf.to_container(config.search.space), "overrides": sorted(fixed)}
-    recorded = study.user_attrs.get("search", described)
     for part, now in described.items():
-        if recorded[part] != now:
+        if recorded and recorded.get(part) != now:
             raise UserError(
                 f"{folder} holds another search: its {part} differ",
                 found=json.dumps(now),
-                expected=json.dumps(recorded[part]),
+                expected=json.dumps(recorded.get(part)),
                 fix="choose another sweep.name",
             )
     study.set_user_attr("search", described)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from pixelwise import runs
 from pixelwise.errors import UserError
-from pixelwise.runs import checkpoints
+from pixelwise.runs import checkpoints, records
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.terminal import score_table, show
 from pixelwise.training.callbacks.evaluation import batches_of, loader_of
+from pixelwise.training.failures import explained
 from pixelwise.training.run import Run
 from pixelwise.types import ScoreName
 
@@ -41,9 +43,10 @@ def evaluate(
         raise UserError("split", found=split, expected="one of the run's splits, val or test")
     compare(run.data.fingerprint, folder / "data.json")
     checkpoints.load_model(run.module.model, checkpoints.file_of(folder, weights), averaged)
-    scores = score(run, split)
+    with explained(run):
+        scores = score(run, split)
     if (recorded := folder / "metrics.json").is_file():
-        _compare(scores, recorded, run.data.classes)
+        records.tolerant(lambda: _compare(scores, recorded, run.data.classes))
     return scores
 
 
@@ -76,6 +79,9 @@ def score(run: Run, split: str) -> dict[str, float]:
         )
     evaluate = {"test": run.trainer.test, "val": run.trainer.validate}[split]
     evaluate(run.module, datamodule=run.data, verbose=False)
+    if all(math.isnan(value) for value in run.module.results.values()):
+        log.warning("%s: no image has a label, so it is predicted, but not scored", split)
+        return dict(run.module.results)
     facts = [f"{split}: {run.module.summary}"]
     done, total = batches_of(run.trainer, split), len(loader_of(run.trainer, split))
     if done < total:

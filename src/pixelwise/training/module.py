@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -227,10 +228,18 @@ class Module(L.LightningModule):
         if not torch.isfinite(loss):
             raise UserError(
                 f"the training loss is {loss.item()} at step {self.global_step}; checkpoints are unchanged",
-                found="samples " + ", ".join(keys),
+                found="samples " + ", ".join(self._of_all_processes(keys)),
                 fix="a lower optimizer.lr, trainer.gradient_clip_val=1 or trainer.precision=32-true; "
                 "check these samples with scripts/audit.py",
             )
+
+    def _of_all_processes(self, keys: list[str]) -> list[str]:
+        """Return the keys of the samples of all processes, in which the loss is the same."""
+        if self.trainer.world_size == 1:
+            return keys
+        gathered: list[Any] = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(gathered, keys)
+        return [key for own in gathered for key in own]
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation split."""
@@ -250,6 +259,8 @@ class Module(L.LightningModule):
         self._sums.clear()
         by_name = {name: float(term) for name, term in terms.items()}
         losses = self._named(stage, float(self.loss.total(terms)), by_name)
+        if all(math.isnan(score) for score in scores.values()):  # no labels, of which the loss is 0
+            losses = dict.fromkeys(losses, math.nan)
         named = self.evaluated.score_name
         self.results = {named(stage, name): float(score) for name, score in scores.items()}
         self.log_dict({name: torch.tensor(value) for name, value in (losses | self.results).items()})

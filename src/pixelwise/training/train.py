@@ -14,7 +14,7 @@ from pixelwise.errors import UserError
 from pixelwise.reports.drawing import save_picture
 from pixelwise.reports.run_page import write
 from pixelwise.reports.schedule_figure import draw, to_json
-from pixelwise.runs import checkpoints
+from pixelwise.runs import checkpoints, records
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.device import device_name, name_of
 from pixelwise.runtime.processes import leave_process_group, rank
@@ -23,8 +23,9 @@ from pixelwise.schedules.freezing import parameter_counts
 from pixelwise.training.callbacks import checkpoint
 from pixelwise.training.callbacks.ending import EarlyEnd, Ending
 from pixelwise.training.evaluate import score
-from pixelwise.training.failures import explain_failure
+from pixelwise.training.failures import explained
 from pixelwise.training.run import Run
+from pixelwise.types import IGNORE
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
     """
     status = "failed"
     try:
-        best = _fit_and_score(run, folder, start)
+        with explained(run, folder, start):
+            best = _fit_and_score(run, folder, start)
         status = "finished"
     finally:
         _report(run, folder, status)
@@ -62,12 +64,7 @@ def _fit_and_score(run: Run, folder: Path, start: Path | None) -> float:
     kept = next(callback for callback in callbacks if isinstance(callback, checkpoint.Checkpoint))
     if rank() == 0:
         _describe(run, folder, start)
-    try:
-        run.trainer.fit(run.module, datamodule=run.data, ckpt_path=start, weights_only=True)
-    except Exception as error:
-        if explained := explain_failure(error, run, folder, start):
-            raise explained from error
-        raise
+    run.trainer.fit(run.module, datamodule=run.data, ckpt_path=start, weights_only=True)
     early = next(callback.early for callback in callbacks if isinstance(callback, Ending))
     if early is not None:
         log.info("the training ended early: %s", early.why)
@@ -118,21 +115,42 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
         )
         normalize = run.module.model.normalize
         statistics = {"mean": normalize.mean.tolist(), "std": normalize.std.tolist()}
-        files.write_json(folder / "data.json", survey(run.data) | statistics)
+        surveyed = survey(run.data)
+        check_labels(run)
+        files.write_json(folder / "data.json", surveyed | statistics)
     else:
         log.info("resuming from %s", start)
         compare(run.data.fingerprint, folder / "data.json")
         _compare_processes(folder, run.trainer.world_size)
     files.write_json(folder / "plan.json", to_json(run.outline))
     save_picture(draw(run.outline), folder / "pictures/plan.png")
-    environment = files.read_json(folder / "environment.json")
+    environment = records.read(folder / "environment.json", records.Environment)
     for logger in run.trainer.loggers:
         logger.log_hyperparams(run.config | {"environment": environment})
 
 
+def check_labels(run: Run) -> None:
+    """Refuse a training without a label in the train split, or in the val split that selects the best epoch.
+
+    A test split without labels is predicted, but not scored.
+    """
+    unlabelled = [name for name, histogram in run.data.histograms.items() if not histogram.pixels.any()]
+    found = f"only pixels or images without a label (index {IGNORE})"
+    if "train" in unlabelled:
+        raise UserError(
+            "train: no image has a label", found=found, fix="correct data.source.labels or the masks"
+        )
+    monitor = run.config["task"]["monitor"]
+    if "val" in unlabelled and monitor in checkpoint.own_scores(run.module):
+        fix = "another val split, or task.monitor=val/… of your own that needs no labels"
+        raise UserError(
+            f"val: no image has a label, so {monitor} cannot select an epoch", found=found, fix=fix
+        )
+
+
 def _compare_processes(folder: Path, now: int) -> None:
     """Warn if the number of processes differs from that at the start of the run."""
-    before = files.read_json(folder / "environment.json").get("processes", now)
+    before = records.read(folder / "environment.json", records.Environment).get("processes", now)
     if before != now:
         log.warning(
             "processes: %d when this run was started, %d now; weights stay equal up to rounding, except with "

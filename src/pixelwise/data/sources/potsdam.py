@@ -92,6 +92,8 @@ class PotsdamTile:
 
     def strips(self) -> Iterator[RowBlock]:
         """Yield all rows from top to bottom, with decoded labels."""
+        for stored in (*self.images.values(), *self.labels):
+            stored.check()
         with ExitStack() as stack:
             images, labels = (
                 [(stack.enter_context(opened(file.address, file)), file) for file in files]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +48,21 @@ class Stored(NamedTuple):
     def address(self) -> str:
         """The path that GDAL opens."""
         return f"/vsizip/{{{self.file}}}/{self.member}" if self.member else str(self.file)
+
+    def check(self) -> None:
+        """Compare a member of a zip with its CRC-32, which GDAL does not do.
+
+        Raises:
+            UserError: the member is damaged.
+        """
+        if not self.member:
+            return
+        try:
+            with zipfile.ZipFile(self.file) as archive, archive.open(self.member) as stream:
+                while stream.read(1 << 24):
+                    pass
+        except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(f"{self} is damaged", found=error, fix="download the zip again") from error
 
     def __str__(self) -> str:
         return f"{self.file}, member {self.member}" if self.member else str(self.file)

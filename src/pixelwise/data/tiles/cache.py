@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from zlib import crc32
 
 import numpy as np
 from filelock import FileLock
@@ -23,16 +24,19 @@ from rich.progress import Progress
 
 from pixelwise.data.io.rasters import ROWS
 from pixelwise.data.tiles.erosion import REACH, eroded
-from pixelwise.errors import UserError
-from pixelwise.files import unwritable, whole_folder
+from pixelwise.errors import UserError, some
+from pixelwise.files import read_json, unwritable, whole_folder, write_json
 from pixelwise.types import IGNORE, NODATA
 
 log = logging.getLogger(__name__)
 
+SUMS = "checksums.json"
+"""File in a prepared tile with the CRC-32 of its other files."""
+
 CELL = 64
 """Side, in pixels, of the squares whose classes are counted."""
 
-VERSION = 3
+VERSION = 4
 """Version of the prepared files; tiles of another version are prepared again."""
 
 
@@ -123,12 +127,38 @@ class Prepared(NamedTuple):
         """(K, ⌈H / CELL⌉, ⌈W / CELL⌉) uint16: pixels of each class in each square."""
         return self._open("cells")
 
+    def verify(self) -> None:
+        """Compare the files with the checksums that were taken when they were written.
+
+        Raises:
+            UserError: a file has changed since, or is missing.
+        """
+        sums = read_json(self.folder / SUMS)
+        found = {name: _checksum(self.folder / name) for name in sums if (self.folder / name).is_file()}
+        if damaged := [name for name in sums or [SUMS] if name not in found or found[name] != sums[name]]:
+            raise self._damaged(f"{some(damaged)} differs from its checksum")
+
     def _open(self, name: str) -> np.ndarray:
         try:
-            return np.load(self.folder / f"{name}.npy", mmap_mode="r")
-        except OSError as error:
-            what = f"{self.folder} was removed or damaged while it was in use"
-            raise UserError(what, found=error, fix="remove that folder and start again") from error
+            array: np.ndarray = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise self._damaged(error) from error
+        if name != "cells" and array.shape[:2] != (self.height, self.width):
+            raise self._damaged(f"{name}.npy of shape {array.shape}")
+        return array
+
+    def _damaged(self, found: object) -> UserError:
+        what = f"{self.folder} was removed or damaged since it was written"
+        return UserError(what, found=found, fix="remove that folder and start again")
+
+
+def _checksum(file: Path) -> int:
+    """CRC-32 of a file, the checksum of zip and PNG."""
+    value = 0
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 24):
+            value = crc32(block, value)
+    return value
 
 
 def prepare(tiles: Sequence[Tile], cache: Path, classes: int) -> list[Prepared]:
@@ -243,6 +273,10 @@ def _write(tile: Tile, part: Path, classes: int) -> Iterator[int]:
         (part / "border.npy").unlink()
     squares = [_count(target[top : top + ROWS], classes) for top in range(0, height, ROWS)]
     np.save(part / "cells.npy", np.concatenate(squares, axis=1).astype(np.uint16))
+    for array in (image, target, border):
+        if isinstance(array, np.memmap):
+            array.flush()
+    write_json(part / SUMS, {file.name: _checksum(file) for file in sorted(part.glob("*.npy"))})
 
 
 def _count(target: np.ndarray, classes: int) -> np.ndarray:

@@ -128,6 +128,11 @@ class TileSplit(Split):
         target[target == NODATA] = IGNORE
         return target
 
+    def verify(self) -> None:
+        """Compare all prepared tiles with their checksums."""
+        for tile in self.tiles:
+            tile.verify()
+
     def stored_bytes(self, index: int) -> int:
         """Size in bytes of the files of the window's tile."""
         return self._tile(index).stored_bytes

@@ -137,9 +137,14 @@ class Checkpoint(L.Callback):
 
 def known_scores(module: Any, callbacks: Iterable[L.Callback]) -> list[str]:
     """Names of all validation scores; empty if the user's own scores or callbacks might log others."""
-    names = getattr(module.scores["val"], "names", None)
     packages = {type(callback).__module__.split(".")[0] for callback in callbacks}
-    if names is None or not packages <= {"pixelwise", "lightning"}:
+    return own_scores(module) if packages <= {"pixelwise", "lightning"} else []
+
+
+def own_scores(module: Any) -> list[str]:
+    """Names of the validation scores that the module logs; empty if its scores do not name themselves."""
+    names = getattr(module.scores["val"], "names", None)
+    if names is None:
         return []
     parts = [f"loss/{part}" for loss in module.losses for part in loss.parts]
     eroded = [f"{ERODED}/{name}" for name in names()]

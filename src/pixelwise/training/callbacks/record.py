@@ -90,6 +90,8 @@ class EvaluationRecorder(EvaluationCallback):
         gathered = trainer.strategy.all_gather(torch.cat(self._scores, dim=1))
         indices, scores = gathered.transpose(-1, -2).reshape(-1, 2).T.tolist()
         self._chosen = {int(indices[i]): kind for i, kind in choose(scores, self.most).items()}
+        if not self._chosen:  # nothing in the split is labelled
+            self._chosen = dict.fromkeys(sorted({int(i) for i in indices})[: self.most], "unscored")
         if module.confusion is not None and trainer.is_global_zero:
             facts = {"split": split, "step": trainer.global_step, "counted": self._counted}
             write_json(
@@ -127,7 +129,8 @@ class EvaluationRecorder(EvaluationCallback):
             suffix = "png" if picture.mode == "P" else "jpg"  # sharp masks, small photographs
             files[view] = f"pictures/samples/{name}_{view}.{suffix}"
             save_picture(picture, folder / files[view])
-        return {"key": sample.key, "score": sample.score, **self.labels_in_words(sample), "pictures": files}
+        score = sample.score if math.isfinite(sample.score) else None
+        return {"key": sample.key, "score": score, **self.labels_in_words(sample), "pictures": files}
 
     def pictures(self, sample: SamplePrediction) -> dict[str, Image.Image]:
         """Return the image and, for masks, truth, prediction and an error map; no side exceeds `side`."""

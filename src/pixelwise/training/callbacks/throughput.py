@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
 from pixelwise.files import read_cells, write_rows
+from pixelwise.runs import records
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
 from pixelwise.types import Batch
 
@@ -128,7 +129,8 @@ class Throughput(L.Callback):
             seconds = time.perf_counter() - self._epoch_began
             row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "seconds": seconds, **speed}
             file = Path(trainer.default_root_dir) / "speed.csv"
-            written = read_cells(file) if file.is_file() else [list(row)]
+            kept = records.tolerant(lambda: read_cells(file)) if file.is_file() else None
+            written = kept or [list(row)]
             cells = (f"{value:.4g}" if isinstance(value, float) else value for value in row.values())
             write_rows(file, [*written, cells])
 

@@ -10,7 +10,8 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from pixelwise.files import write_rows
+from pixelwise.files import read_rows, write_rows
+from pixelwise.runs.records import LOGGED
 
 
 class MetricsCSVLogger(Logger):
@@ -51,8 +52,12 @@ class MetricsCSVLogger(Logger):
 
     @rank_zero_only
     def truncate(self, step: int) -> None:
-        """Keep the rows of the file before a step; that step and later ones will run again."""
-        if self.file.is_file():
+        """Keep the rows of the file before a step; that step and later ones will run again.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        if read_rows(self.file, LOGGED):
             with self.file.open(newline="") as stream:
                 rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
             self._rows = [row for row in rows if int(row["step"]) < step]
