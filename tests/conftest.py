@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
-from tests.data.benchmarks import BENCHMARKS
 from tests.data.layouts import write_pets
+from tests.data.public_layouts import BENCHMARKS
 from tests.forked import Done, forked
 
 import pixelwise

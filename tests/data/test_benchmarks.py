@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
-from tests.data.benchmarks import BENCHMARKS
+from tests.data.public_layouts import BENCHMARKS
 from tests.helpers import Compose, refused
 from timm.data import ImageNetInfo
 

@@ -35,7 +35,7 @@ def test_split_files_must_be_paths_by_split(tmp_path, files):
     draw_pairs(tmp_path / "images", tmp_path / "masks", "abc")
     (tmp_path / "train.txt").write_text("a\nb")
     split_is_refused(
-        tmp_path, r"FolderSegmentation\.split_files[\s\S]*expected: (text|a mapping)", split_files=files
+        tmp_path, r"FolderSegmentation\.split_files[\s\S]*expected: (a path|a mapping)", split_files=files
     )
 
 

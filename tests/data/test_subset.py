@@ -51,6 +51,9 @@ class Everything(Split):
     def target(self, index: int) -> np.ndarray:
         return np.full((2, 2), index)
 
+    def verify(self) -> None:
+        raise UserError("a damaged copy")
+
     def stored_bytes(self, index: int) -> int:
         return 100 + index
 
@@ -87,7 +90,13 @@ def members() -> set[str]:
 
 
 def test_all_members_of_split_are_covered() -> None:
-    assert members() == {*BY_ITEM, *OF_ALL, "__len__", "draw"} == {*vars(Everything)} & members()
+    assert members() == {*BY_ITEM, *OF_ALL, "__len__", "draw", "verify"} == {*vars(Everything)} & members()
+
+
+@pytest.mark.parametrize("wrap", [InMemory, lambda split: Subset(split, [2, 0, 1])], ids=["cache", "subset"])
+def test_wrapped_splits_are_verified(wrap: type[InMemory]) -> None:
+    with pytest.raises(UserError, match="a damaged copy"):
+        wrap(Everything()).verify()
 
 
 @pytest.mark.parametrize("name", BY_ITEM)

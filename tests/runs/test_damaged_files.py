@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image
+from tests.forked import IMPORTED, Done, forked
 from tests.helpers import Compose, refused
-from tests.security.conftest import IMPORTED, Done, forked
 
 from pixelwise.files import write_json, write_rows
 from pixelwise.prediction.files import prepare_output

@@ -57,6 +57,10 @@ class Subset(Split):
         """The item's labels."""
         return self.split.target(self.indices[index])
 
+    def verify(self) -> None:
+        """Verify the stored copies of the whole split."""
+        self.split.verify()
+
     def stored_bytes(self, index: int) -> int:
         """Bytes of the item's files."""
         return self.split.stored_bytes(self.indices[index])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,7 @@ import numpy as np
 from filelock import FileLock
 
 from pixelwise.errors import UserError
-from pixelwise.files import read_json, write_json
+from pixelwise.files import read_json, unwritable, whole_folder, write_json
 
 log = logging.getLogger(__name__)
 
@@ -103,17 +102,14 @@ def cached(
                     _store(folder, text, compute())
         except OSError as error:
             fix = "probe.cache=DIR names a folder, perhaps on another disk"
-            raise UserError(f"probe.cache={cache} cannot be written", found=error, fix=fix) from error
+            raise unwritable(f"probe.cache={cache}", error, cache, fix) from error
     return _read(folder, text)
 
 
 def _store(folder: Path, key: str, samples: Iterable[Sample]) -> None:
-    """Write the folder under another name and rename it; this process has the lock."""
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
-    part.mkdir()
-    try:
-        sizes, facts = [], {"key": key}
+    """Write the folder; this process has the lock."""
+    sizes, facts = [], {"key": key}
+    with whole_folder(folder) as part:
         with (part / "features.bin").open("wb") as features, (part / "labels.bin").open("wb") as labels:
             for sample in samples:
                 features.write(sample.features.astype("<f4").tobytes())
@@ -122,9 +118,6 @@ def _store(folder: Path, key: str, samples: Iterable[Sample]) -> None:
                 facts |= {"channels": sample.features.shape[1], "labels": sample.labels.dtype.name}
         np.save(part / "sizes.npy", np.array(sizes, np.int64))
         write_json(part / "index.json", facts | {"seconds": getattr(samples, "seconds", 0.0)})
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _read(folder: Path, key: str) -> Features:
