@@ -9,7 +9,7 @@ from tests.helpers import refused
 
 from pixelwise.augmentation import CenterCrop, Geometry, RandomCrop, warp
 from pixelwise.augmentation.crop import class_share
-from pixelwise.protocol import EvaluationProtocol
+from pixelwise.protocols import EvaluationProtocol
 from pixelwise.types import IGNORE, NODATA
 
 pytestmark = pytest.mark.fast

@@ -34,7 +34,6 @@ ELSEWHERE = {
     "pixelwise/reports/run_page.py:inline": "into memory",
     "pixelwise/data/tiles/cache.py:new": "in the folder of `whole_folder`",
     "pixelwise/data/tiles/cache.py:_write": "in the folder of `whole_folder`",
-    "pixelwise/probing/cache.py:_store": "in the folder of `whole_folder`",
     "pixelwise/export/export.py:write_sample": "in the folder of `whole_folder`",
     "pixelwise/export/hub.py:write": "in the folder of `whole_folder`",
     "pixelwise/export/timm_twin.py:write_twin": "in the folder of `whole_folder`",

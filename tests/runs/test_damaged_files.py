@@ -123,7 +123,7 @@ def cases() -> Iterator[Any]:
                 yield pytest.param(name, damage, command, marks=marks, id=f"{name}-{damage}-{command}")
 
 
-@pytest.mark.parametrize(("name", "damage", "command"), cases())
+@pytest.mark.parametrize(("name", "damage", "command"), [*cases()])
 def test_damaged_files_of_a_run(name: str, damage: str, command: str, copied: Path) -> None:
     file = copied / "run" / name
     DAMAGES[damage](file)

@@ -14,7 +14,7 @@ from pixelwise.augmentation.transform import Pair
 from pixelwise.checks import checked
 from pixelwise.errors import UserError
 from pixelwise.kinds import Share, Size, sides
-from pixelwise.protocol import EvaluationProtocol
+from pixelwise.protocols import EvaluationProtocol
 from pixelwise.types import IGNORE, NODATA
 
 TRIES = 10

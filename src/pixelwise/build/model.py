@@ -13,7 +13,7 @@ from pixelwise.data.datamodule import DataModule
 from pixelwise.data.statistics import channel_statistics
 from pixelwise.errors import UserError
 from pixelwise.models import AuxiliaryHeads, Composition, InnerMaps, Normalize
-from pixelwise.protocol import EvaluationProtocol
+from pixelwise.protocols import EvaluationProtocol
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from pixelwise.data.workers import worker_settings
 from pixelwise.errors import UserError
 from pixelwise.inference.tiling import Tiling
 from pixelwise.kinds import Count, Share, Size, Whole
-from pixelwise.protocol import EvaluationProtocol
+from pixelwise.protocols import EvaluationProtocol
 from pixelwise.runtime.device import workers
 from pixelwise.types import Source, Split
 

@@ -16,7 +16,8 @@ from pixelwise.build import restore
 from pixelwise.export.format import Network, Subject
 from pixelwise.export.timm_twin import write_twin
 from pixelwise.files import write_json, write_text
-from pixelwise.types import IGNORE, ScoreName
+from pixelwise.protocols import ScoreName
+from pixelwise.types import IGNORE
 
 log = logging.getLogger(__name__)
 

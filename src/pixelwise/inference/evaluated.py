@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pixelwise.inference.sliding import resized, windows_of
 from pixelwise.inference.tta import TTA, Network, tta_name, with_tta
-from pixelwise.protocol import EvaluationProtocol
+from pixelwise.protocols import EvaluationProtocol
 
 
 class Evaluated:

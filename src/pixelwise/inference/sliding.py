@@ -11,7 +11,7 @@ from torch import Tensor
 from pixelwise.inference.blending import Blender, Block
 from pixelwise.inference.tiling import Tiling
 from pixelwise.inference.tta import Network
-from pixelwise.protocol import EvaluationProtocol
+from pixelwise.protocols import EvaluationProtocol
 
 ROWS = 256
 """Rows of a block of resized logits: all rows of a photograph would need gigabytes with many classes."""

@@ -19,8 +19,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from pixelwise.errors import UserError
-from pixelwise.protocol import EVALUATION
-from pixelwise.types import ERODED, IGNORE, ignored_label
+from pixelwise.protocols import ERODED
+from pixelwise.protocols.evaluation import EVALUATION
+from pixelwise.types import IGNORE, ignored_label
 
 MEANS = ("miou", "mean_f1")
 """The means over classes from which a protocol may exclude classes."""

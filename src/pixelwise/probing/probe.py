@@ -20,7 +20,7 @@ from pixelwise.probing.cache import Features, cached
 from pixelwise.probing.features import Extraction, digest
 from pixelwise.probing.heads import Setting, fit
 from pixelwise.probing.scoring import head_scores, neighbour_scores
-from pixelwise.protocol import EvaluationProtocol
+from pixelwise.protocols import EvaluationProtocol
 from pixelwise.runtime.device import precision
 
 HEADS, NEIGHBOURS = "linear head", "nearest neighbours"

@@ -8,9 +8,9 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
+from pixelwise.protocols import ScoreName
 from pixelwise.reports.chart import Points, line_chart
 from pixelwise.runs.reader import RunReader
-from pixelwise.types import ScoreName
 
 MOST_LINES = 10
 """Largest number of classes in one chart: those with the lowest final scores."""

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pixelwise.errors import UserError
 from pixelwise.files import RESTORE, inside, write_text
-from pixelwise.protocol import EvaluationProtocol
+from pixelwise.protocols import EvaluationProtocol
 from pixelwise.reports.html import render
 from pixelwise.reports.run_charts import charts
 from pixelwise.runs.reader import RunReader, kind_of

@@ -11,9 +11,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pixelwise.files import inside, read_rows
+from pixelwise.protocols import ScoreName
 from pixelwise.runs import records
 from pixelwise.runs.folder import load_config, read_scores
-from pixelwise.types import ScoreName
 
 Rows = list[dict[str, float]]
 

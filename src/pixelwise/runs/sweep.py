@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from pixelwise import files, runs
 from pixelwise.errors import UserError
 from pixelwise.overrides import key_of
+from pixelwise.protocols import ScoreName
 from pixelwise.runs import records, untrusted
-from pixelwise.types import ScoreName
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from pixelwise.errors import printable
-from pixelwise.types import ERODED, ScoreName
+from pixelwise.protocols import ERODED, ScoreName
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ from pixelwise.cli import checks
 from pixelwise.errors import UserError
 from pixelwise.metrics.confusion import ConfusionMetric
 from pixelwise.models import PixelHead
+from pixelwise.protocols import ScoreName
 from pixelwise.schedules.freezing import parameter_counts
 from pixelwise.training.callbacks.throughput import SPEED
 from pixelwise.training.callbacks.wandb_media import CONFUSION, CONFUSION_FIELDS, PLAN, SAMPLES, STEP, TRUTH
-from pixelwise.types import ScoreName
 
 try:
     import wandb

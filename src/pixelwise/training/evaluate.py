@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pixelwise import runs
 from pixelwise.errors import UserError
+from pixelwise.protocols import ScoreName
 from pixelwise.runs import checkpoints, records
 from pixelwise.runs.data_record import compare
 from pixelwise.runtime.terminal import score_table, show
 from pixelwise.training.callbacks.evaluation import batches_of, loader_of
 from pixelwise.training.failures import explained
 from pixelwise.training.run import Run
-from pixelwise.types import ScoreName
 
 log = logging.getLogger(__name__)
 

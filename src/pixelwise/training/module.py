@@ -19,7 +19,7 @@ from pixelwise.losses import WeightedSum, blend
 from pixelwise.losses.sums import Labels, counts_images, over_processes, share_of_step
 from pixelwise.metrics import Sum
 from pixelwise.models import Composition
-from pixelwise.protocol import EvaluationProtocol
+from pixelwise.protocols import EvaluationProtocol
 from pixelwise.schedules.param_groups import parameter_groups
 from pixelwise.types import IGNORE, Batch, ignored_label
 

@@ -20,10 +20,11 @@ from pixelwise.errors import UnknownName, UserError, nearest
 from pixelwise.files import whole_files
 from pixelwise.kinds import Count, Positive
 from pixelwise.overrides import mode_of
+from pixelwise.protocols import ERODED
 from pixelwise.runs.checkpoints import file_of
 from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
 from pixelwise.training.loggers.tensorboard import TensorBoardRun
-from pixelwise.types import ERODED, Batch
+from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.helpers import Compose, refused
 
-from pixelwise.protocol import EVALUATION, EvaluationProtocol, scored
+from pixelwise.protocols.evaluation import EVALUATION, EvaluationProtocol, scored
 
 pytestmark = pytest.mark.fast
 

@@ -14,11 +14,11 @@ from tests.helpers import refused
 from pixelwise.export.hub import Hub
 from pixelwise.files import write_json, write_rows
 from pixelwise.metrics import SegmentationScores
+from pixelwise.protocols import ScoreName
 from pixelwise.reports.run_charts import means, weakest
 from pixelwise.runs.reader import RunReader
 from pixelwise.runs.sweep import BEST, read, score_names, shown_scores
 from pixelwise.runtime.terminal import score_table
-from pixelwise.types import ScoreName
 
 pytestmark = pytest.mark.fast
 
