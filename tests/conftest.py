@@ -29,7 +29,7 @@ import pixelwise
 ROOT = Path(__file__).parents[1]
 
 
-CASES_OF_FAST = 6
+CASES_OF_FAST = 3
 """`pytest -m fast` runs this many cases of a parametrized test; `make test` runs all of them."""
 
 

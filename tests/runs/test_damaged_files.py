@@ -128,7 +128,7 @@ def test_damaged_files_of_a_run(name: str, damage: str, command: str, copied: Pa
     file = copied / "run" / name
     DAMAGES[damage](file)
     program, *words = COMMANDS[command]
-    assert_one_message(forked(copied, program, words, {}), file)
+    assert_one_message(forked(copied, program, *words), file)
 
 
 @pytest.mark.fast

@@ -100,7 +100,7 @@ def test_weights_that_are_not_finite_are_not_used(broken: Path, tmp_path: Path) 
     image = tmp_path / "image.png"
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(image)
     words = [f"run={broken}", f"input={image}", f"output={tmp_path / 'maps'}"]
-    assert_refused(forked(tmp_path, "predict", words, {}), "some weights are NaN or infinite")
+    assert_refused(forked(tmp_path, "predict", *words), "some weights are NaN or infinite")
     assert not (tmp_path / "maps").exists()
 
 
