@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -65,6 +66,7 @@ def forked(
             os.dup2(stream.fileno(), 1)
             os.dup2(stream.fileno(), 2)
             sys.stdout = sys.stderr = stream
+            logging.getLogger().handlers.clear()  # those of pytest
             os.chdir(folder)
             os.environ |= env or {}
             for name in without:

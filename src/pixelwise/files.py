@@ -47,28 +47,31 @@ def read_rows(file: Path, columns: Iterable[str] = ()) -> list[dict[str, float]]
     """
     if not file.is_file():
         return []
-    header, *rows = read_cells(file) or [[]]
+    header, *rows = read_cells(file)
     try:
         cells = [[(name, cell) for name, cell in zip(header, row, strict=True) if cell] for row in rows]
         numbers = [{name: float(cell) for name, cell in row} for row in cells]
-        missing = [column for column in columns if any(column not in row for row in numbers)]
+        missing = [name for name in columns if name not in header or any(name not in row for row in numbers)]
     except ValueError as error:
         raise UserError(f"{file} cannot be read", found=error, fix=f"remove it, {RESTORE}") from error
     if missing:
-        found = f"a row without a value of {missing[0]}"
+        found = f"no column {missing[0]}, or a row without a value in it"
         raise UserError(f"{file} is damaged", found=found, fix=f"remove it, {RESTORE}")
     return numbers
 
 
 def read_cells(file: Path) -> list[list[str]]:
-    """The cells of a CSV file that `write_rows` wrote.
+    """The cells of a CSV file that `write_rows` wrote, with the header.
 
     Raises:
         UserError: the file is damaged.
     """
     try:
         with file.open(newline="", encoding="utf-8") as stream:
-            return [[re.sub(r"^'(?=[=+\-@\t])", "", cell) for cell in row] for row in csv.reader(stream)]
+            rows = [[re.sub(r"^'(?=[=+\-@\t])", "", cell) for cell in row] for row in csv.reader(stream)]
+        if not rows:
+            raise ValueError("an empty file")
+        return rows
     except (ValueError, OSError, csv.Error) as error:
         raise UserError(f"{file} cannot be read", found=error, fix=f"remove it, {RESTORE}") from error
 

@@ -141,7 +141,7 @@ RIGHT: list[tuple[str, str, str]] = [
     ),
     ("null", "*.palette *.labels.remap task.scores.protocols data.source.draws.count *.split_folders", OFF),
     ("null", "logger.*.name logger.*.id logger.*.project logger.tensorboard.version", OFF),
-    ("null", "formats.hub.dataset bands nodata", OFF),
+    ("null", "formats.hub.dataset bands nodata data.eval.*", OFF),
     ("null", "auxiliary.*.maps auxiliary.*.width", "the map of the head's name; no 3×3 convolution"),
     ("text", "auxiliary.*.maps", "the name of a map, which the model knows"),
     ("list", "auxiliary.*.maps", "names of maps, which the model knows"),

@@ -42,6 +42,13 @@ READ_BY = {
 }
 """The commands that read a file, the quickest first."""
 
+MAY_BE_DAMAGED = {
+    ("overrides.yaml", "report"),  # the report does not need it
+    ("checkpoints/best.ckpt", "longer"),  # a better epoch replaces it
+    ("checkpoints/previous.ckpt", "longer"),  # read only if last.ckpt is damaged
+}
+"""Files that a command can do without, and commands."""
+
 
 def other_type(file: Path) -> None:
     """Replace the top of a document by a list, or a list by a number."""
@@ -104,13 +111,15 @@ def copied(trained: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def assert_one_message(done: Done, file: Path) -> None:
+def assert_one_message(done: Done, file: Path, needed: bool = True) -> None:
     assert "Traceback" not in done.printed, done.printed
     if done.status:
         assert done.status in (1, 2), done.printed
         errors = re.findall(r"^error: .*(?:\n  .*)*", done.printed, re.MULTILINE)
         assert len(errors) == 1, done.printed
         assert file.name in errors[0], done.printed
+    elif needed:
+        assert file.name in done.printed, done.printed
 
 
 def cases() -> Iterator[Any]:
@@ -128,7 +137,7 @@ def test_damaged_files_of_a_run(name: str, damage: str, command: str, copied: Pa
     file = copied / "run" / name
     DAMAGES[damage](file)
     program, *words = COMMANDS[command]
-    assert_one_message(forked(copied, program, *words), file)
+    assert_one_message(forked(copied, program, *words), file, (name, command) not in MAY_BE_DAMAGED)
 
 
 @pytest.mark.fast
