@@ -14,6 +14,8 @@ from tests.helpers import refused
 from tests.security.conftest import Attack, assert_refused, edit
 
 from pixelwise import files
+from pixelwise.errors import UserError
+from pixelwise.runs.untrusted import check_links
 from pixelwise.runtime.terminal import LogFile
 
 PRIVATE = "the diary of the user\n"
@@ -87,6 +89,22 @@ def test_links_inside_a_run_folder_stay(stranger: Path, attack: Attack) -> None:
     (stranger / "wandb").mkdir()
     (stranger / "wandb/latest-run").symlink_to("../checkpoints")
     assert attack("report", "run").status == 0
+
+
+@pytest.mark.parametrize("place", ["wandb", "job/wandb"])
+def test_finished_runs_of_wandb_may_link_to_its_logs(place: str, tmp_path: Path) -> None:
+    logs = tmp_path / "sweep" / place / "offline-run-20260131_120000-a/logs"
+    logs.mkdir(parents=True)
+    (logs / "debug-core.log").symlink_to(tmp_path)
+    check_links(tmp_path / "sweep")
+
+
+@pytest.mark.parametrize("place", ["wandb/other", "wandb", "job/other", "a/job/wandb/run-1_1-a"])
+def test_other_links_that_lead_out_are_refused(place: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep" / place).mkdir(parents=True)
+    (tmp_path / "sweep" / place / "link").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="leads out of the run folder"):
+        check_links(tmp_path / "sweep")
 
 
 def test_a_new_run_does_not_write_through_links(

@@ -152,6 +152,9 @@ def check_links(folder: Path) -> None:
 
     The folders of earlier starts of W&B, which hold links to its logs, are neither read nor written again.
 
+    Args:
+        folder: a run folder, or that of a sweep, which holds run folders.
+
     Raises:
         UserError: the first such link.
     """
@@ -165,5 +168,5 @@ def check_links(folder: Path) -> None:
                     expected="a file or folder",
                     fix="move what it leads to in its place, or remove it",
                 )
-        if Path(parent) == root / "wandb":
+        if Path(parent).name == "wandb" and root in (Path(parent).parent, Path(parent).parent.parent):
             folders[:] = [name for name in folders if not _OF_WANDB.match(name)]
