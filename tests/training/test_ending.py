@@ -71,7 +71,7 @@ def go_on(compose: Compose) -> Resume:
 
 
 def early_end(folder: Path) -> dict[str, str] | None:
-    end: dict[str, str] | None = json.loads((folder / "environment.json").read_text())["early_end"]
+    end: dict[str, str] | None = json.loads((folder / "environment.json").read_text()).get("early_end")
     return end
 
 

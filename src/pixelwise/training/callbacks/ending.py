@@ -159,11 +159,10 @@ class Ending(L.Callback):
         return late or any(_is_exhausted(c, states.get(c.state_key)) for c in self.stopping.values())
 
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Write the reason to the run folder."""
+        """Write the reason of an early end to the run folder."""
         self.early = self._reason(trainer) or (self.early if trainer.should_stop else None)
-        if trainer.is_global_zero:
-            early = self.early and self.early._asdict()
-            runs.add_to_environment(Path(trainer.default_root_dir), early_end=early)
+        if self.early is not None and trainer.is_global_zero:
+            runs.add_to_environment(Path(trainer.default_root_dir), early_end=self.early._asdict())
 
     def _reason(self, trainer: L.Trainer) -> EarlyEnd | None:
         """The reason of the end; None while training goes on, and after a complete plan."""
