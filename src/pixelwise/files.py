@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import glob
 import io
 import json
 import os
@@ -163,12 +164,17 @@ def _appearing(files: dict[Path, Path]) -> Iterator[Iterable[Path]]:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path, alone: bool = False) -> Iterator[Path]:
     """A temporary folder beside `folder`, renamed to it if the block succeeds and removed otherwise.
 
-    `folder` must not exist, or be empty.
+    Args:
+        folder: a folder that does not exist, or is empty.
+        alone: whether a lock keeps other processes from writing this folder: then parts that are found were
+            left by a process that was killed, and are removed.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for part in folder.parent.glob(f".{glob.escape(folder.name)}.*") if alone else ():
+        shutil.rmtree(part, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as hidden:
         part = Path(hidden) / folder.name  # a new folder gets the usual permissions, unlike `hidden`
         part.mkdir()

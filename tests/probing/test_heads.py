@@ -126,6 +126,13 @@ def test_targets_of_images_are_their_labels() -> None:
     assert targets(np.array([0, 1, 255], np.float32), (1, 1), 3).tolist() == [[0, 1, 255]]
 
 
+@pytest.mark.parametrize("label", [0, 255, 256, 999])
+def test_images_may_have_more_than_255_classes(label: int) -> None:
+    (found,) = targets(np.array(label), (1, 1), 1000)
+    assert found.shape == (1000,)
+    assert found.nonzero()[0].tolist() == [label]
+
+
 def test_neighbours_vote_as_in_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     train, queries = (rng.normal(size=(n, 8)).astype(np.float32) for n in (150, 1500))

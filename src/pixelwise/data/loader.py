@@ -68,12 +68,14 @@ class Samples(Dataset[Sample | UserError]):
         if raw.nodata is not None:
             mask = np.where(raw.nodata, NODATA, 0 if mask is None else mask).astype(np.uint8)
         focus = {} if raw.focus is None else {"focus": raw.focus}
-        if self.training:
-            image, mask = augment(raw.image, mask, rng, **focus)
-            image = self._without_nodata(image, mask)
-        else:  # as in predict.py: an evaluation may resize the image alone
-            image, mask = augment(self._without_nodata(raw.image, mask), mask, rng)
+        image = raw.image
+        if (
+            not self.training and mask is not None
+        ):  # as in predict.py: an evaluation may resize the image alone
+            image = filled(image, mask == NODATA, self.mean)
+        image, mask = augment(image, mask, rng, **focus)
         if mask is not None and (nodata := mask == NODATA).any():
+            image = filled(image, nodata, self.mean) if self.training else image
             mask = np.where(nodata, np.uint8(IGNORE), mask)
         sample: Sample = {
             "image": _tensor(image).permute(2, 0, 1),
@@ -92,12 +94,6 @@ class Samples(Dataset[Sample | UserError]):
         if raw.window is not None:
             sample["window"] = raw.window
         return sample
-
-    def _without_nodata(self, image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        """Set the nodata pixels of an image to the mean."""
-        if mask is None or not (nodata := mask == NODATA).any():
-            return image
-        return filled(image, nodata, self.mean)
 
     def _encoded(self, mask: np.ndarray) -> np.ndarray:
         return mask if self.encode is None else self.encode(mask)

@@ -109,7 +109,7 @@ def cached(
 def _store(folder: Path, key: str, samples: Iterable[Sample]) -> None:
     """Write the folder; this process has the lock."""
     sizes, facts = [], {"key": key}
-    with whole_folder(folder) as part:
+    with whole_folder(folder, alone=True) as part:
         with (part / "features.bin").open("wb") as features, (part / "labels.bin").open("wb") as labels:
             for sample in samples:
                 features.write(sample.features.astype("<f4").tobytes())

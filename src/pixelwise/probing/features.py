@@ -17,7 +17,7 @@ from pixelwise.data import DataModule
 from pixelwise.models import Composition
 from pixelwise.probing.cache import Sample
 from pixelwise.probing.heads import FINER, device
-from pixelwise.types import IGNORE, NODATA
+from pixelwise.types import IGNORE, NODATA, ignored_label
 
 
 def digest(model: Composition) -> str:
@@ -95,9 +95,9 @@ def targets(labels: np.ndarray, map_size: tuple[int, int], classes: int) -> np.n
         return labels[None]
     if labels.ndim == 2:
         map_size = (FINER * map_size[0], FINER * map_size[1])
-    mask = np.atleast_2d(labels).astype(np.int64)
+    mask, values = np.atleast_2d(labels).astype(np.int64), ignored_label(classes) + 1
     rows, columns = (np.arange(n) * cells // n for n, cells in zip(mask.shape, map_size, strict=True))
     cells = rows[:, None] * map_size[1] + columns
     size = map_size[0] * map_size[1]
-    counts = np.bincount((cells * (IGNORE + 1) + mask).ravel(), minlength=size * (IGNORE + 1))
-    return counts.reshape(size, IGNORE + 1)[:, :classes].astype(np.uint32)
+    counts = np.bincount((cells * values + mask).ravel(), minlength=size * values)
+    return counts.reshape(size, values)[:, :classes].astype(np.uint32)

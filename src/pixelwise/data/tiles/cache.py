@@ -7,7 +7,6 @@ at any time between runs.
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
 import shutil
@@ -224,9 +223,7 @@ def _prepare_alone(tile: Tile, folder: Path, classes: int) -> Iterator[int]:
         if folder.is_dir():
             yield tile.shape[0]
             return
-        for part in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
-            shutil.rmtree(part, ignore_errors=True)  # left by a killed process: this one holds the lock
-        with whole_folder(folder) as part:
+        with whole_folder(folder, alone=True) as part:
             yield from _write(tile, part, classes)
         for other in folder.parent.iterdir():
             if other.name.startswith(kind) and len(other.name) == len(folder.name) and other != folder:
