@@ -5,43 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from tests.augmentation.scenes import PALETTE, interior, labelled_scene, noise, waves
 from tests.helpers import refused
 
-from pixelwise.augmentation import CenterCrop, Geometry, RandomCrop, warp
+from pixelwise.augmentation import Geometry, RandomCrop, warp
 from pixelwise.augmentation.crop import class_share
-from pixelwise.protocols import EvaluationProtocol
 from pixelwise.types import IGNORE, NODATA
 
 pytestmark = pytest.mark.fast
-
-PALETTE = np.array([[0, 0, 0], [200, 30, 60], [40, 220, 90], [120, 60, 250]], np.uint8)
-
-
-def labelled_scene(height: int, width: int, cell: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """An image of large cells, with one colour for each label of the mask."""
-    rng = np.random.default_rng(height * width)
-    cells = rng.integers(0, len(PALETTE), (height // cell + 1, width // cell + 1), dtype=np.uint8)
-    mask = cells.repeat(cell, axis=0).repeat(cell, axis=1)[:height, :width].copy()
-    return PALETTE[mask], mask
-
-
-def noise(height: int, width: int, channels: int = 3, dtype: type = np.uint8) -> np.ndarray:
-    values = np.random.default_rng(7).integers(0, 256, (height, width, channels))
-    return values.astype(dtype)
-
-
-def waves(height: int, width: int, channels: int, dtype: type = np.float32) -> np.ndarray:
-    """Slopes of about 10 per pixel: half a pixel of shift gives 5, OpenCV's steps of 1/32 pixel give 0.3."""
-    rows, columns, phase = np.ogrid[:height, :width, :channels]
-    return (128 + 60 * np.sin(rows / 7 + phase) + 60 * np.cos(columns / 8 - phase)).astype(dtype)
-
-
-def interior(mask: np.ndarray, radius: int = 2) -> np.ndarray:
-    """Mark pixels whose neighbourhood has one label, so that interpolation cannot mix two colours."""
-    side = 2 * radius + 1
-    same = ndimage.minimum_filter(mask, side) == ndimage.maximum_filter(mask, side)
-    same[:radius] = same[-radius:] = same[:, :radius] = same[:, -radius:] = False  # unknown neighbours
-    return same
 
 
 def draws(crop: RandomCrop, image: np.ndarray, mask: np.ndarray | None, count: int):
@@ -268,45 +239,6 @@ def test_strided_and_read_only_arrays_are_accepted(options):
     np.testing.assert_array_equal(strided[0], packed[0])
     np.testing.assert_array_equal(strided[1], packed[1])
     assert strided[0].flags.writeable
-
-
-def test_a_centre_crop_without_size_is_the_image():
-    image, mask = labelled_scene(41, 67)
-    cropped, labels = CenterCrop()(image, mask)
-    assert cropped is image
-    assert labels is mask
-
-
-@pytest.mark.parametrize("shape", [(100, 160), (160, 100), (64, 64), (30, 200), (63, 65)])
-@pytest.mark.parametrize("size", [64, (48, 80)])
-def test_a_centre_crop_keeps_the_middle_of_the_image(shape, size):
-    image, mask = labelled_scene(*shape)
-    cropped, labels = CenterCrop(size)(image, mask)
-    expected = (64, 64) if size == 64 else size
-    assert cropped.shape == (*expected, 3)
-    assert labels.shape == expected
-    inside = interior(labels, radius=4)
-    assert np.abs(cropped[inside].astype(int) - PALETTE[labels[inside]]).max(initial=0) <= 1
-    again, _ = CenterCrop(size)(image, mask, np.random.default_rng(1))
-    np.testing.assert_array_equal(cropped, again)
-
-
-@pytest.mark.parametrize("shape", [(100, 160), (160, 100), (30, 200)])
-@pytest.mark.parametrize(("size", "resize", "resized"), [(56, 64, None), ((48, 80), [64, 96], (64, 96))])
-def test_a_centre_crop_of_a_resized_image_is_its_middle(shape, size, resize, resized):
-    """Shorter side 64 for a crop of 56 is `crop_pct=0.875` of timm."""
-    image, mask = labelled_scene(*shape)
-    cropped, labels = CenterCrop(size, EvaluationProtocol(resize))(image, mask)
-    expected = resized or tuple(int(side * 64 / min(shape) + 0.5) for side in shape)
-    height, width = (size, size) if isinstance(size, int) else size
-    assert cropped.shape == (height, width, 3)
-    top, left = ((side - crop) // 2 for side, crop in zip(expected, (height, width), strict=True))
-    whole, unchanged = CenterCrop(None, EvaluationProtocol(resize))(image, mask)
-    assert whole.shape[:2] == expected
-    assert unchanged is mask
-    np.testing.assert_array_equal(cropped, whole[top : top + height, left : left + width])
-    inside = interior(labels, radius=4)
-    assert np.abs(cropped[inside].astype(int) - PALETTE[labels[inside]]).max(initial=0) <= 1
 
 
 def test_the_same_seed_gives_the_same_crop():
