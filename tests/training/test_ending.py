@@ -61,10 +61,11 @@ def go_on(compose: Compose) -> Resume:
     def go_on(folder: Path, *typed: str) -> bool:
         words = resume_from_run([f"resume={folder}", *typed])
         words = [word for word in words if key_of(word) != "hydra.run.dir"]
-        config = reopen(folder, compose(*words), words)
-        if config is None:
+        resumed = reopen(folder, compose(*words), words)
+        if resumed is None:
             return False
-        train(build.run(config, folder), folder, checkpoints.newest(folder))
+        newest = checkpoints.newest(folder)
+        train(build.run(resumed.config, folder), folder, newest, resumed.accept)
         return True
 
     return go_on

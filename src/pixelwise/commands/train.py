@@ -63,11 +63,12 @@ def _run(config: DictConfig, folder: Path) -> float | None:
 
     resuming = config.resume is not None or hydra_callback.begun(folder)
     changed = differences("train", config)  # before the run folder adds times and the machine
+    resumed = None
     if resuming:
         resumed = resume.reopen(folder, config, overrides())
         if resumed is None:
             return None
-        config = resumed
+        config = resumed.config
     elif rank() == 0:
         runs.create(folder, config, overrides())
         runs.add_to_environment(folder, choices=choices())
@@ -82,6 +83,6 @@ def _run(config: DictConfig, folder: Path) -> float | None:
     start = checkpoints.newest(folder) if resuming else None
     trust.trust(folder)  # what it may use has been checked
     os.environ[RUN] = str(folder)  # for the processes that Lightning starts with the same command
-    best = train(build.run(config, folder), folder, start)
+    best = train(build.run(config, folder), folder, start, resumed and resumed.accept)
     log.info("run folder: %s", folder)
     return best

@@ -6,9 +6,9 @@ Imports no torch, so that errors appear at once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,7 +17,6 @@ from pixelwise.errors import UserError
 from pixelwise.overrides import key_of, nodes
 from pixelwise.runs import records, trust, untrusted
 from pixelwise.runtime import program
-from pixelwise.runtime.processes import rank
 from pixelwise.runtime.program import as_started
 from pixelwise.runtime.terminal import score_table, show
 
@@ -46,7 +45,19 @@ MAY_CHANGE = (
 trainer and early stopping only set how far the same schedule is followed."""
 
 
-def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictConfig | None:
+class Resumed(NamedTuple):
+    """How a run goes on.
+
+    Attributes:
+        config: the config to resume with.
+        accept: writes the changes to the run folder. Until it is called, a resume that fails changes nothing.
+    """
+
+    config: DictConfig
+    accept: Callable[[], None]
+
+
+def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> Resumed | None:
     """Compare the config composed now with the config that the run was started with.
 
     Args:
@@ -55,7 +66,7 @@ def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictCo
         overrides: all these overrides.
 
     Returns:
-        The config to resume with, or None if the run is finished.
+        How the run goes on, or None if it is finished.
 
     Raises:
         UserError: a setting that changes the result differs, and `allow_change` is false.
@@ -83,14 +94,17 @@ def reopen(folder: Path, config: DictConfig, overrides: Sequence[str]) -> DictCo
             again = as_started("python train.py")
             log.info("%s; to go on: %s resume=%s %s", early["why"], again, folder, early["fix"])
         return None
-    if accepted and rank() == 0:
+    if accepted:
         log.info("changed on resuming: %s", ", ".join(accepted))
-        scores.unlink(missing_ok=True)  # the run is no longer finished
-        runs.add_to_environment(folder, early_end=None)
-        runs.write_choices(
-            folder, kept, [o for o in overrides if key_of(o) not in ("resume", "allow_change")]
-        )
-    return as_first_chosen(kept, folder)
+    chosen = [o for o in overrides if key_of(o) not in ("resume", "allow_change")]
+
+    def accept() -> None:
+        if accepted:
+            scores.unlink(missing_ok=True)  # the run is no longer finished
+            runs.add_to_environment(folder, early_end=None)
+            runs.write_choices(folder, kept, chosen)
+
+    return Resumed(as_first_chosen(kept.copy(), folder), accept)
 
 
 def merge(

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from pixelwise.data.workers import explain_worker_failure
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, counted
 from pixelwise.files import disk_error, unwritable
 from pixelwise.runs import checkpoints
 from pixelwise.runtime.processes import PATIENCE, end
@@ -108,6 +108,14 @@ def explain_failure(
         _CheckpointConnector._restore_modules_and_callbacks,
         _CheckpointConnector.restore_training_state,
     ):
+        done, limit = run.trainer.current_epoch, run.trainer.max_epochs
+        if limit is not None and 0 < limit < done:
+            return UserError(
+                f"this run has trained for {counted(done, 'epoch')} already",
+                found=f"{counted(limit, 'epoch')} by the phases or trainer.max_epochs",
+                expected=f"at least {done}",
+                fix="more epochs, or resume without these overrides",
+            )
         return UserError(
             f"{start} does not hold the state of this training",
             found=f"{type(error).__name__}: {error}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import lightning as L
@@ -24,22 +25,49 @@ from pixelwise.training.callbacks import checkpoint
 from pixelwise.training.callbacks.ending import EarlyEnd, Ending
 from pixelwise.training.evaluate import score
 from pixelwise.training.failures import explained
+from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
+from pixelwise.training.loggers.tensorboard import TensorBoardRun
 from pixelwise.training.run import Run
 from pixelwise.types import IGNORE
 
 log = logging.getLogger(__name__)
 
 
-def train(run: Run, folder: Path, start: Path | None = None) -> float:
+class Begin(L.Callback):
+    """Calls a function once a checkpoint, if there is one, is restored completely.
+
+    Args:
+        begin: the function; only the first process calls it.
+    """
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self.begin = begin
+        self.has_begun = False
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Call the function."""
+        if trainer.is_global_zero and not self.has_begun:
+            self.begin()
+        self.has_begun = True
+
+    def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Call the function if all steps were done before."""
+        self.on_train_start(trainer, module)
+
+
+def train(
+    run: Run, folder: Path, start: Path | None = None, accept: Callable[[], None] | None = None
+) -> float:
     """Train, then score the best weights on the test split (or on val, if there is no test split).
 
     The final scores are written to `metrics.json` in the run folder. `report.html` is written even if the
-    training fails or is interrupted.
+    training fails or is interrupted. A resumed run that cannot begin stays as it is.
 
     Args:
         run: the objects that were built from the config of the run folder.
         folder: the run folder; only the first process writes to it.
         start: the checkpoint to resume from.
+        accept: writes the changed settings of a resumed run to its folder, once it can go on.
 
     Returns:
         The best validation score. A sweep compares these scores: test scores must not select a model.
@@ -47,13 +75,25 @@ def train(run: Run, folder: Path, start: Path | None = None) -> float:
     Raises:
         UserError: the training failed for a known reason, such as a full disk.
     """
-    status = "failed"
+
+    def begin() -> None:
+        if accept is not None:
+            accept()
+        for logger in run.trainer.loggers if start is not None else ():
+            if isinstance(logger, MetricsCSVLogger | TensorBoardRun):
+                logger.truncate(run.trainer.global_step)
+        files.write_json(folder / "plan.json", to_json(run.outline))
+        save_picture(draw(run.outline), folder / "pictures/plan.png")
+
+    status, beginning = "failed", Begin(begin)
+    run.trainer.callbacks.insert(0, beginning)  # type: ignore[attr-defined]
     try:
         with explained(run, folder, start):
             best = _fit_and_score(run, folder, start)
         status = "finished"
     finally:
-        _report(run, folder, status)
+        if beginning.has_begun:
+            _report(run, folder, status)
         _finalize(run, status)
         leave_process_group()
     return best
@@ -100,7 +140,7 @@ def _go_on(early: EarlyEnd, folder: Path) -> str:
 
 
 def _describe(run: Run, folder: Path, start: Path | None) -> None:
-    """Record the data, the plan and the environment; a resumed run keeps the data and environment records."""
+    """Record the data and the environment; a resumed run keeps these records."""
     if name := run.data.protocol.name:
         cost = run.data.evaluation_cost("val")
         log.info("every validation is by %s (%s): %s", name, run.data.protocol, cost)
@@ -122,8 +162,6 @@ def _describe(run: Run, folder: Path, start: Path | None) -> None:
         log.info("resuming from %s", start)
         compare(run.data.fingerprint, folder / "data.json")
         _compare_processes(folder, run.trainer.world_size)
-    files.write_json(folder / "plan.json", to_json(run.outline))
-    save_picture(draw(run.outline), folder / "pictures/plan.png")
     environment = records.read(folder / "environment.json", records.Environment)
     for logger in run.trainer.loggers:
         logger.log_hyperparams(run.config | {"environment": environment})
@@ -161,11 +199,11 @@ def _compare_processes(folder: Path, now: int) -> None:
 
 
 def _report(run: Run, folder: Path, status: str) -> None:
-    """Write where the training stopped, if it did, and `report.html` if values were logged.
+    """Write where the training stopped, if it did, and `report.html`.
 
     Errors of the report must not hide how the training ended.
     """
-    if rank() == 0 and (folder / "metrics.csv").is_file():
+    if rank() == 0:
         try:
             step = run.trainer.global_step
             if step and (status == "failed" or step < run.plan.steps):

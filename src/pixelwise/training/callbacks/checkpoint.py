@@ -22,8 +22,6 @@ from pixelwise.kinds import Count, Positive
 from pixelwise.overrides import mode_of
 from pixelwise.protocols import ERODED
 from pixelwise.runs.checkpoints import file_of
-from pixelwise.training.loggers.metrics_csv import MetricsCSVLogger
-from pixelwise.training.loggers.tensorboard import TensorBoardRun
 from pixelwise.types import Batch
 
 log = logging.getLogger(__name__)
@@ -126,14 +124,6 @@ class Checkpoint(L.Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the best score so far."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
-
-    def on_load_checkpoint(
-        self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Remove rows logged after the checkpoint."""
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCSVLogger | TensorBoardRun):
-                logger.truncate(checkpoint["global_step"])
 
 
 def known_scores(module: Any, callbacks: Iterable[L.Callback]) -> list[str]:

@@ -92,6 +92,7 @@ class Ending(L.Callback):
         self.stopping = stopping
         self.early: EarlyEnd | None = None
         self._before: dict[str, Any] | None = None
+        self._goes_on = False
         self._cause: EarlyEnd | None = None
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
@@ -141,7 +142,7 @@ class Ending(L.Callback):
             if then != now and not self._is_spent(trainer, before):
                 self.early = None
                 checkpoint["callbacks"] = before
-                self._take_back(trainer, checkpoint["global_step"])
+                self._goes_on = True
         states = checkpoint["callbacks"]
         trainer.should_stop = self.early is not None or self._is_spent(trainer, states)
         for callback in self.stopping.values():
@@ -151,6 +152,11 @@ class Ending(L.Callback):
                     state["stopping_reason"] = EarlyStoppingReason.PATIENCE_EXHAUSTED.value
                 elif self.early is None:
                     state["stopping_reason"] = EarlyStoppingReason.NOT_STOPPED.value
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Take back what the stop has added, when the loggers have read the rows of the run."""
+        if self._goes_on:
+            self._take_back(trainer, trainer.global_step)
 
     def _is_spent(self, trainer: L.Trainer, states: Mapping[str, Any]) -> bool:
         """Whether the patience or the time, which may have become less, is used up in these states."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from pixelwise.files import read_rows, write_rows
+from pixelwise.files import read_cells, read_rows, write_rows
 from pixelwise.runs.records import LOGGED
 
 
@@ -27,6 +26,7 @@ class MetricsCSVLogger(Logger):
         self.file = file
         self.flush_every = flush_every
         self._unwritten = 0
+        """Number of changes that the file does not have yet."""
         self._rows: list[dict[str, str]] = []
 
     @property
@@ -58,9 +58,10 @@ class MetricsCSVLogger(Logger):
             UserError: the file is damaged.
         """
         if read_rows(self.file, LOGGED):
-            with self.file.open(newline="") as stream:
-                rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
+            header, *cells = read_cells(self.file)
+            rows = [{k: v for k, v in zip(header, row, strict=True) if v} for row in cells]
             self._rows = [row for row in rows if int(row["step"]) < step]
+            self._unwritten += 1
 
     @rank_zero_only
     def remove(self, step: int, prefix: str) -> None:
@@ -70,10 +71,16 @@ class MetricsCSVLogger(Logger):
             for row in self._rows
             if int(row["step"]) != step or not any(name.startswith(prefix) for name in row)
         ]
+        self._unwritten += 1
 
     @rank_zero_only
     def save(self) -> None:
-        """Write all rows; if this fails, the file is unchanged."""
+        """Write all rows if some have changed; if this fails, the file is unchanged.
+
+        Lightning also calls it before training, when the rows of a resumed run are not read yet.
+        """
+        if not self._unwritten:
+            return
         columns = sorted({name for row in self._rows for name in row})
         rows = ([row.get(name, "") for name in columns] for row in self._rows)
         write_rows(self.file, [columns, *rows])
@@ -82,5 +89,4 @@ class MetricsCSVLogger(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write the rows that are not written yet."""
-        if self._unwritten:
-            self.save()
+        self.save()
